@@ -1,0 +1,67 @@
+"""What the commands of this package share: their arguments, their errors, whole files."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from analysis.connect import AnalysisError
+from analysis.store import StudyRuns, list_studies, read_study
+
+
+def parser(doc: str | None) -> argparse.ArgumentParser:
+    """The arguments of every command; the caller adds its own."""
+    line = (doc or "").strip().splitlines()[0] if doc else None
+    args = argparse.ArgumentParser(description=line)
+    args.add_argument(
+        "--tracking-uri", help="MLflow store (default: $MLFLOW_TRACKING_URI, else ./mlflow.db)"
+    )
+    args.add_argument("--study", nargs="+", default=[], help="names (default: all in the store)")
+    args.add_argument("--run", help="id of one study run (default: each study's newest)")
+    args.add_argument("--out", type=Path, help="folder (default: results/<study>)")
+    return args
+
+
+def run(args: argparse.Namespace, work: Callable[[StudyRuns, Path], None]) -> int:
+    """`work` on each study that the arguments name; the exit code. An error is one line."""
+    try:
+        if args.run is not None and len(args.study) > 1:
+            raise AnalysisError("--run: names one study run, so at most one --study")
+        names: list[str | None] = list(dict.fromkeys(args.study))
+        if args.run is not None:
+            names = names or [None]
+        elif not names:
+            names = list(list_studies(args.tracking_uri))
+        if not names:
+            raise AnalysisError("the store holds no study; run one first, or pass --tracking-uri")
+        for name in names:
+            runs = read_study(args.tracking_uri, name, args.run)
+            base = args.out or Path("results") / runs.study
+            work(runs, base / runs.study if args.out and len(names) > 1 else base)
+    except AnalysisError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def write(path: Path, content: bytes) -> Path:
+    """A whole file or none: written to a temporary name, then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def formats(text: Sequence[str], allowed: Sequence[str]) -> tuple[str, ...]:
+    """`all` or some of `allowed`, in the order of `allowed`."""
+    return tuple(f for f in allowed if f in text or "all" in text)

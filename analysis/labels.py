@@ -1,0 +1,132 @@
+"""Names and numbers as a reader sees them: shared by the tables and the figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+DASH = "—"
+
+#: The field's symbols for the suite's dotted names; others are derived from the name.
+COMPACT = {
+    "federation.clients": "K",
+    "federation.participation": "C",
+    "federation.sharding": "sharding",
+    "federation.classes_per_client": "N_c",
+    "federation.alpha": "α",
+    "rounds": "T",
+    "local.steps": "J",
+    "local.lr": "lr",
+    "local.momentum": "momentum",
+    "local.weight_decay": "weight decay",
+    "local.batch_size": "batch",
+    "mask.sparsity": "sparsity",
+    "mask.rounds": "R",
+    "mask.rule": "mask rule",
+    "fine_tune.trainable": "trainable",
+}
+SHARDING = ("federation.sharding", "federation.classes_per_client", "federation.alpha")
+DATA_SETS = {"cifar100": "CIFAR-100", "cifar10": "CIFAR-10"}
+
+
+def compact(name: str) -> str:
+    """A short column name: `local.lr` -> lr, `server.lr` -> server lr."""
+    return COMPACT.get(name, name.replace(".", " ").replace("_", " "))
+
+
+def known(value: object) -> bool:
+    """Whether there is a value at all: not None and not NaN."""
+    return value is not None and not (isinstance(value, float) and math.isnan(value))
+
+
+def cell(value: object) -> str:
+    """A parameter's value in a table: three significant digits, — for none."""
+    if not known(value):
+        return DASH
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return str(value)
+
+
+def percent(mean: float, std: float | None = None) -> str:
+    """An accuracy in percent with one decimal: 70.1, 70.1 ± 0.3, 70.1 ± — (one run), —.
+
+    >>> percent(0.701, 0.0031), percent(0.701, math.nan), percent(math.nan)
+    ('70.1 ± 0.3', '70.1 ± —', '—')
+    """
+    if not known(mean):
+        return DASH
+    text = f"{100 * mean:.1f}"
+    if std is None:
+        return text
+    return f"{text} ± {100 * std:.1f}" if known(std) else f"{text} ± {DASH}"
+
+
+def shards(config: Mapping[str, Any]) -> str:
+    """How the examples are spread, in words: iid, N_c=5, Dir(0.3)."""
+    kind = config.get("federation.sharding")
+    if kind == "classes" or (not known(kind) and known(config.get(SHARDING[1]))):
+        return f"N_c={cell(config.get(SHARDING[1]))}"
+    if kind == "dirichlet":
+        return f"Dir({cell(config.get(SHARDING[2]))})"
+    return cell(kind)
+
+
+def arm_label(setting: Mapping[str, Any]) -> str:
+    """An arm in a few words: N_c=1, J=4."""
+    parts = [f"{compact(k)}={cell(v)}" for k, v in setting.items() if k not in SHARDING]
+    if any(name in setting for name in SHARDING):
+        parts.insert(0, shards(setting))
+    return ", ".join(parts) or "base"
+
+
+def unit_of_j(unit: object) -> str:
+    """What J counts: steps or epochs."""
+    return "epochs" if unit == "epochs" else "steps"
+
+
+def arm_axes(
+    settings: Sequence[Mapping[str, Any]], configs: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """The independent names over which arms vary; `sharding` stands for its three fields.
+
+    A name that another one decides (rounds that fall as J grows) is no axis of its own.
+    """
+    names: list[str] = []
+    for name in dict.fromkeys(k for setting in settings for k in setting):
+        axis = "sharding" if name in SHARDING else name
+        if axis not in names:
+            names.append(axis)
+    levels = {n: [axis_value(n, config) for config in configs] for n in names}
+    axes = [n for n in names if len(set(levels[n])) > 1]
+    axes.sort(key=lambda n: n in ("rounds", "eval_every"))  # the first to be found redundant
+    for name in reversed(list(axes)):
+        others = [n for n in axes if n != name]
+        if any(_decides(levels[other], levels[name]) for other in others):
+            axes.remove(name)
+    return axes
+
+
+def axis_value(axis: str, config: Mapping[str, Any]) -> str:
+    """The level of a configuration on an axis of `arm_axes`, as text."""
+    return shards(config) if axis == "sharding" else cell(config.get(axis))
+
+
+def axis_label(axis: str, unit: object) -> str:
+    """The name of an axis, with what it counts."""
+    if axis == "sharding":
+        return "sharding"
+    return f"J (local {unit_of_j(unit)})" if axis == "local.steps" else compact(axis)
+
+
+def level_label(axis: str, level: str) -> str:
+    """One level of an axis, for a legend or a panel: N_c=5, J=4."""
+    return level if axis == "sharding" else f"{compact(axis)}={level}"
+
+
+def _decides(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether each level of `one` comes with a single level of `other`."""
+    return len(set(zip(one, other, strict=True))) == len(set(one))

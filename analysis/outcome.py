@@ -1,0 +1,173 @@
+"""What became of each arm: the chosen trial, the confirmation runs that count, the warnings.
+
+Only confirmation runs of the chosen configuration enter a mean: those of another configuration
+(an earlier, smaller search), of seeds that the study does not ask for, diverged ones and repeats
+of a seed are left out, and each omission is a warning line.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from analysis.labels import cell
+from analysis.selection import (
+    DEFAULT_RULE,
+    RULES,
+    border_warnings,
+    diverged_share,
+    searched,
+)
+from analysis.store import StudyRuns
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One arm. `confirmed`: one row a seed, in order of the seeds, each with a test accuracy."""
+
+    arm: int
+    name: str
+    setting: dict[str, Any]  # the arm's own overrides
+    config: dict[str, Any]  # its whole base configuration
+    trials: int
+    diverged: float
+    best: pd.Series | None
+    border: dict[str, str]
+    confirmed: pd.DataFrame
+    warnings: tuple[str, ...]
+
+    @property
+    def mean(self) -> float:
+        """Mean test accuracy, correctly rounded whatever the order; NaN without a seed."""
+        tests = self.confirmed["test_accuracy"].tolist()
+        return statistics.mean(tests) if tests else math.nan
+
+    @property
+    def std(self) -> float:
+        """Sample standard deviation (ddof = 1); NaN with fewer than two seeds."""
+        tests = self.confirmed["test_accuracy"].tolist()
+        return statistics.stdev(tests) if len(tests) > 1 else math.nan
+
+
+def rule_of(runs: StudyRuns) -> str:
+    """The text of the selection rule in use: the study's own where we have it."""
+    named = runs.tags.get("selection", "")
+    return named if named in RULES else DEFAULT_RULE
+
+
+def outcomes(runs: StudyRuns) -> list[Outcome]:
+    """One outcome an arm, in table order, also for arms that have not been run."""
+    return [_outcome(runs, arm) for arm in range(len(runs.settings))]
+
+
+def study_warnings(runs: StudyRuns) -> list[str]:
+    """What holds for the whole study."""
+    lines = list(runs.notes)
+    named = runs.tags.get("selection", "")
+    if named and named not in RULES:
+        lines.append(f'the study names the rule "{named}", unknown here: see the caption for ours')
+    if runs.tags.get("preset") == "smoke":
+        lines.append("preset smoke: shows that everything runs, not a result")
+    return lines
+
+
+def _outcome(runs: StudyRuns, arm: int) -> Outcome:
+    mine = runs.trials[runs.trials["arm"] == arm]
+    best = RULES[rule_of(runs)](mine)
+    border = {} if best is None else border_warnings(best, runs.space)
+    confirmed, lines = _confirmed(runs, mine, best)
+    ran, share = searched(mine), diverged_share(mine)
+    name = str(runs.arms.at[arm, "arm_name"])
+    if runs.arms.at[arm, "run_id"] is None:
+        lines = ["has not been run"]
+    else:
+        lines = _search_lines(runs, mine, best) + _border_lines(runs, best, border) + lines
+    return Outcome(
+        arm=arm,
+        name=name,
+        setting=dict(runs.settings[arm]),
+        config=_config(runs, arm),
+        trials=len(ran),
+        diverged=share,
+        best=best,
+        border=border,
+        confirmed=confirmed,
+        warnings=tuple(f"{name}: {line}" for line in lines),
+    )
+
+
+def _config(runs: StudyRuns, arm: int) -> dict[str, Any]:
+    row = runs.arms.loc[arm].drop(["run_id", "arm_name"])
+    return {str(k): v for k, v in row.items()} | runs.settings[arm]
+
+
+def _confirmed(
+    runs: StudyRuns, mine: pd.DataFrame, best: pd.Series | None
+) -> tuple[pd.DataFrame, list[str]]:
+    """The confirmation runs that count, and why others don't."""
+    rows = mine[mine["phase"] == "confirm"]
+    if "seed" not in rows:
+        rows = rows.assign(seed=None)
+    if best is not None or runs.space:
+        fits = [best is not None and _same(row, best, runs.space) for _, row in rows.iterrows()]
+    else:
+        fits = [True] * len(rows)  # a study without a search
+    lines = []
+    if other := len(fits) - sum(fits):
+        lines.append(f"{other} confirmation run(s) of another configuration left out")
+    rows = rows[pd.Series(fits, index=rows.index, dtype=bool)]
+    if runs.seeds:
+        asked = rows["seed"].isin(runs.seeds)
+        if extra := int((~asked).sum()):
+            lines.append(f"{extra} confirmation run(s) of seeds not asked for left out")
+        rows = rows[asked]
+    good = rows[(rows["status"] == "finished") & rows["test_accuracy"].map(math.isfinite)]
+    if repeats := int(good["seed"].duplicated().sum()):
+        lines.append(f"{repeats} repeated confirmation run(s) of the same seed left out")
+    good = good.drop_duplicates("seed").sort_values("seed", kind="stable")
+    wanted = len(runs.seeds)
+    if len(good) < wanted:
+        bad = rows[~rows["seed"].isin(good["seed"])].groupby("status").size()
+        why = ", ".join(f"{n} {status}" for status, n in bad.items())
+        lines.append(f"{len(good)} of {wanted} confirmation seeds" + (f" ({why})" if why else ""))
+    if len(good) == 1:
+        lines.append("one seed: no standard deviation")
+    return good, lines
+
+
+def _same(row: pd.Series, best: pd.Series, space: Mapping[str, Any]) -> bool:
+    return all(row.get(name) == best.get(name) for name in space)
+
+
+def _search_lines(runs: StudyRuns, mine: pd.DataFrame, best: pd.Series | None) -> list[str]:
+    ran = searched(mine)
+    lines = []
+    if len(ran) and (diverged := int((ran["status"] == "diverged").sum())):
+        lines.append(f"{diverged} of {len(ran)} search trials diverged")
+    if failed := int(((mine["phase"] == "search") & (mine["status"] == "failed")).sum()):
+        lines.append(f"{failed} search trial(s) failed and are not counted")
+    if runs.budget is not None and len(ran) < runs.budget:
+        lines.append(f"{len(ran)} of {runs.budget} search trials were run")
+    if runs.space and best is None:
+        lines.append("no search trial finished with a validation accuracy")
+    return lines
+
+
+def _border_lines(runs: StudyRuns, best: pd.Series | None, border: Mapping[str, str]) -> list[str]:
+    return [
+        f"{name} = {cell(best[name])} at the {'lower' if side == 'low' else 'upper'} bound "
+        f"of its search range {_bounds(runs.space[name])}"
+        for name, side in border.items()
+        if best is not None
+    ]
+
+
+def _bounds(spec: Mapping[str, Any]) -> str:
+    if "choices" in spec:
+        return "{" + ", ".join(cell(c) for c in spec["choices"]) + "}"
+    return f"[{cell(spec['low'])}, {cell(spec['high'])}]"

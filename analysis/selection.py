@@ -1,0 +1,95 @@
+"""Selection rules: small named functions that choose a trial, printed in every table's caption.
+
+(Not `select.py`: a script in this folder would then hide the standard library's `select`.)
+Rules see search trials only, and those carry no test metric (`store` drops them).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pandas as pd
+
+BORDER = 0.02  # share of the range (of the log range where log) that counts as "at the bound"
+RAN = ("finished", "pruned", "diverged")  # a `failed` trial is the machine's fault, not a result
+
+
+def searched(trials: pd.DataFrame) -> pd.DataFrame:
+    """The search trials that gave a result."""
+    return trials[(trials["phase"] == "search") & trials["status"].isin(RAN)]
+
+
+def best_validation(trials: pd.DataFrame) -> pd.Series | None:
+    """Highest last validation accuracy among the finished search trials.
+
+    Ties: the earliest trial (by `number` where it was logged), then the lowest digest.
+
+    >>> trials = pd.DataFrame({"phase": "search", "status": ["finished", "pruned"],
+    ...                        "val_accuracy": [0.5, 0.9], "digest": ["a", "b"]})
+    >>> best_validation(trials)["digest"]
+    'a'
+    """
+    full = trials[(trials["phase"] == "search") & (trials["status"] == "finished")]
+    full = full[full["val_accuracy"].map(math.isfinite)]
+    if full.empty:
+        return None
+    number = pd.to_numeric(full["number"]) if "number" in full else math.nan
+    full = full.assign(_number=number).sort_values(
+        ["val_accuracy", "_number", "digest"], ascending=[False, True, True]
+    )
+    return full.drop(columns="_number").iloc[0]
+
+
+Rule = Callable[[pd.DataFrame], "pd.Series | None"]
+
+DEFAULT_RULE = "highest validation accuracy among trials that ran to their full budget"
+#: Text for the caption -> rule. A study names its rule by this text (tag `selection`).
+RULES: dict[str, Rule] = {
+    DEFAULT_RULE: best_validation,
+    "highest validation accuracy at full budget": best_validation,
+}
+
+
+def diverged_share(trials: pd.DataFrame) -> float:
+    """Share of the search trials that diverged; NaN when none ran."""
+    ran = searched(trials)
+    return float((ran["status"] == "diverged").mean()) if len(ran) else math.nan
+
+
+def border_warnings(
+    best: Mapping[str, Any] | pd.Series, space: Mapping[str, Mapping[str, Any]]
+) -> dict[str, str]:
+    """Name -> "low" or "high" for each chosen value at an end of its search range.
+
+    Ranges count in log where the search was; ordered numeric choices (three or more) count
+    by their ends; other choices have no border.
+
+    >>> border_warnings({"local.lr": 0.98}, {"local.lr": {"low": 1e-3, "high": 1.0, "log": True}})
+    {'local.lr': 'high'}
+    """
+    found: dict[str, str] = {}
+    for name, spec in space.items():
+        value = best.get(name)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            continue
+        if "choices" in spec:
+            choices = spec["choices"]
+            if len(choices) < 3 or any(
+                isinstance(c, bool) or not isinstance(c, (int, float)) for c in choices
+            ):
+                continue
+            low, high, log = min(choices), max(choices), False
+            place = 0.0 if value == low else 1.0 if value == high else 0.5
+        else:
+            low, high, log = spec["low"], spec["high"], bool(spec.get("log"))
+            if high <= low:
+                continue
+            scale = math.log if log else float
+            place = (scale(value) - scale(low)) / (scale(high) - scale(low))
+        if place <= BORDER:
+            found[name] = "low"
+        elif place >= 1 - BORDER:
+            found[name] = "high"
+    return found

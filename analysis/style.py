@@ -1,0 +1,103 @@
+"""The look of the figures: sizes of a paper's columns, colour-blind-safe colours, fixed bytes."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+Layout = Literal["constrained", "compressed"]
+COLUMN, PAGE = 3.35, 6.9  # inches: one column, both columns
+#: Okabe and Ito's colours without their yellow, which is too light for a thin line.
+OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+
+RC: Any = {
+    "font.family": "DejaVu Sans",  # ships with matplotlib: the same bytes everywhere
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "lines.linewidth": 1.2,
+    "grid.linewidth": 0.4,
+    "grid.alpha": 0.4,
+    "pdf.fonttype": 42,  # TrueType: some publishers refuse type 3
+    "svg.hashsalt": "analysis",
+    "svg.fonttype": "path",
+}
+_METADATA: dict[str, dict[str, Any]] = {
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    "svg": {"Date": None, "Creator": None},
+}
+
+
+def new_figure(width: float, height: float, layout: Layout = "constrained") -> Figure:
+    """An empty figure of this size in inches."""
+    figure = Figure(figsize=(width, height), layout=layout)
+    FigureCanvasAgg(figure)  # no display, no pyplot
+    return figure
+
+
+def render(figure: Figure, kind: str) -> bytes:
+    """The file's bytes: without dates, versions or random ids."""
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(RC):
+        figure.savefig(buffer, format=kind, dpi=300, metadata=_METADATA[kind])
+    return buffer.getvalue()
+
+
+def colours(count: int) -> list[Any]:
+    """Distinct colours for `count` lines."""
+    if count <= len(OKABE_ITO):
+        return list(OKABE_ITO[:count])
+    scale = matplotlib.colormaps["viridis"]
+    return [scale(0.92 * i / (count - 1)) for i in range(count)]
+
+
+def line_style(index: int) -> Any:
+    """Told apart without colours too."""
+    return LINES[index % len(LINES)]
+
+
+def pretty(text: str) -> str:
+    """N_c, J, K as mathematics.
+
+    >>> pretty("N_c=5, J=4")
+    '$N_c$=5, $J$=4'
+    """
+    return re.sub(r"\b(N_c|J|K|C|T)\b", r"$\1$", text)
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Three to five round numbers in [low, high] for a logarithmic axis, if there are as many.
+
+    >>> log_ticks(4e6, 3e8), log_ticks(20, 80)
+    ([10000000.0, 30000000.0, 100000000.0, 300000000.0], [20.0, 30.0, 50.0, 80.0])
+    """
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks: list[float] = []
+    for mantissas in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5, 8)):
+        exact = [m * 10.0**p for p in powers for m in mantissas]
+        ticks = [t for t in exact if low * 0.999 <= t <= high * 1.001]
+        if len(ticks) >= 3:
+            break
+    return ticks[:: math.ceil(len(ticks) / 5)] if ticks else ticks
+
+
+def ink(rgba: Sequence[float]) -> str:
+    """Black or white, whichever reads better on this colour."""
+    red, green, blue = rgba[:3]
+    return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"

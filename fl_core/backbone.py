@@ -1,0 +1,152 @@
+"""Pre-trained backbones: any timm classifier by name (layer 1; the only timm import).
+
+A classifier is `backbone` (timm, without its head) followed by `head` (one linear layer), so
+parameter names are the same for every architecture: `backbone.…`, `head.weight`, `head.bias`.
+Models with batch statistics are refused: averaging them over clients breaks them (Hsieh et al.,
+ICML 2020); `resnet18_gn` and the like are timm's ResNets with GroupNorm, `cnn` is the
+convolutional network of McMahan et al. (2017).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fl_core.config import BackboneConfig, UserError
+from fl_core.data import Preprocess
+from fl_core.rng import stream
+
+
+class Classifier(nn.Module):
+    """`head(backbone(images))`: (B, 3, S, S) -> (B, classes) logits."""
+
+    def __init__(self, backbone: nn.Module, features: int, num_classes: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = linear_head(features, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.backbone(images))
+        return logits
+
+
+def linear_head(features: int, num_classes: int) -> nn.Linear:
+    """A linear classifier that starts at zero: the uniform prediction, the same for every seed."""
+    head = nn.Linear(features, num_classes)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return head
+
+
+def build_backbone(
+    config: BackboneConfig, weights_file: Path | None = None, seed: int = 0
+) -> tuple[nn.Module, int, Preprocess]:
+    """(model without head in eval mode, number of features, its preprocessing).
+
+    `weights=pretrained` loads `weights_file` where given, else timm's own download of the tag;
+    `weights=random` initialises from `seed`. Raises UserError for an unknown model, a file that
+    does not fit, or a download that fails.
+    """
+    options: dict[str, Any] = {}
+    if config.weights != "random":
+        if config.weights.startswith("sha256:"):
+            _check_weights_file(config, weights_file)
+        options["pretrained"] = True
+        if weights_file is not None:
+            options["pretrained_cfg_overlay"] = {"file": str(weights_file)}
+    # timm initialises from torch's global generator: lend it a stream of ours, then restore it
+    with torch.random.fork_rng(devices=[]):
+        lent = torch.Generator()
+        lent.manual_seed(int(stream(seed, "init").integers(2**62)))
+        torch.random.set_rng_state(lent.get_state())
+        model, features = _create(config, options)
+    bad = [
+        name for name, m in model.named_modules() if isinstance(m, nn.modules.batchnorm._NormBase)
+    ]
+    if bad:
+        raise UserError(
+            f"backbone.name={config.name!r}: has batch statistics ({bad[0]}), which FedAvg cannot "
+            "average; choose a model with LayerNorm or GroupNorm, e.g. resnet18_gn"
+        )
+    return model.eval(), features, _preprocess(model, config)
+
+
+def _create(config: BackboneConfig, options: dict[str, Any]) -> tuple[nn.Module, int]:
+    if config.name == "cnn":
+        if options:
+            raise UserError(
+                "backbone.name='cnn': has no pre-trained weights: set backbone.weights=random"
+            )
+        model: nn.Module = _cnn(config.image_size)
+        return model, 512
+    import timm  # nine seconds of import: only where a model is built
+    from timm.layers import GroupNorm
+
+    name = config.name
+    if config.name not in timm.list_models() and name.endswith("_gn"):
+        name, options = name.removesuffix("_gn"), {**options, "norm_layer": GroupNorm}
+    if name not in timm.list_models():
+        close = ", ".join(timm.list_models(f"*{name[:8]}*")[:4]) or "see timm.list_models()"
+        raise UserError(f"backbone.name={config.name!r}: timm has no such model ({close})")
+    if "vit" in name:
+        options["img_size"] = config.image_size
+        if config.patch_size is not None:
+            options["patch_size"] = config.patch_size
+    tagged = f"{name}.{config.tag}" if options.get("pretrained") and config.tag else name
+    try:
+        model = timm.create_model(tagged, num_classes=0, **options)
+    except Exception as error:  # timm, huggingface, safetensors and torch each raise their own
+        reason = str(error).strip().split("\n")[0][:200]
+        source = options.get("pretrained_cfg_overlay", {}).get("file")
+        if source:
+            raise UserError(f"{source}: does not load as weights of {tagged} ({reason})") from error
+        raise UserError(
+            f"the weights of {tagged} are not on this machine and cannot be downloaded ({reason}): "
+            "give a file with --weights (the embedded preset needs none)"
+        ) from error
+    width: int = getattr(model, "head_hidden_size", None) or model.num_features  # type: ignore[assignment]
+    return model, width
+
+
+def _preprocess(model: nn.Module, config: BackboneConfig) -> Preprocess:
+    """The backbone's OWN normalisation: ImageNet's for DINO, 0.5 for augreg, and so on."""
+    own: dict[str, Any] = getattr(model, "pretrained_cfg", {})
+    half = (0.5, 0.5, 0.5)
+    mode = own.get("interpolation", "bilinear")
+    return Preprocess(
+        mean=tuple(own.get("mean", half)),
+        std=tuple(own.get("std", half)),
+        size=config.image_size,
+        interpolation=mode if mode in ("bilinear", "bicubic") else "bicubic",
+    )
+
+
+def _cnn(image_size: int) -> nn.Module:
+    """Two 5x5 convolutions and a hidden layer of 512 (McMahan et al. 2017, section 3)."""
+    flat = 64 * (image_size // 4) ** 2
+    return nn.Sequential(
+        *(nn.Conv2d(3, 32, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(32, 64, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(flat, 512), nn.ReLU()),
+    )
+
+
+@cache
+def file_sha256(path: Path) -> str:
+    """Hex sha256 of a file's bytes; UserError where it cannot be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(f"--weights {path}: cannot be read ({error.strerror})") from error
+
+
+def _check_weights_file(config: BackboneConfig, weights_file: Path | None) -> None:
+    if weights_file is None:
+        raise UserError(f"backbone.weights={config.weights!r}: name the file with --weights")
+    if f"sha256:{file_sha256(weights_file)}" != config.weights:
+        raise UserError(f"--weights {weights_file}: is not the file of {config.weights}")

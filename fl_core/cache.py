@@ -1,0 +1,73 @@
+"""Artefacts on disk: tensors with metadata, checked by digest, named by content (layer 3).
+
+A file is written under a temporary name and renamed, so it is whole or absent; it carries the
+sha256 of its tensors, so damage is noticed on load. safetensors only: nothing read back here can
+execute code (contract 11).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from fl_core.config import UserError
+
+
+class DamagedArtefact(Exception):
+    """A file that is not what its digest says."""
+
+
+def save_artefact(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    """Write tensors and JSON metadata to `path`, atomically, with a digest per tensor."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    digests = {name: _sha256(tensor) for name, tensor in plain.items()}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = {"meta": json.dumps(meta), "sha256": json.dumps(digests)}
+        save_file(plain, temporary, metadata=text)
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(f"{path}: cannot be written ({error})") from error
+
+
+def load_artefact(path: Path, prefix: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """(tensors whose name starts with `prefix`, metadata); DamagedArtefact if bytes differ."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = file.metadata() or {}
+            tensors = {n: file.get_tensor(n) for n in file.keys() if n.startswith(prefix)}  # noqa: SIM118
+        meta, digests = json.loads(text["meta"]), json.loads(text["sha256"])
+        wrong = [name for name, tensor in tensors.items() if digests[name] != _sha256(tensor)]
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise DamagedArtefact(f"{path}: cannot be read ({error})") from error
+    if wrong:
+        raise DamagedArtefact(f"{path}: wrong digest of {', '.join(wrong)}")
+    return tensors, meta
+
+
+def cached(
+    path: Path, make: Callable[[], tuple[dict[str, Tensor], dict[str, Any]]], prefix: str = ""
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The artefact at `path`, made and stored if it is missing or damaged."""
+    if path.exists():
+        try:
+            return load_artefact(path, prefix)
+        except DamagedArtefact as damage:
+            print(f"{damage}: rebuilding it", file=sys.stderr)
+    save_artefact(path, *make())
+    return load_artefact(path, prefix)
+
+
+def _sha256(tensor: Tensor) -> str:
+    return hashlib.sha256(tensor.numpy().tobytes()).hexdigest()

@@ -1,0 +1,271 @@
+"""The command of every study: checks before any work, search, confirmation, tables (layer 5)."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from fl_core import options
+from fl_core.config import Machine, TrialConfig, UserError, Value, digest_of
+from fl_core.study import Preset, Study, describe_space, silence_known_warnings
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fl_core.search import Arm
+    from fl_core.tracking import Tracker
+    from fl_core.tuning import Workers
+
+PACKAGES = ("torch", "torchvision", "timm", "ray", "optuna", "mlflow", "pandas", "numpy")
+SELECTION = "highest validation accuracy among trials that ran to their full budget"
+MIN_FREE_BYTES = 200e6
+REDUCTION = 3  # ASHA keeps one trial in three at each rung
+
+
+def main(study: Study, argv: Sequence[str] | None = None) -> None:
+    """Run a study from its command line; a user's mistake is one line and exit code 2."""
+    args = options.parse(study, argv)
+    try:
+        run(study, args)
+    except UserError as error:
+        options.fail(str(error))
+    except KeyboardInterrupt:
+        print("\ninterrupted; nothing is lost: the same command goes on from here", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def run(study: Study, args: argparse.Namespace) -> None:
+    """Everything that can be refused is refused before Ray starts."""
+    started = time.monotonic()
+    silence_known_warnings()
+    preset = study.presets[args.preset]
+    study = study.at(preset)
+    extra = options.extra_values(args)
+    study.resolve(preset, extra)  # before the heavy imports
+    out = (args.out or Path("results") / study.name).resolve()
+    with locked(out), ThreadPoolExecutor(1) as pool:
+        opening = pool.submit(_open_tracker, args.tracking_uri, study.name)  # seconds of import
+        machine = options.machine_of(args)
+        if study.uses_images(preset, extra):
+            extra.setdefault("fine_tune.precision", options.default_precision(machine))
+        if args.search_arms:
+            study = study.joint(preset, extra)
+        base, arms = study.config(preset, {}, extra), study.resolve(preset, extra)
+        partitions = check_inputs(arms, machine)
+        session = Session(study, preset, args, base, arms, machine, out, opening.result())
+        session.execute(partitions)
+        run_id, uri = session.tracker.study_run, session.tracker.uri
+    report(study.name, run_id, uri, out, time.monotonic() - started)
+
+
+@dataclass(frozen=True)
+class Session:
+    """One run of a study's command, with everything resolved."""
+
+    study: Study
+    preset: Preset
+    args: argparse.Namespace
+    base: TrialConfig  # what all arms start from
+    arms: list[Arm]
+    machine: Machine
+    out: Path
+    tracker: Tracker
+
+    def execute(self, partitions: Mapping[str, np.ndarray]) -> None:
+        """Search, confirm, and log what belongs to the arms, whatever happens."""
+        from fl_core import tuning
+
+        workers = options.workers_of(self.args, self.machine)
+        trials = self.args.trials or self.preset.trials
+        seeds = [self.args.seed + 1 + n for n in range(self.args.seeds or self.preset.seeds)]
+        facts = describe(self, trials, seeds)
+        write_atomically(self.out / "study.yaml", yaml.safe_dump(facts, sort_keys=False))
+        space = json.dumps(facts["space"])
+        tags = {**facts, "space": space, "arms": json.dumps(facts["arms"]),
+                "seeds": json.dumps(seeds), "versions": json.dumps(facts["versions"])}  # fmt: skip
+        # not the arms, trials or seeds: a study with more of them is the same study, extended
+        digest = digest_of([tags.pop("base"), sorted(facts["space"]), self.preset.budget])
+        self.tracker.open(digest, {n: str(v) for n, v in tags.items()}, self.arms)
+        status = "FAILED"
+        try:
+            with tuning.ray_session(self.args.ray_address, workers.slots):
+                self._search(workers, trials)
+                self._confirm(workers, seeds)
+            status = "FINISHED"
+        finally:
+            self._log_arms(partitions)
+            warning = self.tracker.close(status)
+            if warning:
+                print(f"warning: {warning}", file=sys.stderr)
+
+    def _search(self, workers: Workers, trials: int) -> None:
+        from fl_core import tuning
+        from fl_core.display import Display
+
+        past = tuning.past_jobs(self.arms, self.out)
+        for job, status, records in past:  # a new or a damaged store: bring it up to date
+            if not self.tracker.knows(job):
+                self.tracker.log_past(job, status, records)
+        done = [Counter(s for j, s, _ in past if j.arm == n) for n in range(len(self.arms))]
+        total = sum(max(trials, counts.total()) for counts in done)
+        names = [arm.name for arm in self.arms]
+        with Display("search", names, done, total) as display:
+            tuning.run_study(
+                self.arms,
+                self.study.space,
+                trials,
+                folder=self.out,
+                machine=self.machine,
+                workers=workers,
+                seed=self.args.seed,
+                grace_steps=self.preset.eval_steps,
+                reduction=REDUCTION,
+                listeners=[display, self.tracker],
+            )
+
+    def _confirm(self, workers: Workers, seeds: Sequence[int]) -> None:
+        from fl_core import tuning
+        from fl_core.display import Display
+
+        overrides: dict[str, Value] = {"data.train_on": self.args.confirm_on}
+        jobs = tuning.confirmation_jobs(self.arms, self.out, seeds, overrides)
+        names = [arm.name for arm in self.arms]
+        with Display("confirm", names, [Counter() for _ in names], len(jobs)) as display:
+            tuning.confirm(
+                jobs,
+                folder=self.out,
+                machine=self.machine,
+                workers=workers,
+                listeners=[display, self.tracker],
+            )
+
+    def _log_arms(self, partitions: Mapping[str, np.ndarray]) -> None:
+        """Each arm's realised partition and best configuration, as artifacts."""
+        from fl_core import tuning
+
+        best = {job.arm: job for job in tuning.confirmation_jobs(self.arms, self.out, [0], {})}
+        for number, arm in enumerate(self.arms):
+            run = self.tracker.arm_run(arm)
+            if arm.name in partitions:
+                lines = [",".join(map(str, row)) for row in partitions[arm.name].tolist()]
+                header = ",".join(map(str, range(partitions[arm.name].shape[1])))
+                self.tracker.text(run, "\n".join([header, *lines, ""]), "partition.csv")
+            if number in best:
+                text = yaml.safe_dump(best[number].config.to_flat(), sort_keys=False)
+                self.tracker.text(run, text, "best.yaml")
+
+
+def check_inputs(arms: list[Arm], machine: Machine) -> dict[str, np.ndarray]:
+    """Load (download, compute) what the trials need, once; each arm's realised partition."""
+    from fl_core import stages
+
+    partitions: dict[str, np.ndarray] = {}
+    seen: dict[str, np.ndarray] = {}
+    for arm in arms:
+        key = digest_of([v for n, v in arm.config.to_flat().items() if n.startswith("federation")])
+        if key not in seen:
+            seen[key] = stages.realised_partition(arm.config, machine)
+        partitions[arm.name] = seen[key]
+    return partitions
+
+
+def describe(session: Session, trials: int, seeds: Sequence[int]) -> dict[str, Any]:
+    """The resolved study: everything a reader needs to judge or repeat it."""
+    study, args = session.study, session.args
+    return {
+        "study": study.name,
+        "preset": args.preset,
+        "question": study.question.strip(),
+        "selection": SELECTION,
+        "trials": trials,
+        "seeds": list(seeds),
+        "seed": args.seed,
+        "confirm_on": args.confirm_on,
+        "arms": [dict(arm.values) for arm in session.arms],
+        "space": describe_space(study.space),
+        "base": session.base.to_flat(),
+        "device": session.machine.device,
+        "command": shlex.join(["python", f"studies/{study.name}.py", *sys.argv[1:]]),
+        "git_commit": _git_commit(),
+        "versions": {name: metadata.version(name) for name in PACKAGES},
+    }
+
+
+def _git_commit() -> str:
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _open_tracker(uri: str | None, experiment: str) -> Tracker:
+    from fl_core import tracking
+
+    return tracking.Tracker(uri or tracking.default_uri(), experiment)
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """The study's folder, for this process alone. The kernel drops the lock of a killed one."""
+    try:
+        (out / "trials").mkdir(parents=True, exist_ok=True)
+        file = (out / ".lock").open("a+")
+    except OSError as error:
+        raise UserError(f"--out {out}: cannot be written ({error.strerror})") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            raise UserError(
+                f"--out {out}: process {file.read().strip() or '?'} is running a study there; wait "
+                "for it or choose another --out"
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        free = shutil.disk_usage(out).free
+        if free < MIN_FREE_BYTES:
+            raise UserError(f"--out {out}: only {free / 1e6:.0f} MB free on its disk, 200 needed")
+        yield
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text)
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def report(name: str, run_id: str, uri: str, out: Path, seconds: float) -> None:
+    """The final table on the screen, tables and figures in the folder."""
+    from analysis import figures, final_tables, store
+
+    runs = store.read_study(uri, name, run_id)
+    print(final_tables.write_tables(runs, out))
+    drawn = figures.write_figures(runs, out / "figures")
+    print(f"tables   {out}/table.md, table.csv, table.tex")
+    print(f"figures  {out / 'figures'} ({len(drawn)} files)")
+    print(f"MLflow   {uri}  (make ui, or mlflow ui, shows every run)")
+    print(f"done in {seconds:.0f} s")

@@ -1,0 +1,177 @@
+"""Data sets on the device: uint8 images, cached features, the validation split (layer 1).
+
+Images stay uint8 on the device and are augmented, resized and normalised in batches there; there
+is no loader, no worker process and no PIL in the loop. All random draws come in from outside as
+numbers in [0, 1), so a batch is a pure function of (indices, draws) on every device.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fl_core.config import DataConfig, UserError
+from fl_core.rng import stream
+
+NUM_CLASSES = {"cifar100": 100, "cifar10": 10}
+DRAWS_PER_IMAGE = 4  # flip, crop row, crop column, rotation: always drawn, used or not
+
+
+class Source(Protocol):
+    """Examples a model can be trained or evaluated on."""
+
+    @property
+    def labels(self) -> Tensor:
+        """(N,) int64, on the device."""
+        ...
+
+    def batch(self, indices: Tensor, draws: Tensor | None = None) -> Tensor:
+        """Model inputs of these examples: (B,) indices -> (B, ...). `draws` (B, 4) augments."""
+        ...
+
+    def subset(self, indices: np.ndarray) -> Source:
+        """A source of these examples alone."""
+        ...
+
+
+@dataclass(frozen=True)
+class FeatureSource:
+    """Precomputed features (N, D) float32 of a frozen backbone."""
+
+    features: Tensor
+    labels: Tensor
+
+    def batch(self, indices: Tensor, draws: Tensor | None = None) -> Tensor:
+        return self.features[indices]
+
+    def subset(self, indices: np.ndarray) -> FeatureSource:
+        """Only these examples."""
+        chosen = torch.from_numpy(indices).to(self.labels.device)
+        return FeatureSource(self.features[chosen], self.labels[chosen])
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """uint8 images to a backbone's input: resize, then its own normalisation."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    size: int
+    interpolation: str = "bicubic"
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """(B, 3, H, W) in 0..255 -> (B, 3, size, size) float32."""
+        images = pixels.float().div_(255)
+        if images.shape[-1] != self.size:
+            shape = (self.size, self.size)
+            images = F.interpolate(
+                images, shape, mode=self.interpolation, align_corners=False, antialias=True
+            ).clamp_(0, 1)
+        mean = torch.tensor(self.mean, device=images.device).view(1, -1, 1, 1)
+        std = torch.tensor(self.std, device=images.device).view(1, -1, 1, 1)
+        return (images - mean) / std
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """uint8 images (N, 3, H, W), preprocessed and, given draws, augmented batch by batch."""
+
+    pixels: Tensor
+    labels: Tensor
+    preprocess: Preprocess
+    config: DataConfig
+
+    def batch(self, indices: Tensor, draws: Tensor | None = None) -> Tensor:
+        pixels = self.pixels[indices]
+        if draws is not None:
+            pixels = augment(pixels, draws, self.config)
+        return self.preprocess(pixels)
+
+    def subset(self, indices: np.ndarray) -> ImageSource:
+        """Only these examples."""
+        chosen = torch.from_numpy(indices).to(self.labels.device)
+        return replace(self, pixels=self.pixels[chosen], labels=self.labels[chosen])
+
+
+def augment(pixels: Tensor, draws: Tensor, config: DataConfig) -> Tensor:
+    """Random flip, crop and rotation of a batch (B, 3, H, W) from `draws` (B, 4) in [0, 1)."""
+    flip, row, column, angle = draws.to(pixels.device).unbind(1)
+    if config.flip:
+        pixels = torch.where((flip < 0.5).view(-1, 1, 1, 1), pixels.flip(-1), pixels)
+    if config.crop:
+        pixels = _crop(pixels, row, column, config.crop)
+    if config.rotation:
+        pixels = _rotate(pixels, (2 * angle - 1) * math.radians(config.rotation))
+    return pixels
+
+
+def _crop(pixels: Tensor, row: Tensor, column: Tensor, padding: int) -> Tensor:
+    """Each image cut at its own place out of its zero-padded self."""
+    size = pixels.shape[-1]
+    padded = F.pad(pixels, (padding,) * 4)
+    steps = torch.arange(size, device=pixels.device)
+    rows = (row * (2 * padding + 1)).long()[:, None] + steps  # (B, H)
+    columns = (column * (2 * padding + 1)).long()[:, None] + steps  # (B, W)
+    batch = torch.arange(len(pixels), device=pixels.device)[:, None, None]
+    return padded.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]].permute(
+        0, 3, 1, 2
+    )
+
+
+def _rotate(pixels: Tensor, radians: Tensor) -> Tensor:
+    """Each image turned about its centre by its own angle, bilinear, zeros outside."""
+    cos, sin, zero = radians.cos(), radians.sin(), torch.zeros_like(radians)
+    theta = torch.stack([cos, -sin, zero, sin, cos, zero], dim=1).view(-1, 2, 3)
+    grid = F.affine_grid(theta, list(pixels.shape), align_corners=False)
+    return F.grid_sample(pixels.float(), grid, align_corners=False)
+
+
+def load_images(name: str, data_dir: Path, *, train: bool) -> tuple[Tensor, Tensor]:
+    """(uint8 pixels (N, 3, 32, 32), int64 labels (N,)) of a CIFAR data set.
+
+    Found in `data_dir` in torchvision's format (md5-checked by torchvision), else downloaded
+    there by torchvision. Raises UserError where neither is possible.
+    """
+    from torchvision import datasets  # eight seconds of import: only where images are needed
+
+    dataset = {"cifar100": datasets.CIFAR100, "cifar10": datasets.CIFAR10}[name]
+    try:
+        data = dataset(str(data_dir), train=train, download=False)
+    except RuntimeError:
+        try:
+            data = dataset(str(data_dir), train=train, download=True)
+        except (OSError, RuntimeError) as error:
+            raise UserError(
+                f"{name} is not in {data_dir} and cannot be downloaded ({error}): put "
+                f"torchvision's {dataset.base_folder} there or name its parent with --data-dir or "
+                "FL_DATA_DIR (the embedded preset needs no data)"
+            ) from error
+    pixels = torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous()
+    return pixels, torch.tensor(data.targets)
+
+
+def split_train_val(labels: np.ndarray, config: DataConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Sorted (train, val) indices: a fixed, seeded, stratified split of the training set.
+
+    `val_fraction` of every class, rounded so that the total is exact. With
+    `train_on=train+val` the training part is everything and the validation part is empty.
+    """
+    if config.train_on == "train+val":
+        return np.arange(len(labels)), np.arange(0)
+    rng = stream(config.split_seed, "split")
+    # Each example's rank within its class, after a shuffle, as a fraction of the class;
+    # the smallest fractions of all are the validation set: stratified, and exact in total.
+    fraction = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        fraction[members] = (np.arange(len(members)) + rng.random()) / len(members)
+    order = np.argsort(fraction, kind="stable")
+    count = round(config.val_fraction * len(labels))
+    return np.sort(order[count:]), np.sort(order[:count])

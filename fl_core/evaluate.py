@@ -1,0 +1,64 @@
+"""Accuracy and loss on a fixed set of examples, batched (layer 2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from fl_core.client import precision_context
+from fl_core.data import Source
+
+BATCH = {"linear": 8192, "cpu": 256, "cuda": 1024}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Totals over the examples, and the class-wise counts that any client mix weighs."""
+
+    accuracy: float  # in [0, 1]
+    loss: float  # mean cross-entropy, nats
+    class_correct: np.ndarray  # (classes,) correctly predicted examples of each class
+    class_total: np.ndarray  # (classes,)
+
+    def client_accuracies(self, class_counts: np.ndarray) -> np.ndarray:
+        """Expected accuracy (clients,) on each client's own mix of classes (clients, classes).
+
+        The central evaluation's class accuracies weighted by the client's class shares: what a
+        client would see on fresh examples of its own distribution, at no cost in K.
+        """
+        seen = self.class_total > 0
+        by_class = self.class_correct[seen] / self.class_total[seen]
+        counts = class_counts[:, seen].astype(float)
+        shares = counts / counts.sum(1, keepdims=True).clip(1e-12)
+        accuracies: np.ndarray = shares @ by_class
+        return accuracies
+
+
+@torch.inference_mode()
+def evaluate(model: nn.Module, source: Source, precision: str = "float32") -> Evaluation:
+    """Evaluate `model` as it stands on all of `source`, without augmentation."""
+    labels = source.labels
+    device = labels.device
+    kind = "linear" if isinstance(model, nn.Linear) else device.type
+    model.eval()
+    correct: list[torch.Tensor] = []
+    loss = torch.zeros((), dtype=torch.float64, device=device)
+    classes = 0
+    for indices in torch.split(torch.arange(len(labels), device=device), BATCH[kind]):
+        with precision_context(device, precision):
+            logits = model(source.batch(indices)).float()
+        target = labels[indices]
+        loss += F.cross_entropy(logits, target, reduction="sum").double()
+        correct.append(logits.argmax(1) == target)
+        classes = logits.shape[1]
+    hits = torch.cat(correct)
+    return Evaluation(
+        accuracy=float(hits.double().mean()),
+        loss=float(loss) / len(labels),
+        class_correct=torch.bincount(labels[hits], minlength=classes).cpu().numpy(),
+        class_total=torch.bincount(labels, minlength=classes).cpu().numpy(),
+    )

@@ -1,0 +1,184 @@
+"""Stage 1: features of a frozen backbone, once per (data, backbone, resolution) (layer 3).
+
+Without augmentation a frozen backbone gives every image the same features in every step of
+every trial, so they are computed once and a head trains on them a thousand times faster.
+Stored as int8 with one scale per feature (symmetric, rounded to nearest), which costs less than
+0.2 points of linear-probe accuracy (LOG.md). The artefact of CIFAR-100 x ViT-Ti/16 at 224 px
+ships with the package: the cache entry, already there. `python -m fl_core.features` rebuilds it.
+
+The training and the test tensors of the file are read apart: a search never loads the latter.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fl_core.backbone import build_backbone, file_sha256
+from fl_core.cache import DamagedArtefact, cached, load_artefact, save_artefact
+from fl_core.config import BackboneConfig, Machine, TrialConfig, UserError, digest_of
+from fl_core.data import FeatureSource, Preprocess, load_images
+
+FEATURES_VERSION = 1
+EMBEDDED = Path(__file__).parent / "embedded"
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """Exactly the configuration fields this stage reads: its artefact is named by their hash."""
+
+    data: str
+    backbone: BackboneConfig
+    seed: int  # of random weights; 0 for pre-trained ones, which do not depend on it
+
+    @classmethod
+    def of(cls, config: TrialConfig) -> FeatureSpec:
+        """The part of a trial's configuration that matters here."""
+        random = config.backbone.weights == "random"
+        return cls(config.data.name, config.backbone, config.seed if random else 0)
+
+    def path(self, cache_dir: Path) -> Path:
+        """Where the artefact lies: in the package if it ships with it, else in the cache."""
+        key = digest_of({"version": FEATURES_VERSION, **asdict(self)})
+        embedded = EMBEDDED / f"features-{key}.safetensors"
+        return embedded if embedded.exists() else cache_dir / embedded.name
+
+
+def extract_features(config: TrialConfig, machine: Machine, part: str = "train") -> FeatureSource:
+    """Features (N, D) float32 and labels of `part` ("train" or "test"), on the device.
+
+    Computed and stored if they are in neither the package nor the cache. Only the confirmation
+    phase may ask for "test".
+    """
+    return _features(FeatureSpec.of(config), machine, part)
+
+
+@lru_cache(maxsize=2)
+def _features(spec: FeatureSpec, machine: Machine, part: str) -> FeatureSource:
+    """Kept in memory: a reused worker does not read them again."""
+    path = spec.path(machine.cache_dir)
+    if path.parent != EMBEDDED:
+        tensors, _ = cached(path, lambda: compute_features(spec, machine), part)
+        return dequantise(tensors, part, machine.device)
+    try:
+        return dequantise(load_artefact(path, part)[0], part, machine.device)
+    except DamagedArtefact as damage:
+        raise UserError(
+            f"{damage}: the embedded features are damaged; install the package again or rebuild "
+            "them with python -m fl_core.features"
+        ) from damage
+
+
+def dequantise(tensors: dict[str, Tensor], part: str, device: str) -> FeatureSource:
+    """Stored tensors of one part back to float32 features and int64 labels."""
+    features = tensors[f"{part}_features"].to(device).float() * tensors[f"{part}_scale"].to(device)
+    return FeatureSource(features, tensors[f"{part}_labels"].to(device).long())
+
+
+def quantise(features: Tensor, scale: Tensor) -> Tensor:
+    """(N, D) float32 -> int8, `scale` (D,) being the value of one step."""
+    return (features / scale).round().clamp(-127, 127).to(torch.int8)
+
+
+def compute_features(
+    spec: FeatureSpec, machine: Machine
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Run the backbone over all images: the artefact's tensors and its provenance."""
+    import timm
+    import torchvision
+
+    backbone, _, preprocess = build_backbone(spec.backbone, machine.weights_file, spec.seed)
+    backbone = backbone.to(machine.device)
+    tensors: dict[str, Tensor] = {}
+    scale: Tensor | None = None
+    for part in ("train", "test"):
+        pixels, labels = load_images(spec.data, machine.data_dir, train=part == "train")
+        features = _forward(backbone, pixels, preprocess, machine.device, part)
+        if scale is None:  # from the training images alone
+            scale = features.abs().amax(0).clamp_min(1e-12) / 127
+        tensors[f"{part}_features"] = quantise(features, scale)
+        tensors[f"{part}_labels"] = labels.to(torch.uint8)
+        tensors[f"{part}_scale"] = scale.clone()
+    meta = {
+        "source": f"{spec.data} (torchvision, md5-checked), all images, no augmentation",
+        "backbone": f"{spec.backbone.name}.{spec.backbone.tag}",
+        "weights_sha256": _weights_sha256(spec.backbone, machine),
+        "resolution": spec.backbone.image_size,
+        "preprocessing": f"{preprocess}",
+        "storage": "int8, one symmetric scale per feature",
+        "versions": {"torch": torch.__version__, "torchvision": torchvision.__version__,
+                     "timm": timm.__version__, "features": FEATURES_VERSION},
+        "command": "python -m fl_core.features",
+    }  # fmt: skip
+    return tensors, meta
+
+
+@torch.inference_mode()
+def _forward(
+    backbone: nn.Module, pixels: Tensor, preprocess: Preprocess, device: str, part: str
+) -> Tensor:
+    """(N, 3, H, W) uint8 -> (N, D) float32 features, with a line of progress now and then."""
+    batch = 512 if device.startswith("cuda") else 64
+    rows: list[Tensor] = []
+    start = said = time.monotonic()
+    for chunk in torch.split(pixels, batch):
+        rows.append(backbone(preprocess(chunk.to(device))).float().cpu())
+        if time.monotonic() - said > 30:
+            said = time.monotonic()
+            done = len(rows) * batch
+            left = (said - start) / done * (len(pixels) - done)
+            print(
+                f"features ({part}): {done}/{len(pixels)} images, {left:.0f} s left",
+                file=sys.stderr,
+            )
+    return torch.cat(rows)
+
+
+def _weights_sha256(config: BackboneConfig, machine: Machine) -> str:
+    if machine.weights_file is not None:
+        return file_sha256(machine.weights_file)
+    return f"timm's download of {config.tag}" if config.weights == "pretrained" else "none"
+
+
+def known_weights(weights_file: Path) -> str:
+    """`backbone.weights` for a local file: "pretrained" if it is the file of the embedded features.
+
+    The name of a file says nothing, its content everything: any other file is named by its hash,
+    so that no artefact of other weights is ever taken for it.
+    """
+    digest = file_sha256(weights_file)
+    known = [load_artefact(path, "none")[1] for path in EMBEDDED.glob("*.safetensors")]
+    same = any(meta["weights_sha256"] == digest for meta in known)
+    return "pretrained" if same else f"sha256:{digest}"
+
+
+def main() -> None:
+    """Rebuild the embedded artefact from CIFAR-100 and the ViT-Ti/16 weights."""
+    import argparse
+
+    parser = argparse.ArgumentParser(prog="python -m fl_core.features", description=main.__doc__)
+    parser.add_argument(
+        "--data-dir", type=Path, default=Path("data"), help="torchvision's CIFAR-100"
+    )
+    parser.add_argument(
+        "--weights", type=Path, help="local weights file (default: timm's download)"
+    )
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+
+    args = parser.parse_args()
+    spec = FeatureSpec.of(TrialConfig())
+    machine = Machine(args.device, args.data_dir, weights_file=args.weights)
+    path = EMBEDDED / spec.path(EMBEDDED).name
+    save_artefact(path, *compute_features(spec, machine))
+    print(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""The options of a study's command line, and the machine they describe (layer 5)."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import yaml
+
+from fl_core.config import ConfigError, Machine, UserError, Value
+from fl_core.study import Study
+
+if TYPE_CHECKING:
+    from fl_core.tuning import Workers
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with errors of one line and a hint for misspelt options."""
+
+    def error(self, message: str) -> NoReturn:
+        if message.startswith("unrecognized arguments: --"):
+            wrong = message.split()[2].split("=")[0]
+            close = difflib.get_close_matches(wrong, self._option_string_actions, n=1)
+            message = f"{wrong}: no such option" + (f"; did you mean {close[0]}?" if close else "")
+        fail(f"{message} (--help lists the options)")
+
+
+def fail(message: str) -> NoReturn:
+    """One line on stderr, exit code 2."""
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def parse(study: Study, argv: Sequence[str] | None) -> argparse.Namespace:
+    """The study's options; a mistake ends the program with one line."""
+    presets = "\n".join(f"  {name:10}{preset.help}" for name, preset in study.presets.items())
+    parser = _Parser(
+        prog=f"python studies/{study.name}.py",
+        description=f"{study.question.strip()}\n\npresets:\n{presets}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    what = parser.add_argument_group("what to run")
+    add = what.add_argument
+    add("--preset", choices=list(study.presets), default="embedded", help="size of the study")
+    add("--trials", type=_positive, metavar="N", help="search trials of each arm")
+    add("--seeds", type=_positive, metavar="N", help="confirmation seeds of each arm")
+    add("--seed", type=_natural, default=0, metavar="N", help="seed of the search (0)")
+    add("--search-arms", action="store_true", help="one joint search that chooses the arm too")
+    add("--confirm-on", choices=("train", "train+val"), default="train",
+        help="what the confirmation trains on (train)")  # fmt: skip
+    add("--image-size", type=_positive, metavar="PX", help="input resolution of the backbone")
+    add("--set", action="append", default=[], metavar="NAME=VALUE", dest="values",
+        help="fix any configuration field, e.g. --set federation.clients=1000")  # fmt: skip
+    add = parser.add_argument_group("where things are").add_argument
+    add("--out", type=Path, metavar="DIR", help=f"the study's folder (results/{study.name})")
+    add("--tracking-uri", metavar="URI", help="MLflow store (MLFLOW_TRACKING_URI, ./mlflow.db)")
+    add("--data-dir", type=Path, metavar="DIR", help="CIFAR's folder (FL_DATA_DIR, ./data)")
+    add("--cache-dir", type=Path, metavar="DIR",
+        help="artefacts shared by studies (FL_CACHE_DIR, ./results/artefacts)")  # fmt: skip
+    add("--weights", type=Path, metavar="FILE", help="local weights file of the backbone")
+    add = parser.add_argument_group("machine").add_argument
+    add("--device", default="auto", help="auto, cpu or cuda (auto)")
+    add("--workers", type=_positive, metavar="N", help="trials at a time (one a core)")
+    add("--gpus-per-trial", type=_fraction, default=1.0, metavar="F",
+        help="1, or 1/n to share a GPU among n trials (1)")  # fmt: skip
+    add("--ray-address", metavar="ADDR", help="join a running Ray cluster")
+    return parser.parse_args(argv)
+
+
+def extra_values(args: argparse.Namespace) -> dict[str, Value]:
+    """Configuration fields fixed by --set, --image-size and --weights."""
+    values: dict[str, Value] = {"seed": args.seed}
+    if args.image_size is not None:
+        values["backbone.image_size"] = args.image_size
+    if args.weights is not None:
+        from fl_core.features import known_weights
+
+        values["backbone.weights"] = known_weights(args.weights.resolve())
+    for text in args.values:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {text}: give NAME=VALUE")
+        try:
+            parsed = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {text}: the value is not readable") from error
+        # YAML 1.1 reads 1e-3 as text
+        values[name.strip()] = _as_number(parsed) if isinstance(parsed, str) else parsed
+    return values
+
+
+def machine_of(args: argparse.Namespace) -> Machine:
+    """Device and folders; UserError for a device that is not there."""
+    import torch
+
+    device = args.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device.split(":")[0] not in ("cpu", "cuda"):
+        raise UserError(f"--device {device}: must be auto, cpu or cuda")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"--device {device}: this machine has no usable GPU; use --device cpu")
+    env = os.environ
+    return Machine(
+        device=device,
+        data_dir=(args.data_dir or Path(env.get("FL_DATA_DIR") or "data")).resolve(),
+        cache_dir=(
+            args.cache_dir or Path(env.get("FL_CACHE_DIR") or "results/artefacts")
+        ).resolve(),
+        weights_file=args.weights.resolve() if args.weights else None,
+        threads=1 if device == "cpu" else None,
+    )
+
+
+def default_precision(machine: Machine) -> str:
+    """bfloat16 autocast where the hardware computes in it: GPUs, CPUs with AMX or AVX512-BF16.
+
+    Elsewhere it is emulated and thirty times slower than float32 (LOG.md).
+    """
+    import torch
+
+    if machine.device.startswith("cuda"):
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    able: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return "bfloat16" if able.get("amx_bf16") or able.get("avx512_bf16") else "float32"
+
+
+def workers_of(args: argparse.Namespace, machine: Machine) -> Workers:
+    """Trials at a time and what each may use: one core each, or an equal share of a GPU."""
+    import torch
+
+    from fl_core.tuning import Workers
+
+    cores = os.cpu_count() or 1
+    if machine.device == "cpu":
+        return Workers(min(args.workers or cores, cores) if not args.ray_address else
+                       args.workers or cores, 1.0, 0.0)  # fmt: skip
+    slots = args.workers or max(1, int(torch.cuda.device_count() / args.gpus_per_trial + 1e-9))
+    return Workers(slots, min(1.0, cores / slots), args.gpus_per_trial)
+
+
+def _as_number(text: str) -> Value:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _positive(text: str) -> int:
+    value = _natural(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not allowed: must be at least 1")
+    return value
+
+
+def _natural(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number") from error
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is not allowed: must not be negative")
+    return value
+
+
+def _fraction(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text} is not a number") from error
+    parts = 1 / value if value > 0 else 0.0
+    if not 0 < value <= 1 or abs(parts - round(parts)) > 0.01:
+        raise argparse.ArgumentTypeError(f"{text} is not allowed: 1, 0.5, 0.33, 0.25, … (1/n)")
+    return 1 / round(parts)

@@ -1,0 +1,335 @@
+"""Which client holds which training examples (layer 1; contract 4).
+
+Every partition is disjoint, uses every example once, and gives the clients sizes equal within one
+(by classes: as far as whole classes allow; its docstring states the bound):
+
+- `shard_iid`: a random permutation cut into near-equal parts.
+- `shard_by_classes`: each client holds exactly N_c classes (McMahan et al., AISTATS 2017, dealt
+  two shards a client), but a class is divided by the number of ITS holders, not of all clients.
+- `shard_dirichlet`: each client draws its mix of classes from Dir(alpha * prior) and fills up from
+  what is left of them (Hsu et al., arXiv:1909.06335).
+
+The two skewed ones share the second half: a real (clients, classes) table of counts is rounded,
+its sizes are levelled along augmenting paths, and the shuffled examples are dealt out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fl_core.config import ConfigError, FederationConfig
+
+Labels = npt.NDArray[np.integer[Any]]  # (examples,)
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+
+def shard(labels: Labels, config: FederationConfig, rng: np.random.Generator) -> list[Ints]:
+    """The sorted example indices of every client, as `config.sharding` says."""
+    match config.sharding:
+        case "iid":
+            return shard_iid(labels, config.clients, rng)
+        case "classes" if config.classes_per_client is not None:
+            return shard_by_classes(labels, config.clients, config.classes_per_client, rng)
+        case "dirichlet" if config.alpha is not None:
+            return shard_dirichlet(labels, config.clients, config.alpha, rng)
+        case mode:
+            allowed = "must be iid, classes (with classes_per_client) or dirichlet (with alpha)"
+            raise ConfigError(f"federation.sharding={mode!r}: {allowed}")
+
+
+def shard_iid(labels: Labels, clients: int, rng: np.random.Generator) -> list[Ints]:
+    """A random permutation of the examples, cut into parts equal within one."""
+    _check_clients(labels, clients)
+    parts = np.array_split(rng.permutation(len(labels)), clients)
+    return [np.sort(part) for part in parts]
+
+
+def shard_by_classes(
+    labels: Labels, clients: int, classes_per_client: int, rng: np.random.Generator
+) -> list[Ints]:
+    """Exactly `classes_per_client` classes a client; no class without a client.
+
+    Only when clients * classes_per_client is below the number of classes can some not be held:
+    then that many distinct classes, chosen at random, are used with all their examples.
+
+    Sizes differ by at most 1 + ceil(max n_c/d_c - min n_c/d_c), for n_c examples of class c with
+    d_c holders: the layers of `_assign` telescope, and a real table can be rounded within one.
+    No other counts for the same holders are more even. For N_c = 1 no other holders are either
+    (least squares), so sizes are equal within one whenever the classes allow it.
+    """
+    _check_clients(labels, clients)
+    classes, codes = np.unique(labels, return_inverse=True)
+    totals = np.bincount(codes)
+    places = clients * classes_per_client
+    _check_places(totals, clients, classes_per_client)
+    if places < len(classes):
+        chosen = rng.choice(len(classes), places, replace=False)
+        totals = np.where(np.isin(np.arange(len(classes)), chosen), totals, 0)
+    degrees = _degrees(totals, places, clients, rng)
+    held = _assign(totals, degrees, clients, classes_per_client, rng)
+    low = held.astype(np.int64)  # at least one example of each class held
+    table = low + _fitted(held, totals - degrees)
+    return _deal(codes, _whole(table, totals, low, np.where(held, totals, 0)), rng)
+
+
+def shard_dirichlet(
+    labels: Labels, clients: int, alpha: float, rng: np.random.Generator
+) -> list[Ints]:
+    """Mixes of classes from Dir(alpha * prior * classes), sizes equal within one.
+
+    alpha -> 0 tends to one class after the other, alpha -> infinity to the prior for everyone.
+    """
+    _check_clients(labels, clients)
+    _require(0 < alpha < np.inf, "alpha", alpha, "must be finite and above 0")
+    classes, codes = np.unique(labels, return_inverse=True)
+    totals = np.bincount(codes)
+    concentration = np.clip(alpha * (totals / len(codes)) * len(classes), 1e-12, 1e12)
+    table = _drawn_in_lockstep(_log_mixes(concentration, clients, rng), totals)
+    low, high = np.zeros(table.shape, np.int64), np.broadcast_to(totals, table.shape)
+    return _deal(codes, _whole(table, totals, low, high), rng)
+
+
+def class_counts(labels: Labels, shards: list[Ints], num_classes: int) -> Ints:
+    """The realised partition, (clients, num_classes): how many of each class a client holds."""
+    counts = np.zeros((len(shards), num_classes), dtype=np.int64)
+    owners = np.repeat(np.arange(len(shards)), [len(part) for part in shards])
+    np.add.at(counts, (owners, labels[np.concatenate(shards)]), 1)
+    return counts
+
+
+def _require(ok: bool, name: str, value: object, allowed: str) -> None:
+    if not ok:
+        raise ConfigError(f"federation.{name}={value!r}: {allowed}")
+
+
+def _check_clients(labels: Labels, clients: int) -> None:
+    allowed = f"must be in [1, {len(labels)}], the number of examples"
+    _require(1 <= clients <= len(labels), "clients", clients, allowed)
+
+
+def _check_places(totals: Ints, clients: int, per_client: int) -> None:
+    allowed = f"must be in [1, {len(totals)}], the number of classes present"
+    _require(1 <= per_client <= len(totals), "classes_per_client", per_client, allowed)
+    pairs = int(np.minimum(totals, clients).sum())  # (client, class) with an example each
+    most = pairs // clients
+    allowed = f"must be at most {most}: the {totals.sum()} examples give {clients} clients at most "
+    allowed += f"{pairs} (client, class) pairs with an example each"
+    ok = per_client <= most or clients * per_client <= len(totals)
+    _require(ok, "classes_per_client", per_client, allowed)
+
+
+def _degrees(totals: Ints, places: int, clients: int, rng: np.random.Generator) -> Ints:
+    """How many clients hold each class: 1 <= d_c <= min(clients, n_c), summing to `places`.
+
+    Cutting class c into d near-equal parts has a sum of squares that is convex in d, so taking
+    the `places` largest gains minimises the total (Huntington-Hill, exact for whole examples).
+    """
+
+    def squares(n: Ints, d: Ints) -> Ints:
+        part, rest = n // d, n % d
+        return d * part**2 + rest * (2 * part + 1)
+
+    degrees = (totals > 0).astype(np.int64)
+    more = np.minimum(totals, clients) - degrees  # further places class c can take
+    which = np.repeat(np.arange(len(totals)), more)
+    d = 1 + np.arange(len(which)) - np.repeat(np.cumsum(more) - more, more)
+    gain = squares(totals[which], d) - squares(totals[which], d + 1)
+    real_gain = totals[which] ** 2 / (d * (d + 1))  # among equals, for even shares
+    best = np.lexsort((rng.random(len(gain)), -real_gain, -gain))[: places - degrees.sum()]
+    return degrees + np.bincount(which[best], minlength=len(totals))
+
+
+def _assign(
+    totals: Ints, degrees: Ints, clients: int, per_client: int, rng: np.random.Generator
+) -> Bools:
+    """Who holds what, (clients, classes): `per_client` a row, `degrees[c]` a column.
+
+    Classes come by falling share n_c/d_c and go to those with most free places: these stay equal
+    within one, so they always suffice, and everyone gets one of each layer of similar shares.
+    Otherwise by chance. (Preferring the least loaded would give groups of clients the same set.)
+    """
+    share = totals / np.maximum(degrees, 1)
+    held = np.zeros((clients, len(totals)), dtype=np.bool_)
+    free = np.full(clients, per_client)
+    for c in np.lexsort((rng.random(len(totals)), -share)):
+        takers = np.lexsort((rng.random(clients), -free))[: degrees[c]]
+        held[takers, c] = True
+        free[takers] -= 1
+    _swap(held, share)
+    return held
+
+
+def _swap(held: Bools, share: Floats) -> None:
+    """Local search for even loads: the largest or smallest client swaps a class with another.
+
+    Only classes held by few clients need it; `_level` does the rest. Loads stay in their range.
+    """
+    load = np.where(held, share, 0.0).sum(axis=1)  # not `@`: no BLAS, no influence of its threads
+    for _ in range(2 * len(load)):
+        order = np.argsort(load, kind="stable")
+        pairs = [(order[-1], k) for k in order[:50]] + [(k, order[0]) for k in order[:-50:-1]]
+        for rich, poor in pairs:
+            excess = load[rich] - load[poor]
+            given = np.flatnonzero(held[rich] & ~held[poor])
+            taken = np.flatnonzero(held[poor] & ~held[rich])
+            moved = share[given][:, None] - share[taken]
+            useful = (moved > 0.5) & (moved < excess - 0.5)
+            if useful.any():
+                break
+        else:
+            return
+        best = int(np.argmin(np.where(useful, np.abs(moved - excess / 2), np.inf)))
+        i, j = divmod(best, len(taken))
+        swap = [given[i], taken[j]]
+        held[rich, swap], held[poor, swap] = [False, True], [True, False]
+        load[rich] -= moved[i, j]
+        load[poor] += moved[i, j]
+
+
+def _fitted(held: Bools, columns: Ints) -> Floats:
+    """Iterative proportional fitting (Deming & Stephan 1940): equal rows, then exact columns.
+
+    Equal rows may be out of reach on this support; `_level` then has the last word.
+    """
+    degrees = np.maximum(held.sum(axis=0), 1)
+    row = columns.sum() / len(held)
+    table: Floats = held * (columns / degrees)
+    for _ in range(100):
+        sums = table.sum(axis=1, keepdims=True)
+        if np.abs(sums - row).max() < 0.1:
+            break
+        table *= row / np.where(sums > 0, sums, 1)
+        sums = table.sum(axis=0)
+        table *= columns / np.where(sums > 0, sums, 1)
+    return table
+
+
+def _log_mixes(concentration: Floats, clients: int, rng: np.random.Generator) -> Floats:
+    """Each client's Dirichlet draw in logarithms, up to a constant: (clients, classes).
+
+    Gamma(a) = Gamma(a + 1) * U^(1/a), so a tiny `a` does not underflow to a mix of 0 / 0.
+    """
+    size = (clients, len(concentration))
+    logs: Floats = np.log(rng.gamma(concentration + 1, size=size))
+    return logs - rng.exponential(size=size) / concentration
+
+
+def _drawn_in_lockstep(log_mix: Floats, totals: Ints) -> Floats:
+    """Hsu et al.'s draw as a flow: every client draws one unit of examples per unit of time.
+
+    A used-up class leaves every client's mix, the rest of which is rescaled. All clients draw
+    equally fast, so all are full when the last class is empty: equal rows, exact columns.
+    """
+    table = np.zeros_like(log_mix)
+    left = totals.astype(np.float64)
+    live = np.arange(len(totals))
+    while live.size:
+        logs = log_mix[:, live]
+        rate = np.exp(logs - logs.max(axis=1, keepdims=True))
+        rate /= rate.sum(axis=1, keepdims=True)
+        flow = rate.sum(axis=0)
+        time = np.min(left[live] / np.maximum(flow, 1e-300))
+        table[:, live] += time * rate
+        left[live] -= time * flow
+        live = live[left[live] > 1e-9 * totals[live]]
+    table *= totals / table.sum(axis=0)
+    return table
+
+
+def _rounded(table: Floats, totals: Ints) -> Ints:
+    """Each entry rounded down or up, column sums exact; the rows' errors are carried along."""
+    counts = np.floor(table).astype(np.int64)
+    carry = np.zeros(len(table))
+    for c in range(table.shape[1]):
+        rest = table[:, c] - counts[:, c]
+        order = np.argsort(np.where(rest > 0, -(rest + carry), np.inf), kind="stable")
+        counts[order[: totals[c] - counts[:, c].sum()], c] += 1
+        carry += table[:, c] - counts[:, c]
+    return counts
+
+
+def _whole(table: Floats, totals: Ints, low: Ints, high: Ints) -> Ints:
+    """The real table in whole examples, within [low, high]: column sums exact, rows levelled.
+
+    First within the table's own floor and ceiling, where sizes within one exist if its rows are
+    equal (a flow with integral bounds; the margin is for floating-point error), then freely.
+    """
+    near = np.floor(table - 1e-6).astype(np.int64), np.ceil(table + 1e-6).astype(np.int64)
+    counts = _level(_rounded(table, totals), np.maximum(low, near[0]), np.minimum(high, near[1]))
+    return _level(counts, low, high)
+
+
+def _level(counts: Ints, low: Ints, high: Ints) -> Ints:
+    """Counts within [low, high] with sizes (row sums) as equal as can be and columns unchanged.
+
+    Examples move along client-class-client paths, from the largest clients to any that is smaller
+    by two or more. When no path is left, no other counts have a smaller maximum, a larger minimum
+    or a smaller sum of squares (Harvey et al. 2006 for such semi-matchings).
+    """
+    spare, room = counts - low, high - counts
+    sizes = counts.sum(axis=1)
+    done = np.zeros(len(counts), dtype=np.bool_)
+    while not done.all() and np.ptp(sizes[~done]) > 1:
+        sources = ~done & (sizes == sizes[~done].max())
+        poor = ~done & (sizes <= sizes[sources][0] - 2)
+        parent, via = _search(spare, room, sources, poor)
+        ends = np.flatnonzero(poor & (parent >= 0))
+        if not ends.size:  # what was reached has no way out and nobody poor: it is settled
+            done |= sources | (parent >= 0)
+        for end in ends[np.argsort(sizes[ends], kind="stable")]:
+            _push(spare, room, sizes, parent, via, int(end))
+    return low + spare
+
+
+def _search(spare: Ints, room: Ints, sources: Bools, poor: Bools) -> tuple[Ints, Ints]:
+    """Breadth-first until a level has someone poor: from whom, by which class (-1: unreached)."""
+    parent, via = np.full(len(spare), -1), np.full(len(spare), -1)
+    unused = np.ones(spare.shape[1], dtype=np.bool_)
+    level = np.flatnonzero(sources)
+    while level.size and not poor[level].any():
+        can_give = spare[level] > 0
+        following = []
+        for c in np.flatnonzero(unused & can_give.any(axis=0)):
+            givers = level[can_give[:, c]]
+            takers = np.flatnonzero((room[:, c] > 0) & (parent < 0) & ~sources)
+            parent[takers] = np.resize(givers, len(takers))
+            via[takers] = c
+            following.append(takers)
+            unused[c] = False
+        level = np.concatenate(following) if following else level[:0]
+    return parent, via
+
+
+def _push(spare: Ints, room: Ints, sizes: Ints, parent: Ints, via: Ints, end: int) -> None:
+    """Move what the path to `end` can carry and its two ends need; by now maybe nothing."""
+    path, start = [], end
+    while parent[start] >= 0:
+        path.append((parent[start], start, via[start]))
+        start = int(parent[start])
+    amount = (sizes[start] - sizes[end]) // 2
+    for giver, taker, c in path:
+        amount = min(amount, spare[giver, c], room[taker, c])
+    if amount < 1:
+        return
+    for giver, taker, c in path:
+        spare[giver, c] -= amount
+        room[giver, c] += amount
+        spare[taker, c] += amount
+        room[taker, c] -= amount
+    sizes[start] -= amount
+    sizes[end] += amount
+
+
+def _deal(codes: Ints, counts: Ints, rng: np.random.Generator) -> list[Ints]:
+    """Deal each class's shuffled examples out; a class that nobody holds is left aside."""
+    owners = np.full(len(codes), -1)
+    for c in np.flatnonzero(counts.sum(axis=0)):
+        members = rng.permutation(np.flatnonzero(codes == c))
+        owners[members] = np.repeat(np.arange(len(counts)), counts[:, c])
+    order = np.argsort(owners, kind="stable")[np.count_nonzero(owners < 0) :]
+    return np.split(order, np.cumsum(counts.sum(axis=1))[:-1])

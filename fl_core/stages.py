@@ -1,0 +1,170 @@
+"""The stages of a trial: features -> head -> fine-tuning (layer 3).
+
+Each stage's artefact is stored under a hash of exactly the configuration fields it reads, so a
+search over fine-tuning computes features and head once, however many trials share them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fl_core.backbone import Classifier, build_backbone, linear_head
+from fl_core.cache import cached
+from fl_core.config import FineTuneConfig, Machine, ScheduleConfig, TrialConfig, digest_of
+from fl_core.data import (
+    NUM_CLASSES,
+    ImageSource,
+    Preprocess,
+    Source,
+    load_images,
+    split_train_val,
+)
+from fl_core.features import extract_features
+from fl_core.fedavg import Federation, ServerState, fedavg
+from fl_core.params import FlatModule, Layout
+from fl_core.ridge import ridge_head, ridge_statistics
+from fl_core.rng import stream
+from fl_core.sharding import class_counts, shard
+
+HEAD_VERSION = 1
+#: What a head does not read: the main stage's fields, and those of the other method.
+_HEAD_IGNORES = ("rounds", "eval_every", "fine_tune.", "schedule.", "data.flip", "data.crop",
+                 "data.rotation", "local.lr")  # fmt: skip
+_METHOD_IGNORES = {
+    "ridge": ("local.", "server.", "federation.participation", "head.rounds", "head.lr"),
+    "fedavg": ("head.ridge_lambda",),
+}
+
+
+def partition(config: TrialConfig, labels: np.ndarray) -> list[np.ndarray]:
+    """Each client's training indices, a function of the split, the sharding and the seed."""
+    train, _ = split_train_val(labels, config.data)
+    shards = shard(labels[train], config.federation, stream(config.seed, "shard"))
+    return [train[indices] for indices in shards]
+
+
+def train_head(config: TrialConfig, machine: Machine) -> Tensor | None:
+    """Stage 2: a flat linear head (C * D + C,) on frozen features; None for `head.method=none`."""
+    if config.head.method == "none":
+        return None
+    ignored = _HEAD_IGNORES + _METHOD_IGNORES[config.head.method]
+    fields = {n: v for n, v in config.to_flat().items() if not n.startswith(ignored)}
+    key = digest_of({"stage": "head", "version": HEAD_VERSION, **fields})
+
+    def make() -> tuple[dict[str, Tensor], dict[str, object]]:
+        return {"head": _make_head(config, machine)}, {"config": fields}
+
+    tensors, _ = cached(machine.cache_dir / f"head-{key}.safetensors", make)
+    return tensors["head"].to(machine.device)
+
+
+def _make_head(config: TrialConfig, machine: Machine) -> Tensor:
+    fed = _feature_federation(config, machine)
+    if config.head.method == "ridge":
+        labels, classes = fed.train.labels, NUM_CLASSES[config.data.name]
+        chosen = (torch.from_numpy(indices).to(labels.device) for indices in fed.shards)
+        statistics = (ridge_statistics(fed.train.batch(c), labels[c], classes) for c in chosen)
+        return ridge_head(statistics, config.head.ridge_lambda)
+    stage = replace(
+        config,
+        rounds=config.head.rounds,
+        eval_every=config.head.rounds,
+        local=replace(config.local, lr=config.head.lr),
+        schedule=ScheduleConfig(),  # the main stage's schedule and precision are not the head's
+        fine_tune=FineTuneConfig(),
+    )
+    return list(fedavg(stage, fed, ServerState(fed.model.flat.clone())))[-1].state.params
+
+
+def prepare(config: TrialConfig, machine: Machine) -> tuple[Federation, ServerState]:
+    """Stage 3's inputs: the federation, and the state before its first round."""
+    head = train_head(config, machine)
+    if config.fine_tune.trainable == "head":
+        fed = _feature_federation(config, machine)
+        start = fed.model.flat.clone() if head is None else head
+    else:
+        fed = _image_federation(config, machine, head)
+        start = fed.model.flat.clone()
+    return fed, ServerState(start)
+
+
+def realised_partition(config: TrialConfig, machine: Machine) -> np.ndarray:
+    """(clients, classes) examples of each class at each client.
+
+    Also loads, downloads or computes everything the stages of this configuration read, so that a
+    study fails here, before any worker starts, if it fails.
+    """
+    fed, _ = prepare(config, machine)
+    return fed.class_counts
+
+
+def _feature_federation(config: TrialConfig, machine: Machine) -> Federation:
+    """A linear model on cached features."""
+    source = extract_features(config, machine)
+    model = linear_head(source.features.shape[1], NUM_CLASSES[config.data.name])
+    return _federation(config, FlatModule(model.to(machine.device)), source)
+
+
+def _image_federation(config: TrialConfig, machine: Machine, head: Tensor | None) -> Federation:
+    """The whole classifier on images, with the parts `fine_tune.trainable` names unfrozen."""
+    model, preprocess = build_classifier(config, machine, head)
+    images = _images(config.data.name, machine.data_dir, machine.device, train=True)
+    source = ImageSource(*images, preprocess, config.data)
+    return _federation(config, FlatModule(model), source)
+
+
+def _federation(config: TrialConfig, model: FlatModule, source: Source) -> Federation:
+    labels = source.labels.cpu().numpy()
+    _, val = split_train_val(labels, config.data)
+    shards = partition(config, labels)
+    counts = class_counts(labels, shards, NUM_CLASSES[config.data.name])
+    return Federation(model, source, source.subset(val) if len(val) else None, shards, counts)
+
+
+def build_classifier(
+    config: TrialConfig, machine: Machine, head: Tensor | None
+) -> tuple[Classifier, Preprocess]:
+    """The backbone with its head, on the device, frozen but for the trainable part."""
+    backbone, features, preprocess = build_backbone(
+        config.backbone, machine.weights_file, config.seed
+    )
+    model = Classifier(backbone, features, NUM_CLASSES[config.data.name])
+    if head is not None:
+        layout = Layout.of(model.head.named_parameters())
+        model.head.load_state_dict(layout.views(head.cpu()))
+    model.backbone.requires_grad_(config.fine_tune.trainable in ("backbone", "full"))
+    model.head.requires_grad_(config.fine_tune.trainable in ("head", "full"))
+    if not machine.device.startswith("cuda"):  # plain attention is the faster one on a CPU
+        for module in model.modules():
+            if hasattr(module, "fused_attn"):
+                module.fused_attn = False  # type: ignore[assignment]
+    return model.to(machine.device), preprocess
+
+
+def test_model(config: TrialConfig, machine: Machine, params: Tensor) -> tuple[nn.Module, Source]:
+    """The trained model and the test set. Only `fl_core.trial.test_metrics` may call this."""
+    if config.fine_tune.trainable == "head":
+        features = extract_features(config, machine, part="test")
+        head = linear_head(features.features.shape[1], NUM_CLASSES[config.data.name])
+        model, source = FlatModule(head.to(machine.device)), cast("Source", features)
+    else:
+        classifier, preprocess = build_classifier(config, machine, train_head(config, machine))
+        images = _images(config.data.name, machine.data_dir, machine.device, train=False)
+        model = FlatModule(classifier)
+        source = ImageSource(*images, preprocess, config.data)
+    model.flat.copy_(params)
+    return model.module, source
+
+
+@lru_cache(maxsize=2)
+def _images(name: str, data_dir: Path, device: str, *, train: bool) -> tuple[Tensor, Tensor]:
+    """Images and labels on the device, read once per process."""
+    pixels, labels = load_images(name, data_dir, train=train)
+    return pixels.to(device), labels.to(device)

@@ -1,0 +1,154 @@
+"""A study: one question, its arms, its search space and its budgets (layer 5).
+
+A study file in `studies/` is a docstring, BASE, ARMS, SPACE and a `Study`; everything else is
+here and in `fl_core.command`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from fl_core.config import ConfigError, TrialConfig, Value
+
+if TYPE_CHECKING:
+    import optuna
+
+    from fl_core.search import Arm
+
+Space = Callable[["optuna.Trial"], Mapping[str, Value]]
+
+#: The field's letters for dotted names, in tables and on the screen.
+SYMBOLS = {
+    "federation.classes_per_client": "N_c",
+    "federation.clients": "K",
+    "federation.participation": "C",
+    "federation.alpha": "alpha",
+    "local.steps": "J",
+}
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How much work, on what: the same question at another size."""
+
+    help: str
+    budget: int  # local steps (or epochs) of a full trial: rounds = budget / J (contract 7)
+    eval_steps: int  # local steps between evaluations; also ASHA's first rung
+    trials: int  # of each arm
+    seeds: int  # of the confirmation
+    overrides: Mapping[str, Value] = field(default_factory=dict)
+    space: Space | None = None  # None = the study's own
+
+
+PAPER_BACKBONE: Mapping[str, Value] = {
+    "backbone.name": "vit_small_patch16_224",
+    "backbone.tag": "dino",
+}
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a study file declares.
+
+    name: also the MLflow experiment and the folder under results/.
+    question: the study file's docstring.
+    base: the fixed parameters that differ from `TrialConfig()`.
+    arms: settings of the scientific parameters, in table order.
+    space: the nuisance parameters, tuned afresh for every arm.
+    presets: by name; "embedded" is the default.
+    """
+
+    name: str
+    question: str
+    base: Mapping[str, Value]
+    arms: Sequence[Mapping[str, Value]]
+    space: Space
+    presets: Mapping[str, Preset]
+
+    def resolve(self, preset: Preset, extra: Mapping[str, Value]) -> list[Arm]:
+        """Every arm with its complete configuration; ConfigError for what is not possible.
+
+        Rounds follow from the budget, T = budget / J, unless `extra` sets them.
+        """
+        from fl_core.search import Arm
+
+        arms = []
+        for values in self.arms:
+            config = self.config(preset, values, extra)
+            steps = config.local.steps
+            pace: dict[str, Value] = {
+                "rounds": max(1, preset.budget // steps),
+                "eval_every": max(1, preset.eval_steps // steps),
+            }
+            pace = {name: value for name, value in pace.items() if name not in extra}
+            arms.append(Arm(arm_name(values), dict(values), config.override(pace)))
+        return arms
+
+    def at(self, preset: Preset) -> Study:
+        """The study with the preset's own search space, if it has one."""
+        return self if preset.space is None else replace(self, space=preset.space)
+
+    def uses_images(self, preset: Preset, extra: Mapping[str, Value]) -> bool:
+        """Whether any arm trains on images rather than on cached features."""
+        return any(arm.config.fine_tune.trainable != "head" for arm in self.resolve(preset, extra))
+
+    def joint(self, preset: Preset, extra: Mapping[str, Value]) -> Study:
+        """The same question with the arm as one more dimension of a single search."""
+        arms, space = {arm.name: arm for arm in self.resolve(preset, extra)}, self.space
+        own = {"rounds", "eval_every", *(name for values in self.arms for name in values)}
+
+        def search_arms(trial: optuna.Trial) -> Mapping[str, Value]:
+            flat = arms[trial.suggest_categorical("arm", list(arms))].config.to_flat()
+            return {**{name: flat[name] for name in sorted(own)}, **space(trial)}
+
+        return replace(self, arms=[{}], space=search_arms)
+
+    def config(
+        self, preset: Preset, values: Mapping[str, Value], extra: Mapping[str, Value]
+    ) -> TrialConfig:
+        """The configuration of one arm, or with no `values` what all arms start from."""
+        clash = sorted(set(values) & set(extra))
+        if clash:
+            raise ConfigError(f"--set {clash[0]}: this study's arms set it already")
+        return TrialConfig().override({**self.base, **preset.overrides, **extra, **values})
+
+
+def arm_name(values: Mapping[str, Value]) -> str:
+    """A short name: `iid, J=4` or `N_c=5, J=8`."""
+    parts = []
+    for name, value in values.items():
+        if name == "federation.sharding":
+            if value == "iid":
+                parts.append("iid")
+        else:
+            leaf = SYMBOLS.get(name, name.split(".")[0] if name.endswith(".name") else name)
+            parts.append(f"{leaf}={value}")
+    return ", ".join(parts) or "all"
+
+
+def describe_space(space: Space) -> dict[str, dict[str, Any]]:
+    """Bounds or choices of every dimension, found by drawing from the space."""
+    import optuna
+    from optuna.distributions import CategoricalDistribution
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    found: dict[str, dict[str, Any]] = {}
+    for _ in range(30):  # conditional dimensions show up in some draws only
+        trial = study.ask()
+        space(trial)
+        for name, kind in trial.distributions.items():
+            if isinstance(kind, CategoricalDistribution):
+                found[name] = {"choices": list(kind.choices)}
+            else:
+                found[name] = dict(vars(kind))
+                found[name] = {k.lstrip("_"): v for k, v in found[name].items()}
+    return found
+
+
+def silence_known_warnings() -> None:
+    """Warnings of the libraries that a user can do nothing about; nothing else."""
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"ray\.")

@@ -1,0 +1,123 @@
+"""One trial: a generator of per-round results that knows no Ray and no MLflow (layer 3).
+
+    for record in run_trial(TrialConfig().override({"local.lr": 0.05}), Machine()):
+        print(record["round"], record["val_accuracy"])
+
+With a `folder` the trial is idempotent: after every evaluation its state and its curve so far go
+into `<folder>/<digest>.safetensors`; run again, after a kill at any moment, it yields the
+recorded curve first and goes on from there, to the same bits as without interruption.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fl_core import stages
+from fl_core.cache import DamagedArtefact, load_artefact, save_artefact
+from fl_core.config import Machine, TrialConfig
+from fl_core.evaluate import evaluate
+from fl_core.fedavg import RoundResult, ServerState, fedavg, spread
+
+Record = dict[str, Any]  # one evaluation: metric names to numbers, plus "done" and "diverged"
+
+
+def run_trial(
+    config: TrialConfig, machine: Machine, folder: Path | None = None
+) -> Iterator[Record]:
+    """Yield one record per evaluation, the last with `done=True`.
+
+    Raises UserError for what the user can mend. A diverged run ends with `diverged=True` and
+    without validation metrics; it is a result.
+    """
+    set_up_torch(machine)
+    path = None if folder is None else trial_path(folder, config)
+    records, state = _resume(path, machine.device)
+    yield from records
+    if records and records[-1]["done"]:
+        return
+    fed, start = stages.prepare(config, machine)
+    for result in fedavg(config, fed, state or start):
+        records.append({**result.metrics, "done": result.done, "diverged": result.diverged})
+        if path is not None:
+            _save(path, config, records, result)
+        yield records[-1]
+
+
+def test_metrics(config: TrialConfig, machine: Machine, folder: Path) -> dict[str, float]:
+    """Accuracy and loss of a finished trial on the TEST set, and its spread over clients.
+
+    Only `fl_core.tuning.confirm` may call this (contract 5).
+    """
+    _, state = _resume(trial_path(folder, config), machine.device)
+    if state is None:
+        raise ValueError(f"trial {config.digest()} has no stored parameters")
+    params = state.params if state.best is None else state.best  # no best: no validation set
+    model, source = stages.test_model(config, machine, params)
+    result = evaluate(model, source, config.fine_tune.precision)
+    fed, _ = stages.prepare(config, machine)
+    clients = spread(result.client_accuracies(fed.class_counts))
+    return {"test_accuracy": result.accuracy, "test_loss": result.loss, **clients}
+
+
+def trial_path(folder: Path, config: TrialConfig) -> Path:
+    """The file that holds a trial's curve and state."""
+    return folder / f"{config.digest()}.safetensors"
+
+
+def recorded_curve(folder: Path, config: TrialConfig) -> list[Record]:
+    """The records of an earlier run of this trial, empty if there are none."""
+    try:
+        records: list[Record] = load_artefact(trial_path(folder, config), "none")[1]["records"]
+    except DamagedArtefact:
+        return []
+    return records
+
+
+def forget_state(path: Path) -> None:
+    """Drop the parameters of a finished trial, keep its curve: disk use stays small."""
+    _, meta = load_artefact(path, "none")
+    save_artefact(path, {}, meta)
+
+
+def set_up_torch(machine: Machine) -> None:
+    """Thread count, and deterministic kernels on a GPU (contract 2)."""
+    if machine.threads is not None:
+        torch.set_num_threads(machine.threads)
+    if machine.device.startswith("cuda"):
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.backends.cudnn.benchmark = False
+
+
+def _save(path: Path, config: TrialConfig, records: list[Record], result: RoundResult) -> None:
+    state = result.state
+    optional = {"velocity": state.velocity, "best": state.best}
+    tensors: dict[str, Tensor] = {"params": state.params}
+    tensors |= {name: tensor for name, tensor in optional.items() if tensor is not None}
+    scalars = {
+        "round": state.round,
+        "best_accuracy": state.best_accuracy,
+        "evaluations_since_best": state.evaluations_since_best,
+        "totals": state.totals,
+    }
+    save_artefact(path, tensors, {"config": config.to_flat(), "records": records, "state": scalars})
+
+
+def _resume(path: Path | None, device: str) -> tuple[list[Record], ServerState | None]:
+    """The recorded curve and the state to go on from; nothing if there is none or it is damaged."""
+    if path is None or not path.exists():
+        return [], None
+    try:
+        tensors, meta = load_artefact(path)
+    except DamagedArtefact:
+        path.unlink()  # noticed, and computed again
+        return [], None
+    records: list[Record] = meta["records"]
+    if "params" not in tensors:  # a curve without its state: useful if it is the whole curve
+        return (records if records[-1]["done"] else []), None
+    on_device = {name: tensor.to(device) for name, tensor in tensors.items()}
+    return records, ServerState(**on_device, **meta["state"])  # type: ignore[arg-type]

@@ -1,0 +1,48 @@
+"""Nuisance parameters of FedAvg, tuned afresh for every arm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import optuna
+
+    from fl_core.config import Value
+
+
+def head(trial: optuna.Trial) -> Mapping[str, Value]:
+    """FedAvg of a linear head on frozen features.
+
+    Learning rate: below 0.003 a head does not get anywhere in the budget, above 3 it diverges or
+    oscillates at N_c = 1. Momentum: the brief's SGDM; 0 is in, 0.95 multiplies the step by 20.
+    Weight decay: up to where it costs accuracy. Server step: 1 is FedAvg; above, extrapolation.
+    Start: zero, or the ridge solution from one round of summed statistics (Fed3R), whose
+    regularisation opens only then.
+    """
+    values: dict[str, Value] = {
+        "local.lr": trial.suggest_float("local.lr", 3e-3, 3.0, log=True),
+        "local.momentum": trial.suggest_float("local.momentum", 0.0, 0.95),
+        "local.weight_decay": trial.suggest_float("local.weight_decay", 1e-6, 1e-2, log=True),
+        "local.batch_size": trial.suggest_categorical("local.batch_size", [32, 64, 128]),
+        "server.lr": trial.suggest_float("server.lr", 0.5, 2.0, log=True),
+        "head.method": trial.suggest_categorical("head.method", ["none", "ridge"]),
+    }
+    if values["head.method"] == "ridge":
+        values["head.ridge_lambda"] = trial.suggest_float("head.ridge_lambda", 1e-3, 10, log=True)
+    return values
+
+
+def fine_tuning(trial: optuna.Trial) -> Mapping[str, Value]:
+    """FedAvg of a whole pre-trained transformer: smaller steps, the head given.
+
+    Learning rate: pre-trained ViTs are fine-tuned with SGD at 0.001 to 0.03 (Dosovitskiy et al.
+    2021); a decade of margin below and a factor of three above.
+    """
+    return {
+        "local.lr": trial.suggest_float("local.lr", 1e-4, 1e-1, log=True),
+        "local.momentum": trial.suggest_float("local.momentum", 0.0, 0.95),
+        "local.weight_decay": trial.suggest_float("local.weight_decay", 1e-6, 1e-2, log=True),
+        "local.batch_size": trial.suggest_categorical("local.batch_size", [32, 64]),
+        "server.lr": trial.suggest_float("server.lr", 0.5, 1.5, log=True),
+    }

@@ -1,0 +1,50 @@
+"""What would one machine with all the data reach, and under which learning-rate schedule?
+
+The centralised baseline: SGD with momentum through the same client update as FedAvg, one client
+that holds every example and keeps its momentum. One round is one epoch; training stops early
+when validation does not improve, and the best epoch counts.
+
+scientific  schedule.name: constant, step, cosine, warm-up + cosine
+nuisance    learning rate, momentum, weight decay, batch size
+fixed       split, backbone, epochs
+
+    python studies/centralized.py                     # linear head on embedded features
+    python studies/centralized.py --preset paper      # fine-tunes DINO ViT-S/16
+
+Expect on the embedded default: all schedules within a point of each other, cosine ahead.
+"""
+
+from fl_core.command import main
+from fl_core.study import PAPER_BACKBONE, Preset, Study
+from search_spaces import centralized
+
+BASE = {
+    "federation.clients": 1,
+    "federation.participation": 1.0,
+    "local.unit": "epochs",
+    "local.steps": 1,
+    "local.keep_momentum": True,
+    "fine_tune.keep": "best",
+    "fine_tune.patience": 6,
+}
+ARMS = [{"schedule.name": name} for name in ("constant", "step", "cosine", "warmup_cosine")]
+PAPER = {**PAPER_BACKBONE, "head.method": "ridge", "fine_tune.trainable": "full"}
+
+STUDY = Study(
+    name="centralized",
+    question=__doc__,
+    base=BASE,
+    arms=ARMS,
+    space=centralized.sgdm,
+    presets={
+        "embedded": Preset("linear head on features that ship with it; minutes, no GPU",
+                           budget=30, eval_steps=1, trials=16, seeds=3),
+        "smoke": Preset("the same, shortened to under a minute",
+                        budget=2, eval_steps=1, trials=2, seeds=2),
+        "paper": Preset("all of DINO ViT-S/16 on CIFAR-100 images; hours on a large GPU",
+                        budget=30, eval_steps=1, trials=16, seeds=3, overrides=PAPER),
+    },
+)  # fmt: skip
+
+if __name__ == "__main__":
+    main(STUDY)

@@ -1,0 +1,258 @@
+"""One synthetic store for the whole folder, in the schema that fl_core.tracking writes.
+
+Making a database costs seconds, so it is made once; every number in it is made by hand.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param
+
+from analysis.selection import DEFAULT_RULE
+from analysis.store import StudyRuns, read_study
+
+BASE: dict[str, Any] = {
+    "data.name": "cifar100",
+    "data.train_on": "train",
+    "backbone.name": "vit_small_patch16_224",
+    "backbone.tag": "dino",
+    "backbone.weights": "pretrained",
+    "backbone.image_size": 64,
+    "federation.clients": 100,
+    "federation.participation": 0.1,
+    "federation.sharding": "iid",
+    "federation.classes_per_client": None,
+    "federation.alpha": None,
+    "local.steps": 4,
+    "local.unit": "steps",
+    "local.lr": 0.1,
+    "local.momentum": 0.0,
+    "head.method": "none",
+    "fine_tune.trainable": "head",
+    "rounds": 100,
+    "seed": 0,
+}
+SPACE: dict[str, Any] = {
+    "local.lr": {"low": 1e-3, "high": 1.0, "log": True},
+    "local.momentum": {"low": 0.0, "high": 0.95, "log": False},
+    "local.weight_decay": {"low": 1e-6, "high": 1e-2, "log": True},
+}
+SHARDS: dict[str | int, dict[str, Any]] = {
+    "iid": {"federation.sharding": "iid", "federation.classes_per_client": None},
+    1: {"federation.sharding": "classes", "federation.classes_per_client": 1},
+    5: {"federation.sharding": "classes", "federation.classes_per_client": 5},
+    10: {"federation.sharding": "classes", "federation.classes_per_client": 10},
+    50: {"federation.sharding": "classes", "federation.classes_per_client": 50},
+}
+
+
+@dataclass
+class Trial:
+    """One trial run; `curve` holds val_accuracy by step, `test` the one test accuracy."""
+
+    digest: str
+    params: Mapping[str, Any]
+    phase: str = "search"
+    status: str = "finished"
+    curve: Mapping[int, float] = field(default_factory=dict)
+    test: float | None = None
+
+
+class Store:
+    """Writes studies through MlflowClient into one sqlite file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.uri = f"sqlite:///{folder / 'mlflow.db'}"
+        self.client = MlflowClient(self.uri)
+        self.clock = 1_700_000_000_000
+
+    def _run(
+        self,
+        experiment: str,
+        tags: Mapping[str, str],
+        params: Mapping[str, Any],
+        metrics: Sequence[Metric],
+    ) -> str:
+        self.clock += 1000
+        run = self.client.create_run(experiment, start_time=self.clock, tags=dict(tags))
+        logged = [Param(k, str(v)) for k, v in params.items()]
+        if logged or metrics:
+            self.client.log_batch(run.info.run_id, params=logged, metrics=list(metrics))
+        return str(run.info.run_id)
+
+    def experiment(self, name: str) -> str:
+        found = self.client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        place = (self.folder / "artifacts" / name).as_uri()
+        return str(self.client.create_experiment(name, artifact_location=place))
+
+    def study(self, name: str, arms: Sequence[Mapping[str, Any]], **tags: Any) -> str:
+        full = {
+            **{"preset": "paper", "question": "?", "space": SPACE, "trials": 3, "seeds": [0, 1, 2]},
+            **{
+                "selection": DEFAULT_RULE,
+                "command": "python x",
+            },
+            **{
+                "git_commit": "0123456789abcdef",
+                "versions": {},
+                "device": "cpu",
+                "study_digest": "d",
+            },
+            **tags,
+        }
+        text = {k: v if isinstance(v, str) else json.dumps(v) for k, v in full.items()}
+        text |= {"kind": "study", "study": name, "arms": json.dumps(list(arms))}
+        return self._run(self.experiment(name), text, {}, [])
+
+    def arm(
+        self,
+        name: str,
+        study_run: str,
+        setting: Mapping[str, Any],
+        partition: np.ndarray | None = None,
+        **base: Any,
+    ) -> str:
+        config = {**BASE, **base, **setting}
+        classes, steps = config["federation.classes_per_client"], config["local.steps"]
+        shown = "iid" if classes is None else f"N_c={classes}"
+        tags = {"kind": "arm", "arm": json.dumps(dict(setting)), "arm_name": f"{shown}, J={steps}"}
+        tags["mlflow.parentRunId"] = study_run
+        run_id = self._run(self.experiment(name), tags, config, [])
+        if partition is not None:
+            text = ",".join(map(str, range(partition.shape[1]))) + "\n"
+            text += "\n".join(",".join(map(str, row)) for row in partition) + "\n"
+            self.client.log_text(run_id, text, "partition.csv")
+        return run_id
+
+    def trial(self, name: str, arm_run: str, setting: Mapping[str, Any], trial: Trial) -> str:
+        tags = {"kind": "trial", "phase": trial.phase, "status": trial.status}
+        tags |= {"arm": json.dumps(dict(setting)), "digest": trial.digest}
+        tags["mlflow.parentRunId"] = arm_run
+        config = {**BASE, **setting, **trial.params}
+        steps = int(config["local.steps"])
+        metrics = []
+        for step, value in trial.curve.items():
+            logged = {
+                "val_accuracy": value,
+                "val_loss": -math.log(max(value, 1e-3)),
+                "round": step / steps,
+            }
+            logged |= {"bytes_up": 4e5 * step / steps, "bytes_down": 4e5 * step / steps}
+            metrics += [Metric(k, v, 0, step) for k, v in logged.items()]
+        if trial.test is not None:
+            metrics.append(Metric("test_accuracy", trial.test, 0, max(trial.curve, default=1)))
+        return self._run(self.experiment(name), tags, config, metrics)
+
+
+ARMS: list[dict[str, Any]] = [
+    {**SHARDS["iid"], "local.steps": 4, "rounds": 100},
+    {**SHARDS["iid"], "local.steps": 8, "rounds": 50},
+    {**SHARDS[1], "local.steps": 4, "rounds": 100},
+    {**SHARDS[1], "local.steps": 8, "rounds": 50},  # never run
+]
+
+
+def params(lr: float, momentum: float = 0.5, decay: float = 1e-4, **more: Any) -> dict[str, Any]:
+    return {
+        "local.lr": lr,
+        "local.momentum": momentum,
+        "local.weight_decay": decay,
+        **more,
+    }
+
+
+def confirm(config: dict[str, Any], seed: int, test: float | None, **more: Any) -> Trial:
+    curve = {200: 0.5 + seed / 100, 400: 0.6 + seed / 100}
+    digest = f"c{seed}{config['local.lr']}"
+    status = more.get("status", "finished")
+    return Trial(digest, {**config, "seed": seed}, "confirm", status, curve, test)
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Holds the filled mlflow.db and an empty.db, a store without a single study."""
+    path: Path = tmp_path_factory.mktemp("store")
+    store = Store(path)
+    shutil.copy(path / "mlflow.db", path / "empty.db")
+    old = store.study("golden", ARMS[:1])
+    arm = store.arm("golden", old, ARMS[0])
+    store.trial("golden", arm, ARMS[0], confirm(params(0.1), 0, 0.01))
+    (path / "old_run").write_text(old)
+    _golden(store)
+    store.study("bare", ARMS[:1])
+    store.experiment("foreign")
+    return path
+
+
+@pytest.fixture(scope="session")
+def uri(folder: Path) -> str:
+    return f"sqlite:///{folder / 'mlflow.db'}"
+
+
+@pytest.fixture(scope="session")
+def empty_uri(folder: Path) -> str:
+    return f"sqlite:///{folder / 'empty.db'}"
+
+
+@pytest.fixture(scope="session")
+def old_run(folder: Path) -> str:
+    """An earlier run of the study `golden`, with one arm."""
+    return (folder / "old_run").read_text()
+
+
+def _golden(store: Store) -> None:
+    """By hand: arm 0 has 0.69 0.70 0.71 -> 0.70 and std 0.01; arm 2 has 0.40 0.44 -> 0.42 and
+    std sqrt(0.0008); arm 1 has one seed; arm 3 has no run."""
+    study = store.study("golden", ARMS)
+    counts = np.full((4, 3), 5)
+
+    first = store.arm("golden", study, ARMS[0], counts)
+    best = params(0.1)
+    for trial in (
+        Trial("a1", params(0.01), curve={200: 0.30, 400: 0.50}),
+        Trial("a2", best, curve={200: 0.40, 400: 0.60}),
+        Trial("a3", params(0.2), curve={200: 0.39, 400: 0.60}),  # a tie: the lower digest wins
+        confirm(best, 0, 0.69),
+        confirm(best, 1, 0.70),
+        confirm(best, 2, 0.71),
+    ):
+        store.trial("golden", first, ARMS[0], trial)
+
+    second = store.arm("golden", study, ARMS[1])
+    edge = params(0.98, decay=9e-3)
+    for trial in (Trial("b1", edge, curve={400: 0.55}), confirm(edge, 0, 0.58)):
+        store.trial("golden", second, ARMS[1], trial)
+
+    third = store.arm("golden", study, ARMS[2], np.eye(3, dtype=int) * 7)
+    good = params(0.05, momentum=0.3)
+    for trial in (
+        Trial("d1", params(0.5), status="pruned", curve={200: 0.90}),
+        Trial("d2", params(0.9), status="diverged", curve={200: 0.2, 400: math.nan}),
+        Trial("d3", good, curve={200: 0.20, 400: 0.45}),
+        Trial("d4", params(0.3), curve={400: 0.35}, test=0.99),  # a search must never do this
+        Trial("d5", params(0.3), status="failed"),
+        confirm(good, 0, 0.40),
+        confirm(good, 1, 0.44),
+        confirm(good, 2, None, status="diverged"),
+        confirm(params(0.3), 0, 0.97),  # of a configuration that was not chosen
+        confirm(good, 9, 0.98),  # of a seed that nobody asked for
+    ):
+        store.trial("golden", third, ARMS[2], trial)
+
+
+@pytest.fixture(scope="session")
+def golden(uri: str) -> StudyRuns:
+    return read_study(uri, "golden")

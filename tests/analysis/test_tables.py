@@ -1,0 +1,209 @@
+"""The final table against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import math
+import re
+import statistics
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from analysis import final_tables
+from analysis.final_tables import write_tables
+from analysis.published import beside, published
+from analysis.store import StudyRuns, read_study
+from analysis.tables import final_table, table_csv, table_latex, table_markdown
+
+ROWS = """\
+| sharding |   J |   T | test accuracy [%] | seeds | trials | diverged [%] | val. accuracy [%] |     lr | momentum | weight decay |
+| -------- | --: | --: | ----------------: | ----: | -----: | -----------: | ----------------: | -----: | -------: | -----------: |
+| iid      |   4 | 100 |        70.0 ± 1.0 |     3 |      3 |            0 |              60.0 |    0.1 |      0.5 |       0.0001 |
+| iid      |   8 |  50 |          58.0 ± — |     1 |      1 |            0 |              55.0 | 0.98\\* |      0.5 |      0.009\\* |
+| N_c=1    |   4 | 100 |        42.0 ± 2.8 |     2 |      4 |           25 |              45.0 |   0.05 |      0.3 |       0.0001 |
+| N_c=1    |   8 |  50 |                 — |     0 |      0 |            — |                 — |      — |        — |            — |
+"""  # noqa: E501
+
+WARNINGS = """\
+- 1 search run(s) carry a test metric: ignored, but the search was not blind
+- iid, J=8: 1 of 3 search trials were run
+- iid, J=8: local.lr = 0.98 at the upper bound of its search range [0.001, 1]
+- iid, J=8: local.weight_decay = 0.009 at the upper bound of its search range [1e-06, 0.01]
+- iid, J=8: 1 of 3 confirmation seeds
+- iid, J=8: one seed: no standard deviation
+- N_c=1, J=4: 1 of 4 search trials diverged
+- N_c=1, J=4: 1 search trial(s) failed and are not counted
+- N_c=1, J=4: 1 confirmation run(s) of another configuration left out
+- N_c=1, J=4: 1 confirmation run(s) of seeds not asked for left out
+- N_c=1, J=4: 2 of 3 confirmation seeds (1 diverged)
+- N_c=1, J=8, T=50: has not been run
+"""
+
+
+def test_numbers_worked_out_by_hand(golden: StudyRuns) -> None:
+    table = final_table(golden)
+    assert list(table.columns) == [
+        *("federation.sharding", "federation.classes_per_client", "local.steps", "rounds"),
+        *("test_accuracy_mean", "test_accuracy_std", "seeds", "trials", "diverged_share"),
+        *("val_accuracy", "border", "local.lr", "local.momentum", "local.weight_decay"),
+    ]
+    mean, std = table["test_accuracy_mean"], table["test_accuracy_std"]
+    assert mean[:3].tolist() == pytest.approx([0.70, 0.58, 0.42], abs=1e-12)
+    assert std[0] == pytest.approx(0.01)
+    assert std[2] == pytest.approx(math.sqrt(0.0008))
+    assert math.isnan(std[1])
+    assert math.isnan(mean[3])
+    assert math.isnan(std[3])
+    assert table["seeds"].tolist() == [3, 1, 2, 0]
+    assert table["trials"].tolist() == [3, 1, 4, 0]
+    assert table["diverged_share"][:3].tolist() == [0, 0, 0.25]
+    assert table["val_accuracy"][:3].tolist() == [0.60, 0.55, 0.45]
+    assert table["border"].tolist() == ["", "local.lr high; local.weight_decay high", "", ""]
+    assert table["local.lr"].tolist() == [0.1, 0.98, 0.05, None]
+
+
+def test_csv_is_the_frame_at_full_precision(golden: StudyRuns) -> None:
+    lines = table_csv(golden).splitlines()
+    mean, std = (
+        repr(statistics.mean([0.69, 0.70, 0.71])),
+        repr(statistics.stdev([0.69, 0.70, 0.71])),
+    )
+    assert lines[1] == f"iid,,4,100,{mean},{std},3,3,0.0,0.6,,0.1,0.5,0.0001"
+    assert lines[4] == "classes,1,8,50,,,0,0,,,,,,"
+    back = pd.read_csv(io.StringIO(table_csv(golden)))
+    pd.testing.assert_series_equal(
+        back["test_accuracy_std"], final_table(golden)["test_accuracy_std"], check_exact=True
+    )
+
+
+def test_markdown_golden(golden: StudyRuns) -> None:
+    text = table_markdown(golden)
+    assert ROWS in text
+    assert f"Warnings:\n\n{WARNINGS}\n" in text
+    for part in (
+        "CIFAR-100, backbone vit_small_patch16_224 (dino) at 64 × 64 pixels, trained: head",
+        "K = 100 clients, C = 0.1, T = 100/50 rounds, J = 4/8 (J counts local steps)",
+        "(ddof = 1) over confirmation seeds 0, 1, 2 (training split: train)",
+        "Selection rule: highest validation accuracy among trials that ran to their full budget",
+        "Budget: 3 search trials per arm (preset paper)",
+        "commit 0123456789abcdef, device cpu",
+    ):
+        assert part in text
+
+
+def test_published_numbers_stand_apart_with_their_conditions(golden: StudyRuns) -> None:
+    ours, theirs = table_markdown(golden).split("Published numbers", 1)
+    assert "Pirilli" not in ours
+    assert "J counts epochs" in theirs
+    row = next(line for line in theirs.splitlines() if "| iid, J=4 " in line and "Alcani" in line)
+    assert [c.strip() for c in row.strip("|").split("|")] == [
+        *("iid, J=4", "Alcani et al. 2025", "head", "4 epochs", "72.1", "1")
+    ]
+    assert "1.2 (not comparable)" in theirs
+    assert "their sharder gives a client only" in theirs
+    assert "sparse" not in theirs  # our arms are dense
+    assert "N_c=1, J=8" in theirs  # an arm that has not been run still shows what is known
+
+
+def test_published_frame_and_matching() -> None:
+    frame = published()
+    assert frame["accuracy"].between(0, 1).all()
+    assert not frame.duplicated().any()
+    assert set(frame["source"].str.split(",").str[0]) == {
+        *("Alcani et al. 2025", "Pirilli et al. 2025", "Kotb Hatem et al. 2025")
+    }
+    assert not frame[frame["source"].str.startswith("Kotb")]["comparable"].any()
+    arm = {
+        **{"data.name": "cifar100", "federation.clients": 100, "federation.participation": 0.1},
+        **{"federation.sharding": "classes", "federation.classes_per_client": 5},
+        **{"local.steps": 4, "mask.sparsity": 0.8},
+    }
+    assert sorted(beside(arm)["accuracy"]) == [0.6816, 0.7038]
+    both = beside({**arm, "mask.sparsity": 0.0})
+    assert {"Alcani et al. 2025, Table I", "Alcani et al. 2025, their CSV"} < set(both["source"])
+    assert beside({**arm, "federation.clients": 10}).empty
+    assert beside({**arm, "data.name": "cifar10"}).empty
+    assert beside({**arm, "local.steps": 5}).empty
+    assert len(beside({**arm, "federation.clients": 1, "mask.sparsity": 0.9})) == 1
+
+
+def test_latex_is_balanced_and_booktabs(golden: StudyRuns) -> None:
+    text = table_latex(golden)
+    assert text.isascii() or not re.search("[±×—α]", text)
+    assert re.findall(r"\\begin\{(\w+)\}", text).count("table") == 2
+    stack: list[str] = []
+    for kind, name in re.findall(r"\\(begin|end)\{(\w+)\}", text):
+        if kind == "begin":
+            stack.append(name)
+        else:
+            assert stack.pop() == name
+    assert not stack
+    bare = re.sub(r"\\[{}]", "", text)
+    assert bare.count("{") == bare.count("}")
+    for rule in ("toprule", "midrule", "bottomrule"):
+        assert text.count("\\" + rule) == 2
+    assert r"local.weight\_decay" in text
+    assert r"70.0 $\pm$ 1.0" in text
+    assert "$N_c$=1" in text
+    assert not re.search(r"(?<![\\$N])_(?!c\$)", re.sub(r"\\label\{.*", "", text))
+    header = text.split(r"\toprule")[1].split(r"\midrule")[0]
+    body = text.split(r"\midrule")[1].split(r"\bottomrule")[0]
+    assert {line.count("&") for line in (header + body).splitlines() if "&" in line} == {10}
+
+
+def test_files_are_the_same_byte_for_byte(uri: str, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        text = write_tables(read_study(uri, "golden"), tmp_path / name)
+        assert (tmp_path / name / "table.md").read_text() == text
+    for file in ("table.md", "table.csv", "table.tex"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+    assert len(list((tmp_path / "one").iterdir())) == 3  # no temporary file left
+
+
+def test_a_study_without_any_arm_run_is_all_dashes(uri: str) -> None:
+    text = table_markdown(read_study(uri, "bare"))
+    assert "has not been run" in text
+    assert "± " not in text.split("|", 1)[1]
+
+
+def test_a_study_without_a_search_needs_no_chosen_trial(golden: StudyRuns) -> None:
+    trials = golden.trials[(golden.trials["phase"] == "confirm") & (golden.trials["arm"] == 0)]
+    fixed = dataclasses.replace(golden, space={}, trials=trials)
+    assert final_table(fixed)["test_accuracy_mean"][0] == pytest.approx(0.70)
+    searched = dataclasses.replace(golden, trials=trials)  # but with one it does
+    assert final_table(searched)["seeds"].tolist() == [0, 0, 0, 0]
+
+
+def test_a_repeated_seed_counts_once(golden: StudyRuns) -> None:
+    again = golden.trials[golden.trials["digest"] == "c00.1"]
+    doubled = dataclasses.replace(golden, trials=pd.concat([golden.trials, again, again]))
+    table = final_table(doubled)
+    assert table["seeds"][0] == 3
+    assert table["test_accuracy_mean"][0] == pytest.approx(0.70)
+
+
+def test_command(
+    uri: str, empty_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ["--out", str(tmp_path / "o")]
+    at = ["--tracking-uri", uri]
+    assert final_tables.main([*at, "--study", "golden", *out, "--format", "csv"]) == 0
+    assert ROWS in capsys.readouterr().out
+    assert [p.name for p in (tmp_path / "o").iterdir()] == ["table.csv"]
+    assert final_tables.main([*at, *out]) == 0  # all studies, a folder each
+    assert (tmp_path / "o" / "golden" / "table.md").exists()
+    capsys.readouterr()
+    for bad in (
+        [*at, "--study", "nothing"],
+        ["--tracking-uri", empty_uri],
+        ["--tracking-uri", f"sqlite:///{tmp_path}/none.db"],
+        [*at, "--run", "x", "--study", "a", "b"],
+    ):
+        assert final_tables.main(bad) == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.count("\n") == 1
+        assert captured.err.startswith("error: ")
