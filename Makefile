@@ -13,7 +13,7 @@ test: $(STAMP)
 	$(BIN)/python -m pytest $(ARGS)
 
 ui: $(STAMP)
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --workers 1 --host 127.0.0.1 --port $(or $(PORT),5000) --backend-store-uri sqlite:///$(CURDIR)/mlflow.db
+	$(BIN)/python -m fl_core.ui --port $(or $(PORT),5000)
 
 check: $(STAMP)
 	$(BIN)/ruff check .

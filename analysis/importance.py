@@ -33,23 +33,16 @@ LEAST = 20  # trials; fewer say nothing
 SHUFFLES = 60
 
 
-def importance(
-    trials: pd.DataFrame,
-    space: Mapping[str, Mapping[str, Any]],
-    base: Mapping[str, Any] | None = None,
-) -> pd.DataFrame:
+def importance(trials: pd.DataFrame, space: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     """name, importance, chance for each searched parameter, most important first, in shares of
     the summed importance; empty when fewer than LEAST trials ran or nothing was searched.
-
-    `base`: the configuration before the search, which tells where a conditional dimension was
-    closed: a drawn float never equals it.
     """
     ran = searched(trials)
     columns = ["name", "importance", "chance"]
     if len(ran) < LEAST or not space:
         return pd.DataFrame(columns=columns)
     ranks = within_arm_ranks(ran)
-    study = _study([_frozen(row, space, base or {}) for _, row in ran.iterrows()])
+    study = _study([_frozen(row, space) for _, row in ran.iterrows()])
     real = _ped_anova(study, ranks.to_numpy())
     rng = np.random.default_rng(0)
     arms = ran["arm"].to_numpy()
@@ -83,20 +76,16 @@ def _shuffled(ranks: np.ndarray, arms: np.ndarray, rng: np.random.Generator) -> 
     return mixed
 
 
-def _frozen(
-    row: pd.Series, space: Mapping[str, Mapping[str, Any]], base: Mapping[str, Any]
-) -> FrozenTrial:
+def _frozen(row: pd.Series, space: Mapping[str, Mapping[str, Any]]) -> FrozenTrial:
     """The trial as Optuna knew it: without the dimensions that were closed in it."""
-    from optuna.distributions import FloatDistribution
     from optuna.trial import create_trial
 
     params: dict[str, Any] = {}
     distributions: dict[str, BaseDistribution] = {}
     for name, spec in space.items():
-        value, kind = row.get(name), _distribution(spec)
-        closed = isinstance(kind, FloatDistribution) and value == base.get(name)
-        if _within(value, spec) and not closed:
-            params[name], distributions[name] = value, kind
+        value = row.get(name)
+        if _within(value, spec):
+            params[name], distributions[name] = value, _distribution(spec)
     return create_trial(params=params, distributions=distributions, value=0.0)
 
 

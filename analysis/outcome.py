@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,7 +86,7 @@ def _outcome(runs: StudyRuns, arm: int) -> Outcome:
     if runs.arms.at[arm, "run_id"] is None:
         lines = ["has not been run"]
     else:
-        lines = _search_lines(runs, mine, best) + _border_lines(runs, best, border) + lines
+        lines = _search_lines(runs, mine, best) + lines
     return Outcome(
         arm=arm,
         name=name,
@@ -158,13 +158,16 @@ def _search_lines(runs: StudyRuns, mine: pd.DataFrame, best: pd.Series | None) -
     return lines
 
 
-def _border_lines(runs: StudyRuns, best: pd.Series | None, border: Mapping[str, str]) -> list[str]:
-    return [
-        f"{name} = {cell(best[name])} at the {'lower' if side == 'low' else 'upper'} bound "
-        f"of its search range {_bounds(runs.space[name])}"
-        for name, side in border.items()
-        if best is not None
-    ]
+def border_lines(runs: StudyRuns, results: Sequence[Outcome]) -> list[str]:
+    """One line a parameter and side: how many arms chose a value at that bound."""
+    lines = []
+    for name, spec in runs.space.items():
+        for side, word in (("low", "lower"), ("high", "upper")):
+            count = sum(o.border.get(name) == side for o in results)
+            if count:
+                where = f"the {word} bound of its search range {_bounds(spec)}"
+                lines.append(f"{name}: chosen at {where} in {count} of {len(results)} arms")
+    return lines
 
 
 def _bounds(spec: Mapping[str, Any]) -> str:

@@ -21,9 +21,7 @@ from analysis.style import COLUMN, OKABE_ITO, PAGE, log_ticks, new_figure, prett
 
 def importance_figure(runs: StudyRuns) -> Figure | None:
     """PED-ANOVA importance as bars, chance as ticks; None when too few trials ran."""
-    ran = runs.arms[runs.arms["run_id"].notna()]
-    base = {str(k): v for k, v in ran.iloc[0].items()} if len(ran) else {}
-    table = importance(runs.trials, runs.space, base)
+    table = importance(runs.trials, runs.space)
     if table.empty:
         return None
     figure = new_figure(COLUMN, 0.95 + 0.24 * len(table))

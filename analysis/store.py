@@ -105,14 +105,15 @@ def read_study(tracking_uri: str | None, study: str | None, run_id: str | None =
         _json_tag(run.data.tags, "arm", {}) for run in sorted(arm_runs, key=_start)
     )
     arms, owner, notes = _arms_frame(settings, arm_runs)
-    trials, trial_notes = _trials_frame(trial_runs, owner)
+    space = _json_tag(tags, "space", {})
+    trials, trial_notes = _trials_frame(trial_runs, owner, set(space))
     return StudyRuns(
         tracking_uri=uri,
         study=study,
         run_id=root.info.run_id,
         tags=tags,
         settings=settings,
-        space=_json_tag(tags, "space", {}),
+        space=space,
         seeds=tuple(_json_tag(tags, "seeds", [])),
         budget=int(tags["trials"]) if tags.get("trials", "").isdigit() else None,
         arms=arms,
@@ -246,7 +247,7 @@ def _fill_missing(records: Sequence[dict[str, Value]]) -> None:
 
 
 def _trials_frame(
-    trial_runs: Sequence[Run], owner: Mapping[str, int]
+    trial_runs: Sequence[Run], owner: Mapping[str, int], space: set[str]
 ) -> tuple[pd.DataFrame, list[str]]:
     """One row a trial run whose parent is an arm of this study, oldest first."""
     keys = ["run_id", "arm", "phase", "status", "digest", "number"]
@@ -264,6 +265,9 @@ def _trials_frame(
         head = [run.info.run_id, owner[tags[_PARENT]], *(tags.get(k, "") for k in keys[2:5])]
         head.append(parse_value(tags.get("number", "None")))
         params = {key: parse_value(text) for key, text in run.data.params.items()}
+        if "chosen" in tags:  # a dimension that a condition closed has a default, not a choice
+            closed = space - set(_json_tag(tags, "chosen", {}))
+            params |= dict.fromkeys(closed, None)
         last = {name: _finite(metrics.get(name, math.nan)) for name in METRICS}
         # what the search maximised: of the best evaluation where that one is kept
         last["val_accuracy"] = metrics.get("score", last["val_accuracy"])

@@ -24,7 +24,7 @@ from analysis.labels import (
     percent,
     unit_of_j,
 )
-from analysis.outcome import Outcome, outcomes, rule_of, study_warnings
+from analysis.outcome import Outcome, border_lines, outcomes, rule_of, study_warnings
 from analysis.published import beside, published
 from analysis.render import Block, latex, markdown
 from analysis.store import StudyRuns
@@ -87,7 +87,8 @@ def _border_text(outcome: Outcome) -> str:
 
 def _blocks(runs: StudyRuns) -> list[Block]:
     results = outcomes(runs)
-    warnings = study_warnings(runs) + [line for o in results for line in o.warnings]
+    warnings = study_warnings(runs) + border_lines(runs, results)
+    warnings += [line for o in results for line in o.warnings]
     ours = _our_block(runs, results, warnings)
     theirs = _published_block(results)
     return [ours, theirs] if theirs is not None else [ours]
@@ -136,9 +137,10 @@ def caption(runs: StudyRuns, results: Sequence[Outcome]) -> str:
     budget = DASH if runs.budget is None else str(runs.budget)
     training = sorted({str(v) for o in results for v in o.confirmed.get("data.train_on", [])})
     size = fixed("backbone.image_size")
+    start = "searched" if "head.method" in runs.space else fixed("head.method")
     return (
         f"{data}, backbone {backbone} at {size} × {size} pixels, "
-        f"trained: {fixed('fine_tune.trainable')} (start: {fixed('head.method')}); "
+        f"trained: {fixed('fine_tune.trainable')} (start: {start}); "
         f"K = {fixed('federation.clients')} clients, C = {fixed('federation.participation')}, "
         f"T = {fixed('rounds')} rounds, J = {fixed('local.steps')} "
         f"(J counts local {units}). "

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from fl_core.config import BackboneConfig, UserError
@@ -53,11 +54,13 @@ def build_backbone(
     does not fit, or a download that fails.
     """
     options: dict[str, Any] = {}
+    stored: set[str] | None = None
     if config.weights != "random":
         if config.weights.startswith("sha256:"):
             _check_weights_file(config, weights_file)
         options["pretrained"] = True
         if weights_file is not None:
+            stored = _stored_names(weights_file)
             options["pretrained_cfg_overlay"] = {"file": str(weights_file)}
     # timm initialises from torch's global generator: lend it a stream of ours, then restore it
     with torch.random.fork_rng(devices=[]):
@@ -65,6 +68,12 @@ def build_backbone(
         lent.manual_seed(int(stream(seed, "init").integers(2**62)))
         torch.random.set_rng_state(lent.get_state())
         model, features = _create(config, options)
+    missing = [] if stored is None else sorted(model.state_dict().keys() - stored)
+    if missing:  # timm would leave them at random
+        raise UserError(
+            f"--weights {weights_file}: are not those of {config.name}: {missing[0]} and "
+            f"{len(missing) - 1} more are missing"
+        )
     bad = [
         name for name, m in model.named_modules() if isinstance(m, nn.modules.batchnorm._NormBase)
     ]
@@ -93,18 +102,24 @@ def _create(config: BackboneConfig, options: dict[str, Any]) -> tuple[nn.Module,
     if name not in timm.list_models():
         close = ", ".join(timm.list_models(f"*{name[:8]}*")[:4]) or "see timm.list_models()"
         raise UserError(f"backbone.name={config.name!r}: timm has no such model ({close})")
-    if "vit" in name:
+    if timm.get_pretrained_cfg(name).fixed_input_size:  # transformers with position embeddings
         options["img_size"] = config.image_size
-        if config.patch_size is not None:
-            options["patch_size"] = config.patch_size
+    if config.patch_size is not None:
+        options["patch_size"] = config.patch_size
     tagged = f"{name}.{config.tag}" if options.get("pretrained") and config.tag else name
     try:
         model = timm.create_model(tagged, num_classes=0, **options)
+    except TypeError as error:  # an option that this architecture does not take
+        raise UserError(f"backbone.name={config.name!r}: {str(error)[:200]}") from error
     except Exception as error:  # timm, huggingface, safetensors and torch each raise their own
         reason = str(error).strip().split("\n")[0][:200]
         source = options.get("pretrained_cfg_overlay", {}).get("file")
         if source:
-            raise UserError(f"{source}: does not load as weights of {tagged} ({reason})") from error
+            raise UserError(
+                f"--weights {source}: do not load as weights of {tagged} ({reason})"
+            ) from error
+        if "pretrained" not in options:
+            raise UserError(f"backbone.name={config.name!r}: cannot be built ({reason})") from error
         raise UserError(
             f"the weights of {tagged} are not on this machine and cannot be downloaded ({reason}): "
             "give a file with --weights (the embedded preset needs none)"
@@ -143,6 +158,15 @@ def file_sha256(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise UserError(f"--weights {path}: cannot be read ({error.strerror})") from error
+
+
+def _stored_names(path: Path) -> set[str]:
+    """The names in a safetensors file: other formats can execute code when they are read."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return set(file.keys())
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"--weights {path}: is no readable safetensors file ({error})") from error
 
 
 def _check_weights_file(config: BackboneConfig, weights_file: Path | None) -> None:

@@ -1,8 +1,8 @@
 """Artefacts on disk: tensors with metadata, checked by digest, named by content (layer 3).
 
 A file is written under a temporary name and renamed, so it is whole or absent; it carries the
-sha256 of its tensors, so damage is noticed on load. safetensors only: nothing read back here can
-execute code (contract 11).
+sha256 of its tensors and of its metadata, so damage is noticed on load. safetensors only: nothing
+read back here can execute code (contract 11).
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -28,16 +30,21 @@ class DamagedArtefact(Exception):
 
 def save_artefact(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
     """Write tensors and JSON metadata to `path`, atomically, with a digest per tensor."""
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # copies: safetensors refuses tensors that share memory, as "params" and "best" may
+    plain = {
+        name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
     digests = {name: _sha256(tensor) for name, tensor in plain.items()}
+    text = {"meta": json.dumps(meta), "sha256": json.dumps(digests)}
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = {"meta": json.dumps(meta), "sha256": json.dumps(digests)}
-        save_file(plain, temporary, metadata=text)
+        save_file(plain, temporary, metadata={**text, "checksum": _checksum(text)})
         temporary.replace(path)
     except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise UserError(f"{path}: cannot be written ({error})") from error
 
 
@@ -47,8 +54,12 @@ def load_artefact(path: Path, prefix: str = "") -> tuple[dict[str, Tensor], dict
         with safe_open(path, framework="pt") as file:
             text = file.metadata() or {}
             tensors = {n: file.get_tensor(n) for n in file.keys() if n.startswith(prefix)}  # noqa: SIM118
+        if text.get("checksum", _checksum(text)) != _checksum(text):  # some old files have none
+            raise ValueError("wrong digest of its metadata")
         meta, digests = json.loads(text["meta"]), json.loads(text["sha256"])
-        wrong = [name for name, tensor in tensors.items() if digests[name] != _sha256(tensor)]
+        names = sorted(tensors.keys() | {name for name in digests if name.startswith(prefix)})
+        # startswith: the digests of old files end before type and shape
+        wrong = [n for n in names if not _sha256(tensors[n]).startswith(digests[n])]
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise DamagedArtefact(f"{path}: cannot be read ({error})") from error
     if wrong:
@@ -70,4 +81,9 @@ def cached(
 
 
 def _sha256(tensor: Tensor) -> str:
-    return hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
+    digest = hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
+    return f"{digest} {tensor.dtype} {tuple(tensor.shape)}"
+
+
+def _checksum(text: Mapping[str, str]) -> str:
+    return hashlib.sha256((text["meta"] + text["sha256"]).encode()).hexdigest()

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 PACKAGES = ("torch", "torchvision", "timm", "ray", "optuna", "mlflow", "pandas", "numpy")
 SELECTION = "highest validation accuracy among trials that ran to their full budget"
 MIN_FREE_BYTES = 200e6
-REDUCTION = 3  # ASHA keeps one trial in three at each rung
 
 
 def main(study: Study, argv: Sequence[str] | None = None) -> None:
@@ -56,8 +55,8 @@ def run(study: Study, args: argparse.Namespace) -> None:
     started = time.monotonic()
     silence_known_warnings()
     preset = study.presets[args.preset]
-    study = study.at(preset)
     extra = options.extra_values(args)
+    study = study.at(preset, extra)
     study.resolve(preset, extra)  # before the heavy imports
     out = (args.out or Path("results") / study.name).resolve()
     with locked(out), ThreadPoolExecutor(1) as pool:
@@ -135,8 +134,7 @@ class Session:
                 machine=self.machine,
                 workers=workers,
                 seed=self.args.seed,
-                grace_steps=self.preset.eval_steps,
-                reduction=REDUCTION,
+                grace_steps=self.preset.eval_steps if self.preset.prune else None,
                 listeners=[display, self.tracker],
             )
 

@@ -60,7 +60,7 @@ def _checked(name: str, value: object, spec: dataclasses.Field[Any]) -> object:
         if "None" in kinds:
             return None
         raise _fail(name, value, f"needs a value of type {kinds[0]}")
-    if hasattr(value, "item"):  # a numpy scalar
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):  # a numpy scalar
         value = value.item()
     kind = kinds[0]
     if kind == "bool":
@@ -74,7 +74,7 @@ def _checked(name: str, value: object, spec: dataclasses.Field[Any]) -> object:
         return value
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise _fail(name, value, f"must be a number ({kind})")
-    if not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         raise _fail(name, value, "must be finite")
     if kind == "int" and value != int(value):
         raise _fail(name, value, "must be a whole number")
@@ -83,7 +83,10 @@ def _checked(name: str, value: object, spec: dataclasses.Field[Any]) -> object:
     if value < low or value > high or (above and value == low) or (below and value == high):
         left, right = "(" if above else "[", ")" if below or math.isinf(high) else "]"
         raise _fail(name, value, f"must be in {left}{low:g}, {high:g}{right}")
-    return int(value) if kind == "int" else float(value)
+    try:
+        return int(value) if kind == "int" else float(value) + 0.0  # no -0.0: one digest for both
+    except OverflowError as error:
+        raise _fail(name, value, "is too large") from error
 
 
 class _Section:
@@ -242,17 +245,17 @@ class TrialConfig(_Section):
 
     def override(self, values: Mapping[str, Value]) -> TrialConfig:
         """A copy with the named fields replaced; unknown names are a ConfigError."""
-        flat = self.to_flat()
-        for name in values:
-            if name not in flat:
-                close = difflib.get_close_matches(name, flat, n=1)
-                hint = f"; did you mean {close[0]}?" if close else ""
-                raise ConfigError(f"{name}: no such configuration field{hint}")
-        return TrialConfig.from_flat({**flat, **values})
+        return TrialConfig.from_flat({**self.to_flat(), **values})
 
     @classmethod
     def from_flat(cls, flat: Mapping[str, Value]) -> TrialConfig:
-        """The inverse of `to_flat`."""
+        """The inverse of `to_flat`; missing names keep their defaults, unknown ones are errors."""
+        known = cls().to_flat()
+        for name in flat.keys() - known.keys():
+            leaves = [full for full in known if full.endswith(f".{name}")]
+            close = leaves or difflib.get_close_matches(str(name), known, n=1)
+            hint = f"; did you mean {' or '.join(close)}?" if close else ""
+            raise ConfigError(f"{name}: no such configuration field{hint}")
         top: dict[str, Any] = {}
         nested: dict[str, dict[str, Value]] = {}
         for name, value in flat.items():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from http.client import HTTPException
 from pathlib import Path
 from typing import Protocol
 
@@ -68,7 +69,7 @@ class Preprocess:
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) in 0..255 -> (B, 3, size, size) float32."""
-        images = pixels.float().div_(255)
+        images = pixels.float() / 255  # not in place: rotated pixels are float already
         if images.shape[-1] != self.size:
             shape = (self.size, self.size)
             images = F.interpolate(
@@ -147,7 +148,7 @@ def load_images(name: str, data_dir: Path, *, train: bool) -> tuple[Tensor, Tens
     except RuntimeError:
         try:
             data = dataset(str(data_dir), train=train, download=True)
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, HTTPException) as error:
             raise UserError(
                 f"{name} is not in {data_dir} and cannot be downloaded ({error}): put "
                 f"torchvision's {dataset.base_folder} there or name its parent with --data-dir or "

@@ -40,7 +40,7 @@ class Layout:
         """Views of `flat` (..., size) by name, each (..., *shape); they share its memory."""
         parts = torch.split(flat, [shape.numel() for shape in self.shapes], dim=-1)
         return {
-            name: part.view(*flat.shape[:-1], *shape)
+            name: part.view((*flat.shape[:-1], *shape))
             for name, shape, part in zip(self.names, self.shapes, parts, strict=True)
         }
 

@@ -28,6 +28,7 @@ from fl_core.rng import stream
 Space = Callable[[optuna.Trial], Mapping[str, Value]]
 SCORE = "score"  # what a search maximises: validation accuracy (of the kept parameters)
 TIME = "local_steps"  # what a trial costs
+REDUCTION = 3  # ASHA keeps one trial in three at each rung
 STARTUP_TRIALS = 5  # random ones, before TPE has something to go by
 
 
@@ -191,7 +192,7 @@ class ArmASHA(Unpickled, FIFOScheduler):  # type: ignore[misc]
     Ray does not save schedulers, so the rungs are rebuilt from the curves Optuna remembers.
     """
 
-    def __init__(self, searcher: ArmSearcher, grace_steps: int, reduction: int) -> None:
+    def __init__(self, searcher: ArmSearcher, grace_steps: int) -> None:
         super().__init__()
         self._asha = [
             ASHAScheduler(
@@ -200,7 +201,7 @@ class ArmASHA(Unpickled, FIFOScheduler):  # type: ignore[misc]
                 mode="max",
                 max_t=arm.config.rounds * arm.config.local.steps,
                 grace_period=grace_steps,
-                reduction_factor=reduction,
+                reduction_factor=REDUCTION,
             )
             for arm in searcher.arms
         ]

@@ -9,8 +9,8 @@ Every partition is disjoint, uses every example once, and gives the clients size
 - `shard_dirichlet`: each client draws its mix of classes from Dir(alpha * prior) and fills up from
   what is left of them (Hsu et al., arXiv:1909.06335).
 
-The two skewed ones share the second half: a real (clients, classes) table of counts is rounded,
-its sizes are levelled along augmenting paths, and the shuffled examples are dealt out.
+The two skewed ones share the second half: a real (clients, classes) table of counts is
+made whole with even sizes (fl_core.levelling), and the shuffled examples are dealt out.
 """
 
 from __future__ import annotations
@@ -21,11 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fl_core.config import ConfigError, FederationConfig
+from fl_core.levelling import Bools, Floats, Ints, fitted, whole
 
 Labels = npt.NDArray[np.integer[Any]]  # (examples,)
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 
 
 def shard(labels: Labels, config: FederationConfig, rng: np.random.Generator) -> list[Ints]:
@@ -73,8 +71,8 @@ def shard_by_classes(
     degrees = _degrees(totals, places, clients, rng)
     held = _assign(totals, degrees, clients, classes_per_client, rng)
     low = held.astype(np.int64)  # at least one example of each class held
-    table = low + _fitted(held, totals - degrees)
-    return _deal(codes, _whole(table, totals, low, np.where(held, totals, 0)), rng)
+    table = low + fitted(held, totals - degrees)
+    return _deal(codes, whole(table, totals, low, np.where(held, totals, 0)), rng)
 
 
 def shard_dirichlet(
@@ -91,7 +89,7 @@ def shard_dirichlet(
     concentration = np.clip(alpha * (totals / len(codes)) * len(classes), 1e-12, 1e12)
     table = _drawn_in_lockstep(_log_mixes(concentration, clients, rng), totals)
     low, high = np.zeros(table.shape, np.int64), np.broadcast_to(totals, table.shape)
-    return _deal(codes, _whole(table, totals, low, high), rng)
+    return _deal(codes, whole(table, totals, low, high), rng)
 
 
 def class_counts(labels: Labels, shards: list[Ints], num_classes: int) -> Ints:
@@ -167,7 +165,7 @@ def _assign(
 def _swap(held: Bools, share: Floats) -> None:
     """Local search for even loads: the largest or smallest client swaps a class with another.
 
-    Only classes held by few clients need it; `_level` does the rest. Loads stay in their range.
+    Only classes held by few clients need it; `levelled` does the rest. Loads stay in their range.
     """
     load = np.where(held, share, 0.0).sum(axis=1)  # not `@`: no BLAS, no influence of its threads
     for _ in range(2 * len(load)):
@@ -189,24 +187,6 @@ def _swap(held: Bools, share: Floats) -> None:
         held[rich, swap], held[poor, swap] = [False, True], [True, False]
         load[rich] -= moved[i, j]
         load[poor] += moved[i, j]
-
-
-def _fitted(held: Bools, columns: Ints) -> Floats:
-    """Iterative proportional fitting (Deming & Stephan 1940): equal rows, then exact columns.
-
-    Equal rows may be out of reach on this support; `_level` then has the last word.
-    """
-    degrees = np.maximum(held.sum(axis=0), 1)
-    row = columns.sum() / len(held)
-    table: Floats = held * (columns / degrees)
-    for _ in range(100):
-        sums = table.sum(axis=1, keepdims=True)
-        if np.abs(sums - row).max() < 0.1:
-            break
-        table *= row / np.where(sums > 0, sums, 1)
-        sums = table.sum(axis=0)
-        table *= columns / np.where(sums > 0, sums, 1)
-    return table
 
 
 def _log_mixes(concentration: Floats, clients: int, rng: np.random.Generator) -> Floats:
@@ -239,90 +219,6 @@ def _drawn_in_lockstep(log_mix: Floats, totals: Ints) -> Floats:
         live = live[left[live] > 1e-9 * totals[live]]
     table *= totals / table.sum(axis=0)
     return table
-
-
-def _rounded(table: Floats, totals: Ints) -> Ints:
-    """Each entry rounded down or up, column sums exact; the rows' errors are carried along."""
-    counts = np.floor(table).astype(np.int64)
-    carry = np.zeros(len(table))
-    for c in range(table.shape[1]):
-        rest = table[:, c] - counts[:, c]
-        order = np.argsort(np.where(rest > 0, -(rest + carry), np.inf), kind="stable")
-        counts[order[: totals[c] - counts[:, c].sum()], c] += 1
-        carry += table[:, c] - counts[:, c]
-    return counts
-
-
-def _whole(table: Floats, totals: Ints, low: Ints, high: Ints) -> Ints:
-    """The real table in whole examples, within [low, high]: column sums exact, rows levelled.
-
-    First within the table's own floor and ceiling, where sizes within one exist if its rows are
-    equal (a flow with integral bounds; the margin is for floating-point error), then freely.
-    """
-    near = np.floor(table - 1e-6).astype(np.int64), np.ceil(table + 1e-6).astype(np.int64)
-    counts = _level(_rounded(table, totals), np.maximum(low, near[0]), np.minimum(high, near[1]))
-    return _level(counts, low, high)
-
-
-def _level(counts: Ints, low: Ints, high: Ints) -> Ints:
-    """Counts within [low, high] with sizes (row sums) as equal as can be and columns unchanged.
-
-    Examples move along client-class-client paths, from the largest clients to any that is smaller
-    by two or more. When no path is left, no other counts have a smaller maximum, a larger minimum
-    or a smaller sum of squares (Harvey et al. 2006 for such semi-matchings).
-    """
-    spare, room = counts - low, high - counts
-    sizes = counts.sum(axis=1)
-    done = np.zeros(len(counts), dtype=np.bool_)
-    while not done.all() and np.ptp(sizes[~done]) > 1:
-        sources = ~done & (sizes == sizes[~done].max())
-        poor = ~done & (sizes <= sizes[sources][0] - 2)
-        parent, via = _search(spare, room, sources, poor)
-        ends = np.flatnonzero(poor & (parent >= 0))
-        if not ends.size:  # what was reached has no way out and nobody poor: it is settled
-            done |= sources | (parent >= 0)
-        for end in ends[np.argsort(sizes[ends], kind="stable")]:
-            _push(spare, room, sizes, parent, via, int(end))
-    return low + spare
-
-
-def _search(spare: Ints, room: Ints, sources: Bools, poor: Bools) -> tuple[Ints, Ints]:
-    """Breadth-first until a level has someone poor: from whom, by which class (-1: unreached)."""
-    parent, via = np.full(len(spare), -1), np.full(len(spare), -1)
-    unused = np.ones(spare.shape[1], dtype=np.bool_)
-    level = np.flatnonzero(sources)
-    while level.size and not poor[level].any():
-        can_give = spare[level] > 0
-        following = []
-        for c in np.flatnonzero(unused & can_give.any(axis=0)):
-            givers = level[can_give[:, c]]
-            takers = np.flatnonzero((room[:, c] > 0) & (parent < 0) & ~sources)
-            parent[takers] = np.resize(givers, len(takers))
-            via[takers] = c
-            following.append(takers)
-            unused[c] = False
-        level = np.concatenate(following) if following else level[:0]
-    return parent, via
-
-
-def _push(spare: Ints, room: Ints, sizes: Ints, parent: Ints, via: Ints, end: int) -> None:
-    """Move what the path to `end` can carry and its two ends need; by now maybe nothing."""
-    path, start = [], end
-    while parent[start] >= 0:
-        path.append((parent[start], start, via[start]))
-        start = int(parent[start])
-    amount = (sizes[start] - sizes[end]) // 2
-    for giver, taker, c in path:
-        amount = min(amount, spare[giver, c], room[taker, c])
-    if amount < 1:
-        return
-    for giver, taker, c in path:
-        spare[giver, c] -= amount
-        room[giver, c] += amount
-        spare[taker, c] += amount
-        room[taker, c] -= amount
-    sizes[start] -= amount
-    sizes[end] += amount
 
 
 def _deal(codes: Ints, counts: Ints, rng: np.random.Generator) -> list[Ints]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from fl_core.config import ConfigError, TrialConfig, Value
 
@@ -41,6 +41,7 @@ class Preset:
     seeds: int  # of the confirmation
     overrides: Mapping[str, Value] = field(default_factory=dict)
     space: Space | None = None  # None = the study's own
+    prune: bool = True  # ASHA; without it a search of random trials does not depend on timing
 
 
 PAPER_BACKBONE: Mapping[str, Value] = {
@@ -87,9 +88,15 @@ class Study:
             arms.append(Arm(arm_name(values), dict(values), config.override(pace)))
         return arms
 
-    def at(self, preset: Preset) -> Study:
-        """The study with the preset's own search space, if it has one."""
-        return self if preset.space is None else replace(self, space=preset.space)
+    def at(self, preset: Preset, fixed: Mapping[str, Value]) -> Study:
+        """The study with the preset's own search space, less what the user fixes."""
+        space = preset.space or self.space
+
+        def open_dimensions(trial: optuna.Trial) -> Mapping[str, Value]:
+            chosen = space(cast("optuna.Trial", _Fixing(trial, fixed)))
+            return {name: value for name, value in chosen.items() if name not in fixed}
+
+        return replace(self, space=open_dimensions)
 
     def uses_images(self, preset: Preset, extra: Mapping[str, Value]) -> bool:
         """Whether any arm trains on images rather than on cached features."""
@@ -116,6 +123,23 @@ class Study:
         return TrialConfig().override({**self.base, **preset.overrides, **extra, **values})
 
 
+class _Fixing:
+    """An Optuna trial that answers with the user's value, unsearched, where there is one."""
+
+    def __init__(self, trial: optuna.Trial, fixed: Mapping[str, Value]) -> None:
+        self._trial, self._fixed = trial, fixed
+
+    def __getattr__(self, method: str) -> Any:
+        inner = getattr(self._trial, method)
+        if not method.startswith("suggest_"):
+            return inner
+
+        def suggest(name: str, *args: Any, **kwargs: Any) -> Any:
+            return self._fixed[name] if name in self._fixed else inner(name, *args, **kwargs)
+
+        return suggest
+
+
 def arm_name(values: Mapping[str, Value]) -> str:
     """A short name: `iid, J=4` or `N_c=5, J=8`."""
     parts = []
@@ -130,22 +154,24 @@ def arm_name(values: Mapping[str, Value]) -> str:
 
 
 def describe_space(space: Space) -> dict[str, dict[str, Any]]:
-    """Bounds or choices of every dimension, found by drawing from the space."""
+    """Bounds or choices of every configuration field it sets, found by drawing from the space."""
     import optuna
     from optuna.distributions import CategoricalDistribution
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     found: dict[str, dict[str, Any]] = {}
-    for _ in range(30):  # conditional dimensions show up in some draws only
+    for _ in range(100):  # conditional dimensions show up in some draws only
         trial = study.ask()
-        space(trial)
-        for name, kind in trial.distributions.items():
-            if isinstance(kind, CategoricalDistribution):
+        for name, value in space(trial).items():
+            kind = trial.distributions.get(name)
+            if kind is None:  # follows from another dimension: an arm's own field
+                choices = found.setdefault(name, {"choices": []})["choices"]
+                choices += [value] if value not in choices else []
+            elif isinstance(kind, CategoricalDistribution):
                 found[name] = {"choices": list(kind.choices)}
             else:
-                found[name] = dict(vars(kind))
-                found[name] = {k.lstrip("_"): v for k, v in found[name].items()}
+                found[name] = {k: getattr(kind, k) for k in ("low", "high", "log", "step")}
     return found
 
 

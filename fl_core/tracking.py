@@ -200,7 +200,8 @@ class Tracker:
 
     def _job_run(self, job: Job) -> str:
         arm = self.arms[job.arm]
-        tags = {**self._job_tags(job), "status": "running"}
+        chosen = json.dumps(dict(job.chosen))  # without the dimensions a condition closed
+        tags = {**self._job_tags(job), "status": "running", "chosen": chosen}
         kind = f"#{job.number}" if job.phase == "search" else f"seed {job.number}"
         return self._run(tags, f"{arm.name} {kind}", self.arm_run(arm), job.config.to_flat())
 
@@ -223,7 +224,8 @@ class Tracker:
 
 
 METRICS = frozenset(
-    ("score", "train_loss", "client_drift", "val_accuracy", "val_loss", "test_accuracy", "test_loss",
+    ("score", "train_loss", "client_drift", "val_accuracy", "val_loss", "test_accuracy",
+     "test_loss",
      "client_accuracy_worst", "client_accuracy_best", "client_accuracy_std", "round",
      "local_steps", "bytes_up", "bytes_down", "seconds_train", "seconds_eval",
      "seconds_overhead", "images_per_second", "peak_memory_bytes")

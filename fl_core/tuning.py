@@ -178,14 +178,16 @@ def run_study(
     machine: Machine,
     workers: Workers,
     seed: int,
-    grace_steps: int,
-    reduction: int,
+    grace_steps: int | None,
     listeners: Sequence[Listener],
 ) -> None:
-    """Search every arm until it has had `trials` trials; finished ones are not repeated."""
+    """Search every arm until it has had `trials` trials; finished ones are not repeated.
+
+    `grace_steps`: local steps before ASHA may stop a trial; None runs every trial to its end.
+    """
     searcher = ArmSearcher(arms, space, trials, folder / JOURNAL, seed)
     if searcher.remaining:
-        scheduler = ArmASHA(searcher, grace_steps, reduction)
+        scheduler = None if grace_steps is None else ArmASHA(searcher, grace_steps)
         _run(searcher, scheduler, folder, machine, workers, listeners)
 
 

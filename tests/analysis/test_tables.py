@@ -29,9 +29,9 @@ ROWS = """\
 
 WARNINGS = """\
 - 1 search run(s) carry a test metric: ignored, but the search was not blind
+- local.lr: chosen at the upper bound of its search range [0.001, 1] in 1 of 4 arms
+- local.weight_decay: chosen at the upper bound of its search range [1e-06, 0.01] in 1 of 4 arms
 - iid, J=8: 1 of 3 search trials were run
-- iid, J=8: local.lr = 0.98 at the upper bound of its search range [0.001, 1]
-- iid, J=8: local.weight_decay = 0.009 at the upper bound of its search range [1e-06, 0.01]
 - iid, J=8: 1 of 3 confirmation seeds
 - iid, J=8: one seed: no standard deviation
 - N_c=1, J=4: 1 of 4 search trials diverged

@@ -57,7 +57,7 @@ def probe(train_x: Tensor, train_y: Tensor, test_x: Tensor, test_y: Tensor) -> t
         weight = fit(train_x[train], train_y[train], penalty, weight)
         scores[penalty] = accuracy(weight, train_x[val], train_y[val])
         on_test = accuracy(weight, test_x, test_y)
-        print(f"  penalty {penalty:g}: val {scores[penalty]:.4f} (test, for the record, {on_test:.4f})")
+        print(f"  penalty {penalty:g}: val {scores[penalty]:.4f} (its test score: {on_test:.4f})")
     best = max(scores, key=scores.__getitem__)
     return best, accuracy(fit(train_x, train_y, best, weight), test_x, test_y)
 

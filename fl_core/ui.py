@@ -1,0 +1,37 @@
+"""`python -m fl_core.ui`: the MLflow UI of this folder's store, on 127.0.0.1 (layer 5)."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import sys
+from pathlib import Path
+
+from fl_core.options import fail
+
+
+def main() -> None:
+    """Check port and store, then become `mlflow ui`."""
+    parser = argparse.ArgumentParser(prog="python -m fl_core.ui", description=__doc__)
+    parser.add_argument("--port", type=int, default=5000)
+    parser.add_argument("--store", type=Path, default=Path("mlflow.db"), help="SQLite file")
+    args = parser.parse_args()
+    if not args.store.exists():
+        fail(f"{args.store}: no runs here yet; run a study first (make study)")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", args.port))
+        except OSError:
+            fail(f"port {args.port} is in use; choose another: make ui PORT={args.port + 1}")
+    print(f"MLflow UI: http://127.0.0.1:{args.port} (ready in a few seconds, Ctrl-C ends it)")
+    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # two processes, not eight
+    store = f"sqlite:///{args.store.resolve()}"
+    options = ["--host", "127.0.0.1", "--port", str(args.port), "--workers", "1"]
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store, *options]
+    os.execv(sys.executable, command)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,561 @@
+"""Whole trials on small artefacts: killed and resumed, damaged, repeated, and the sealed test set."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fl_core import features as features_stage
+from fl_core import stages, trial
+from fl_core.cache import DamagedArtefact, load_artefact, save_artefact
+from fl_core.config import Machine, TrialConfig, UserError, digest_of
+from fl_core.features import FeatureSpec, dequantise, quantise
+from fl_core.rng import stream
+from fl_core.trial import Record, forget_state, recorded_curve, run_trial, trial_path
+
+LABELS, WIDTH, TRAIN, TEST = 20, 16, 2000, 500
+TIMES = ("seconds_train", "seconds_eval", "seconds_overhead", "images_per_second",
+         "peak_memory_bytes")  # fmt: skip
+BASE: dict[str, Any] = {
+    "backbone.name": "toy", "backbone.tag": "of_this_test", "federation.clients": 10,
+    "federation.participation": 0.3, "rounds": 12, "eval_every": 3, "local.lr": 0.5,
+}  # fmt: skip
+
+
+def config(**values: Any) -> TrialConfig:
+    return TrialConfig().override({**BASE, **{k.replace("__", "."): v for k, v in values.items()}})
+
+
+def write_features(cache_dir: Path) -> Path:
+    """An artefact as the feature stage would store it; 20 of CIFAR-100's labels occur."""
+    rng = stream(0, "toy")
+    centres = rng.standard_normal((LABELS, WIDTH))
+    tensors: dict[str, torch.Tensor] = {}
+    for part, count in (("train", TRAIN), ("test", TEST)):
+        labels = rng.integers(0, LABELS, count)
+        values = torch.from_numpy(centres[labels] + 0.7 * rng.standard_normal((count, WIDTH)))
+        scale = values.float().abs().amax(0) / 127
+        tensors[f"{part}_features"] = quantise(values.float(), scale)
+        tensors[f"{part}_labels"] = torch.from_numpy(labels).to(torch.uint8)
+        tensors[f"{part}_scale"] = scale
+    path = FeatureSpec.of(config()).path(cache_dir)
+    save_artefact(path, tensors, {"weights_sha256": "none"})
+    return path
+
+
+def machine_of(root: Path) -> Machine:
+    return Machine(data_dir=root / "no data", cache_dir=root / "cache", threads=1)
+
+
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No images but those a test provides: never a download. Threads as they were."""
+
+    def none(name: str, data_dir: Path, *, train: bool) -> Any:
+        raise UserError("there are no images here")
+
+    threads = torch.get_num_threads()
+    for module in (stages, features_stage):
+        monkeypatch.setattr(module, "load_images", none)
+    yield
+    torch.set_num_threads(threads)
+    stages._images.cache_clear()
+    features_stage._features.cache_clear()
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    machine = machine_of(tmp_path)
+    write_features(machine.cache_dir)
+    return machine
+
+
+def plain(records: list[Record]) -> list[Record]:
+    """The records without what may differ from run to run; NaN as text, to compare equal."""
+    kept = [{name: v for name, v in one.items() if name not in TIMES} for one in records]
+    return json.loads(json.dumps(kept).replace("NaN", '"NaN"'))  # type: ignore[no-any-return]
+
+
+def stored(folder: Path, cfg: TrialConfig) -> dict[str, torch.Tensor]:
+    """Copies: what safetensors returns are views of the mapped file, which some tests damage."""
+    return {n: t.clone() for n, t in load_artefact(trial_path(folder, cfg))[0].items()}
+
+
+def same_bits(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def never(*args: Any, **kwargs: Any) -> Any:
+    raise AssertionError("must not be called")
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "federated": {"local__momentum": 0.9, "schedule__name": "cosine"},
+    "one class a client, best kept": {
+        "federation__sharding": "classes", "federation__classes_per_client": 2,
+        "fine_tune__keep": "best", "server__lr": 0.5, "local__weight_decay": 0.01,
+    },
+    "centralised": {
+        "federation__clients": 1, "local__momentum": 0.9, "local__keep_momentum": True,
+        "fine_tune__patience": 3, "local__unit": "epochs", "local__steps": 1,
+    },
+    "after ridge": {"head__method": "ridge", "fine_tune__execution": "sequential"},
+    "diverges": {"local__lr": 1e6, "local__weight_decay": 1.0, "local__steps": 1},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_killed_after_any_record_it_goes_on_to_the_same_bits(
+    name: str, machine: Machine, tmp_path: Path
+) -> None:
+    cfg = config(**VARIANTS[name])
+    whole = list(run_trial(cfg, machine, tmp_path / "whole"))
+    assert [one["done"] for one in whole] == [False] * (len(whole) - 1) + [True]
+    assert whole[-1]["diverged"] == (name == "diverges")
+    assert len(whole) >= 2
+    wanted = stored(tmp_path / "whole", cfg)
+    for killed in range(1, len(whole) + 1):
+        folder = tmp_path / f"killed after {killed}"
+        partly = run_trial(cfg, machine, folder)
+        first = [next(partly) for _ in range(killed)]
+        partly.close()
+        assert plain(recorded_curve(folder, cfg)) == plain(first)
+        again = list(run_trial(cfg, machine, folder))
+        assert again[:killed] == first or name == "diverges"  # NaN is not equal to itself
+        assert plain(again) == plain(whole)
+        assert same_bits(stored(folder, cfg), wanted)
+
+
+def test_killed_at_every_record_in_turn(machine: Machine, tmp_path: Path) -> None:
+    cfg = config(local__momentum=0.9)
+    whole = list(run_trial(cfg, machine))  # and a folder changes nothing
+    for count in range(1, len(whole) + 1):
+        partly = run_trial(cfg, machine, tmp_path / "t")
+        records = [next(partly) for _ in range(count)]
+        partly.close()
+    assert plain(records) == plain(whole)
+
+
+CHILD = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import test_trial
+from fl_core.trial import run_trial
+cfg = test_trial.config(**test_trial.LONG)
+for record in run_trial(cfg, test_trial.machine_of(Path({root!r})), Path({folder!r})):
+    print(record["round"], flush=True)
+    time.sleep({pause})
+"""
+LONG = {"rounds": 90, "eval_every": 3, "local__momentum": 0.9, "local__steps": 8}
+
+
+def child(root: Path, folder: Path, pause: float) -> subprocess.Popen[str]:
+    tests = Path(__file__).parent
+    code = CHILD.format(tests=str(tests), root=str(root), folder=str(folder), pause=pause)
+    return subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=tests.parent,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+    )  # fmt: skip
+
+
+def lines_of(process: subprocess.Popen[str]) -> Iterator[str]:
+    assert process.stdout is not None
+    return iter(process.stdout)
+
+
+@pytest.mark.slow
+def test_sigkill_at_random_moments_in_other_processes(machine: Machine, tmp_path: Path) -> None:
+    cfg = config(**LONG)
+    folder = tmp_path / "killed"
+    rng = random.Random(0)
+    beside = child(tmp_path, tmp_path / "beside", 0)  # an uninterrupted one runs beside them
+    progress = 0
+    for _ in range(2):
+        process = child(tmp_path, folder, 0.02)
+        lines = lines_of(process)
+        target = progress + rng.randrange(5, 40)
+        for line in lines:
+            if int(line) >= target:
+                break
+        time.sleep(rng.random() * 0.05)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        curve = recorded_curve(folder, cfg)
+        assert target <= curve[-1]["round"] < LONG["rounds"]  # killed on its way, nothing lost
+        progress = int(curve[-1]["round"])
+    resumed = list(run_trial(cfg, machine, folder))
+    assert [int(line) for line in lines_of(beside)] == [one["round"] for one in resumed]
+    assert beside.wait() == 0
+    whole = list(run_trial(cfg, machine, tmp_path / "here"))
+    for other in ("killed", "beside"):
+        assert plain(recorded_curve(tmp_path / other, cfg)) == plain(whole)
+        assert same_bits(stored(tmp_path / other, cfg), stored(tmp_path / "here", cfg))
+    assert plain(resumed) == plain(whole)
+
+
+def test_run_again_it_replays_without_training(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = list(run_trial(config(), machine, tmp_path / "t"))
+    monkeypatch.setattr(trial, "fedavg", never)
+    monkeypatch.setattr(stages, "prepare", never)
+    assert list(run_trial(config(), machine, tmp_path / "t")) == first
+    with pytest.raises(AssertionError, match="must not be called"):  # another trial does train
+        list(run_trial(config(seed=1), machine, tmp_path / "t"))
+
+
+def damaged(path: Path, kind: str) -> None:
+    content = bytearray(path.read_bytes())
+    if kind == "flipped bit":
+        content[-100] ^= 4  # in the tensors
+    elif kind == "cut short":
+        del content[len(content) // 2 :]
+    elif kind == "empty":
+        content.clear()
+    else:
+        content[:] = os.urandom(64)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("kind", ["flipped bit", "cut short", "empty", "other"])
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_damaged_checkpoint_is_noticed_and_made_again(
+    kind: str, finished: bool, machine: Machine, tmp_path: Path
+) -> None:
+    cfg, folder = config(), tmp_path / "t"
+    whole = list(run_trial(cfg, machine, folder))
+    wanted = stored(folder, cfg)
+    if not finished:
+        trial_path(folder, cfg).unlink()
+        partly = run_trial(cfg, machine, folder)
+        next(partly), next(partly)
+        partly.close()
+    damaged(trial_path(folder, cfg), kind)
+    with pytest.raises(DamagedArtefact):
+        stored(folder, cfg)
+    assert plain(list(run_trial(cfg, machine, folder))) == plain(whole)
+    assert same_bits(stored(folder, cfg), wanted)
+
+
+def test_seeds_and_settings_have_their_own_files(machine: Machine, tmp_path: Path) -> None:
+    folder = tmp_path / "t"
+    trials = [config(), config(seed=1), config(local__lr=0.1)]
+    curves = [plain(list(run_trial(cfg, machine, folder))) for cfg in trials]
+    assert len(list(folder.iterdir())) == 3
+    assert [plain(recorded_curve(folder, cfg)) for cfg in trials] == curves
+    assert curves[0] != curves[1] != curves[2] != curves[0]
+    assert recorded_curve(folder, config(seed=2)) == []
+
+
+def test_a_toy_is_learnt(machine: Machine) -> None:
+    records = list(run_trial(config(rounds=30, eval_every=10, local__steps=20), machine))
+    assert records[-1]["val_accuracy"] > 0.8
+    assert records[0]["val_loss"] > records[-1]["val_loss"]
+
+
+# --- the head's artefact ------------------------------------------------------------------------
+
+
+def count_heads(monkeypatch: pytest.MonkeyPatch) -> list[TrialConfig]:
+    made: list[TrialConfig] = []
+    make = stages._make_head
+
+    def counted(cfg: TrialConfig, machine: Machine) -> torch.Tensor:
+        made.append(cfg)
+        return make(cfg, machine)
+
+    monkeypatch.setattr(stages, "_make_head", counted)
+    return made
+
+
+@pytest.mark.parametrize("method", ["ridge", "fedavg"])
+def test_one_head_for_all_trials_that_differ_in_fine_tuning(
+    method: str, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = count_heads(monkeypatch)
+    finals = []
+    for lr in (0.01, 0.1, 0.5):
+        cfg = config(head__method=method, head__rounds=3, local__lr=lr, rounds=3)
+        finals.append(plain(list(run_trial(cfg, machine))))
+    assert len(made) == 1
+    assert finals[0] != finals[1] != finals[2]
+    assert len(list(machine.cache_dir.glob("head-*"))) == 1
+
+
+@pytest.mark.parametrize("method", ["ridge", "fedavg"])
+def test_a_damaged_head_is_made_again(
+    method: str, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = count_heads(monkeypatch)
+    cfg = config(head__method=method, head__rounds=2)
+    wanted = stages.train_head(cfg, machine)
+    (path,) = machine.cache_dir.glob("head-*")
+    damaged(path, "flipped bit")
+    again = stages.train_head(cfg, machine)
+    assert len(made) == 2
+    assert wanted is not None
+    assert again is not None
+    assert torch.equal(wanted, again)
+
+
+DIRICHLET = {"federation.sharding": "dirichlet", "federation.alpha": 0.1}
+BOTH_READ: list[dict[str, Any]] = [
+    {"seed": 1}, {"data.val_fraction": 0.3}, {"data.split_seed": 1}, {"federation.clients": 7},
+    {"data.train_on": "train+val"}, DIRICHLET,
+]  # fmt: skip
+LOCAL: list[dict[str, Any]] = [
+    {"head.rounds": 4}, {"head.lr": 0.3}, {"local.steps": 2}, {"local.unit": "epochs"},
+    {"local.momentum": 0.5}, {"local.momentum": 0.5, "local.dampening": 0.5},
+    {"local.momentum": 0.5, "local.nesterov": True}, {"local.weight_decay": 0.1},
+    {"local.batch_size": 5}, {"server.lr": 0.5}, {"federation.participation": 0.9},
+]  # fmt: skip
+MAIN: list[dict[str, Any]] = [
+    {"rounds": 99}, {"eval_every": 1}, {"local.lr": 0.01}, {"schedule.name": "cosine"},
+    {"schedule.name": "step", "schedule.gamma": 0.5}, {"fine_tune.keep": "best"},
+    {"fine_tune.patience": 1}, {"fine_tune.execution": "sequential"},
+    {"fine_tune.execution": "sequential", "fine_tune.precision": "bfloat16"},
+    {"fine_tune.trainable": "full"}, {"data.flip": False}, {"data.crop": 4},
+    {"data.rotation": 10.0},
+]  # fmt: skip
+READ = {"ridge": [*BOTH_READ, {"head.ridge_lambda": 0.1}], "fedavg": [*BOTH_READ, *LOCAL]}
+UNREAD = {"ridge": [*MAIN, *LOCAL], "fedavg": [*MAIN, {"head.ridge_lambda": 0.1}]}
+
+
+@pytest.mark.parametrize("method", ["ridge", "fedavg"])
+def test_the_head_depends_on_what_it_reads_and_on_nothing_else(
+    method: str, machine: Machine
+) -> None:
+    """Fields out of the key do not change one bit of the head; those in it give another file."""
+    base = config(head__method=method, head__rounds=3)
+    head = stages.train_head(base, machine)
+    assert head is not None
+
+    def files() -> set[str]:
+        return {path.name for path in machine.cache_dir.glob("head-*")}
+
+    for values in UNREAD[method]:
+        other = base.override(values)
+        assert torch.equal(stages._make_head(other, machine), head), values
+        stages.train_head(other, machine)
+        assert len(files()) == 1, values
+    for number, values in enumerate(READ[method], start=2):
+        other = base.override(values)
+        changed = stages.train_head(other, machine)
+        assert changed is not None
+        # ridge's sums over shards are the same up to rounding: a new file, not new numbers
+        assert not torch.equal(changed, head) or (method == "ridge" and "seed" in values), values
+        assert len(files()) == number, values
+    assert stages.train_head(base.override({"head.method": "none"}), machine) is None
+
+
+# --- the sealed test set ------------------------------------------------------------------------
+
+
+def corrupt_tensors(path: Path, prefix: str) -> int:
+    """Turn over every byte of the tensors with this prefix inside a safetensors file."""
+    content = bytearray(path.read_bytes())
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    names = [name for name in header if name.startswith(prefix)]
+    for name in names:
+        start, end = (8 + size + offset for offset in header[name]["data_offsets"])
+        content[start:end] = bytes(byte ^ 0xFF for byte in content[start:end])
+    path.write_bytes(content)
+    return len(names)
+
+
+def test_a_search_never_touches_the_test_tensors(tmp_path: Path) -> None:
+    results = []
+    for name in ("whole", "corrupt"):
+        machine = machine_of(tmp_path / name)
+        path = write_features(machine.cache_dir)
+        if name == "corrupt":
+            assert corrupt_tensors(path, "test_") == 3
+        cfg = config(head__method="ridge", rounds=6)
+        results.append(plain(list(run_trial(cfg, machine, tmp_path / name / "t"))))
+        if name == "whole":
+            assert trial.test_metrics(cfg, machine, tmp_path / name / "t")["test_accuracy"] > 0.5
+        else:
+            with pytest.raises(UserError, match="no images"):  # it wants to build them again
+                trial.test_metrics(cfg, machine, tmp_path / name / "t")
+    assert results[0] == results[1]
+
+
+def test_corrupt_training_tensors_are_noticed(tmp_path: Path) -> None:
+    machine = machine_of(tmp_path)
+    assert corrupt_tensors(write_features(machine.cache_dir), "train_") == 3
+    with pytest.raises(UserError, match="no images"):
+        list(run_trial(config(), machine))
+
+
+@pytest.mark.parametrize("keep", ["last", "best"])
+def test_test_metrics_of_a_finished_trial(keep: str, machine: Machine, tmp_path: Path) -> None:
+    cfg = config(fine_tune__keep=keep, local__lr=2.0, rounds=15, eval_every=1)
+    records = list(run_trial(cfg, machine, tmp_path / "t"))
+    accuracies = [one["val_accuracy"] for one in records]
+    assert max(accuracies) > accuracies[-1]  # so that best and last are not the same
+    metrics = trial.test_metrics(cfg, machine, tmp_path / "t")
+    params = stored(tmp_path / "t", cfg)["best" if keep == "best" else "params"]
+    path = FeatureSpec.of(cfg).path(machine.cache_dir)
+    source = dequantise(load_artefact(path, "test")[0], "test", "cpu")
+    logits = source.features @ params[: 100 * WIDTH].view(100, WIDTH).T + params[100 * WIDTH :]
+    right = (logits.argmax(1) == source.labels).numpy()
+    assert metrics["test_accuracy"] == pytest.approx(right.mean())
+    loss = torch.nn.functional.cross_entropy(logits, source.labels)
+    assert metrics["test_loss"] == pytest.approx(float(loss), rel=1e-5)
+    by_class = [right[(source.labels == c).numpy()].mean() for c in range(LABELS)]
+    train = dequantise(load_artefact(path, "train")[0], "train", "cpu").labels.numpy()
+    clients = [
+        np.mean([by_class[label] for label in train[shard]])
+        for shard in stages.partition(cfg, train)
+    ]
+    assert metrics["client_accuracy_worst"] == pytest.approx(min(clients))
+    assert metrics["client_accuracy_best"] == pytest.approx(max(clients))
+    assert metrics["client_accuracy_std"] == pytest.approx(np.std(clients))
+
+
+def test_test_metrics_when_all_data_trains(machine: Machine, tmp_path: Path) -> None:
+    """Without a validation set there is no best evaluation: the last parameters count."""
+    cfg = config(data__train_on="train+val", fine_tune__keep="best")
+    list(run_trial(cfg, machine, tmp_path / "t"))
+    assert trial.test_metrics(cfg, machine, tmp_path / "t")["test_accuracy"] > 0.3
+
+
+def test_test_metrics_need_the_parameters(machine: Machine, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no stored parameters"):
+        trial.test_metrics(config(), machine, tmp_path / "t")
+
+
+def test_forgetting_the_state_keeps_the_curve(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg, folder = config(), tmp_path / "t"
+    whole = list(run_trial(cfg, machine, folder))
+    path = trial_path(folder, cfg)
+    before = path.stat().st_size
+    forget_state(path)
+    assert path.stat().st_size < before - 4 * 100 * WIDTH
+    assert recorded_curve(folder, cfg) == whole
+    with pytest.raises(ValueError, match="no stored parameters"):
+        trial.test_metrics(cfg, machine, folder)
+    monkeypatch.setattr(trial, "fedavg", never)
+    assert list(run_trial(cfg, machine, folder)) == whole
+
+
+def test_an_unfinished_curve_without_its_state_starts_again(
+    machine: Machine, tmp_path: Path
+) -> None:
+    cfg, folder = config(), tmp_path / "t"
+    partly = run_trial(cfg, machine, folder)
+    next(partly)
+    partly.close()
+    forget_state(trial_path(folder, cfg))
+    assert plain(list(run_trial(cfg, machine, folder))) == plain(list(run_trial(cfg, machine)))
+
+
+# --- images -------------------------------------------------------------------------------------
+
+BACKBONES: dict[str, dict[str, Any]] = {
+    "cnn": {"backbone.name": "cnn", "backbone.image_size": 8},
+    "vit": {
+        "backbone.name": "vit_tiny_patch16_224", "backbone.image_size": 16,
+        "backbone.patch_size": 8,
+    },
+}  # fmt: skip
+
+
+@pytest.fixture
+def images(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(name: str, data_dir: Path, *, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        rng = stream(int(train), "toy images")
+        count = 60 if train else 30
+        pixels = rng.integers(0, 256, (count, 3, 16, 16), dtype=np.uint8)
+        return torch.from_numpy(pixels), torch.from_numpy(rng.integers(0, 10, count))
+
+    for module in (stages, features_stage):
+        monkeypatch.setattr(module, "load_images", load)
+
+
+def image_config(backbone: str, trainable: str) -> TrialConfig:
+    # A head of zeros sends nothing back to the backbone: where it stays frozen it needs a start.
+    values = {
+        **BACKBONES[backbone], "backbone.weights": "random", "fine_tune.trainable": trainable,
+        "data.name": "cifar10", "federation.clients": 3, "federation.participation": 0.67,
+        "head.method": "ridge" if trainable == "backbone" else "none", "data.crop": 2,
+        "local.steps": 2, "local.batch_size": 4, "local.momentum": 0.9, "local.lr": 0.05,
+        "local.weight_decay": 0.01, "rounds": 3, "eval_every": 1,
+    }  # fmt: skip
+    return TrialConfig().override(values)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("images")
+@pytest.mark.parametrize(
+    ("backbone", "trainable"),
+    [("cnn", "full"), ("cnn", "backbone"), ("cnn", "head"), ("vit", "full"), ("vit", "backbone")],
+)
+def test_images_train_what_they_should_and_resume_exactly(
+    backbone: str, trainable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg, machine = image_config(backbone, trainable), machine_of(tmp_path)
+    built: list[tuple[Any, dict[str, torch.Tensor]]] = []
+    prepare = stages.prepare
+
+    def remembered(*args: Any) -> Any:
+        fed, start = prepare(*args)
+        built.append((fed.model, {n: t.clone() for n, t in fed.model.module.state_dict().items()}))
+        return fed, start
+
+    monkeypatch.setattr(stages, "prepare", remembered)
+    whole = list(run_trial(cfg, machine, tmp_path / "whole"))
+    wanted = stored(tmp_path / "whole", cfg)
+    model, before = built[0]
+    model.flat.copy_(wanted["params"])
+    after = model.module.state_dict()
+    moved = {name for name in after if not torch.equal(after[name], before[name])}
+    assert moved == set(model.layout.names)  # every trainable one, and no bit of any other
+    if trainable != "head":
+        parts = {name.split(".")[0] for name in moved}
+        assert parts == ({"backbone"} if trainable == "backbone" else {"backbone", "head"})
+        assert {n for n in before if n.split(".")[0] in parts} == moved
+    metrics = trial.test_metrics(cfg, machine, tmp_path / "whole")
+    assert 0 <= metrics["test_accuracy"] <= 1
+    for killed in (1, 2):
+        folder = tmp_path / f"killed after {killed}"
+        partly = run_trial(cfg, machine, folder)
+        first = [next(partly) for _ in range(killed)]
+        partly.close()
+        again = list(run_trial(cfg, machine, folder))
+        assert again[:killed] == first
+        assert plain(again) == plain(whole)
+        assert same_bits(stored(folder, cfg), wanted)
+
+
+@pytest.mark.usefixtures("images")
+def test_random_weights_follow_the_seed_and_features_are_stored_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg, machine = image_config("cnn", "head"), machine_of(tmp_path)
+    curves = [plain(list(run_trial(cfg, machine)))]
+    features_stage._features.cache_clear()
+    monkeypatch.setattr(features_stage, "compute_features", never)
+    curves.append(plain(list(run_trial(cfg, machine))))  # from the file
+    assert curves[0] == curves[1]
+    with pytest.raises(AssertionError, match="must not be called"):
+        list(run_trial(cfg.override({"seed": 1}), machine))
+    keys = {digest_of({"path": str(FeatureSpec.of(c).path(tmp_path))})
+            for c in (cfg, cfg.override({"local.lr": 0.3, "rounds": 9, "head.method": "ridge"}))}  # fmt: skip
+    assert len(keys) == 1
