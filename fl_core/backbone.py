@@ -10,6 +10,7 @@ convolutional network of McMahan et al. (2017).
 from __future__ import annotations
 
 import hashlib
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,9 @@ def _create(config: BackboneConfig, options: dict[str, Any]) -> tuple[nn.Module,
     if config.name not in timm.list_models() and name.endswith("_gn"):
         name, options = name.removesuffix("_gn"), {**options, "norm_layer": GroupNorm}
     if name not in timm.list_models():
-        close = ", ".join(timm.list_models(f"*{name[:8]}*")[:4]) or "see timm.list_models()"
+        close = (
+            ", ".join(get_close_matches(name, timm.list_models(), 4)) or "see timm.list_models()"
+        )
         raise UserError(f"backbone.name={config.name!r}: timm has no such model ({close})")
     if timm.get_pretrained_cfg(name).fixed_input_size:  # transformers with position embeddings
         options["img_size"] = config.image_size
@@ -112,7 +115,7 @@ def _create(config: BackboneConfig, options: dict[str, Any]) -> tuple[nn.Module,
     except TypeError as error:  # an option that this architecture does not take
         raise UserError(f"backbone.name={config.name!r}: {str(error)[:200]}") from error
     except Exception as error:  # timm, huggingface, safetensors and torch each raise their own
-        reason = str(error).strip().split("\n")[0][:200]
+        reason = " ".join(str(error).split())[:200]
         source = options.get("pretrained_cfg_overlay", {}).get("file")
         if source:
             raise UserError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import fcntl
 import json
 import os
@@ -24,7 +25,7 @@ import yaml
 
 from fl_core import options
 from fl_core.config import Machine, TrialConfig, UserError, Value, digest_of
-from fl_core.study import Preset, Study, describe_space, silence_known_warnings
+from fl_core.study import Preset, Study, describe_space
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,6 +46,11 @@ def main(study: Study, argv: Sequence[str] | None = None) -> None:
         run(study, args)
     except UserError as error:
         options.fail(str(error))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        options.fail(f"{where}{error.strerror}; make room, then the same command goes on from here")
     except KeyboardInterrupt:
         print("\ninterrupted; nothing is lost: the same command goes on from here", file=sys.stderr)
         raise SystemExit(130) from None
@@ -53,7 +59,6 @@ def main(study: Study, argv: Sequence[str] | None = None) -> None:
 def run(study: Study, args: argparse.Namespace) -> None:
     """Everything that can be refused is refused before Ray starts."""
     started = time.monotonic()
-    silence_known_warnings()
     preset = study.presets[args.preset]
     extra = options.extra_values(args)
     study = study.at(preset, extra)
@@ -102,7 +107,7 @@ class Session:
         # not the arms, trials or seeds: a study with more of them is the same study, extended
         digest = digest_of([tags.pop("base"), sorted(facts["space"]), self.preset.budget])
         self.tracker.open(digest, {n: str(v) for n, v in tags.items()}, self.arms)
-        status = "FAILED"
+        status = "KILLED"
         try:
             with tuning.ray_session(self.args.ray_address, workers.slots):
                 self._search(workers, trials)
@@ -181,6 +186,7 @@ def check_inputs(arms: list[Arm], machine: Machine) -> dict[str, np.ndarray]:
         if key not in seen:
             seen[key] = stages.realised_partition(arm.config, machine)
         partitions[arm.name] = seen[key]
+    stages.forget_inputs()  # the workers load their own
     return partitions
 
 

@@ -76,6 +76,11 @@ def _features(spec: FeatureSpec, machine: Machine, part: str) -> FeatureSource:
         ) from damage
 
 
+def forget_features() -> None:
+    """Give back the memory of features that this process keeps."""
+    _features.cache_clear()
+
+
 def dequantise(tensors: dict[str, Tensor], part: str, device: str) -> FeatureSource:
     """Stored tensors of one part back to float32 features and int64 labels."""
     features = tensors[f"{part}_features"].to(device).float() * tensors[f"{part}_scale"].to(device)

@@ -137,10 +137,10 @@ def workers_of(args: argparse.Namespace, machine: Machine) -> Workers:
 
     from fl_core.tuning import Workers
 
-    cores = os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     if machine.device == "cpu":
-        return Workers(min(args.workers or cores, cores) if not args.ray_address else
-                       args.workers or cores, 1.0, 0.0)  # fmt: skip
+        wanted = args.workers or cores
+        return Workers(wanted if args.ray_address else min(wanted, cores), 1.0, 0.0)
     slots = args.workers or max(1, int(torch.cuda.device_count() / args.gpus_per_trial + 1e-9))
     return Workers(slots, min(1.0, cores / slots), args.gpus_per_trial)
 

@@ -259,9 +259,10 @@ def open_studies(arms: list[Arm], journal: Path) -> list[optuna.Study]:
     The caller holds the study folder's lock, so a lock left by a killed run can be removed.
     """
     optuna.logging.set_verbosity(logging.ERROR)
-    for stale in journal.parent.glob(journal.name + ".lock*"):
-        stale.unlink()
     try:
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        for stale in journal.parent.glob(journal.name + ".lock*"):
+            stale.unlink()
         storage = JournalStorage(JournalFileBackend(str(journal)))
         return [
             optuna.create_study(

@@ -26,7 +26,7 @@ from fl_core.data import (
     load_images,
     split_train_val,
 )
-from fl_core.features import extract_features
+from fl_core.features import extract_features, forget_features
 from fl_core.fedavg import Federation, ServerState, fedavg
 from fl_core.params import FlatModule, Layout
 from fl_core.ridge import ridge_head, ridge_statistics
@@ -103,6 +103,14 @@ def realised_partition(config: TrialConfig, machine: Machine) -> np.ndarray:
     """
     fed, _ = prepare(config, machine)
     return fed.class_counts
+
+
+def forget_inputs() -> None:
+    """Give back the memory of images and features that this process keeps."""
+    _images.cache_clear()
+    forget_features()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _feature_federation(config: TrialConfig, machine: Machine) -> Federation:

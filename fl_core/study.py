@@ -6,7 +6,6 @@ here and in `fl_core.command`.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
@@ -173,8 +172,3 @@ def describe_space(space: Space) -> dict[str, dict[str, Any]]:
             else:
                 found[name] = {k: getattr(kind, k) for k in ("low", "high", "log", "step")}
     return found
-
-
-def silence_known_warnings() -> None:
-    """Warnings of the libraries that a user can do nothing about; nothing else."""
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"ray\.")

@@ -14,7 +14,8 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,6 @@ for _name in ("alembic", "mlflow.store.db.utils"):  # a new store's set-up: ten 
 
 from mlflow import MlflowClient  # noqa: E402
 from mlflow.entities import Metric, Param, RunTag  # noqa: E402
-from mlflow.exceptions import MlflowException  # noqa: E402
 
 from fl_core.config import UserError  # noqa: E402
 from fl_core.search import Arm, Job  # noqa: E402
@@ -38,6 +38,16 @@ FLUSH_SECONDS = 5.0  # metrics of a running trial reach the store at least this 
 def default_uri() -> str:
     """MLFLOW_TRACKING_URI, or the store that a plain `mlflow ui` opens here."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+
+
+@contextmanager
+def _one_line(uri: str) -> Iterator[None]:
+    """MLflow, SQLAlchemy and requests each raise their own: one clear line for all."""
+    try:
+        yield
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        raise UserError(f"--tracking-uri {uri}: cannot be used ({reason})") from error
 
 
 def check_uri(uri: str) -> None:
@@ -65,7 +75,7 @@ class Tracker:
     def __init__(self, uri: str, experiment: str) -> None:
         check_uri(uri)
         self.uri = uri
-        try:
+        with _one_line(uri):
             self.client = MlflowClient(uri)
             found = self.client.get_experiment_by_name(experiment)
             self.experiment = (
@@ -73,9 +83,6 @@ class Tracker:
                 if found
                 else self.client.create_experiment(experiment, _artifact_location(uri))
             )
-        except (MlflowException, OSError) as error:
-            reason = str(error).strip().splitlines()[0][:200]
-            raise UserError(f"--tracking-uri {uri}: cannot be used ({reason})") from error
         self._runs: dict[tuple[str, ...], str] = {}  # tags that name a run -> run id
         self._logged: dict[str, int] = {}  # run id -> last local step in the store
         self._pending: dict[str, list[Metric]] = {}
@@ -88,23 +95,28 @@ class Tracker:
     def open(self, digest: str, tags: Mapping[str, str], arms: list[Arm]) -> str:
         """Find or create the run of the study and of each arm; returns the study run's id."""
         self.arms, self._study = arms, digest
+        with _one_line(self.uri):
+            self._find_runs()
+            name = f"{tags['study']} ({tags['preset']})"
+            self.study_run = self._run({"kind": "study", **tags}, name, None, {})
+            self.client.update_run(self.study_run, status="RUNNING")
+            for arm in arms:
+                fields = {"kind": "arm", "arm_digest": arm.digest(), **_arm_tags(arm)}
+                self._run(fields, arm.name, self.study_run, arm.config.to_flat())
+        return self.study_run
+
+    def _find_runs(self) -> None:
+        """All runs of this study that the store has, by the tags that name them."""
         token: str | None = ""
         while token is not None:
             page = self.client.search_runs(
-                [self.experiment], f"tags.study_digest = '{digest}'", max_results=5000,
+                [self.experiment], f"tags.study_digest = '{self._study}'", max_results=5000,
                 page_token=token or None,
             )  # fmt: skip
             for run in page:
                 self._runs[_key(run.data.tags)] = run.info.run_id
                 self._logged[run.info.run_id] = int(run.data.metrics.get("local_steps", -1))
             token = page.token or None
-        name = f"{tags['study']} ({tags['preset']})"
-        self.study_run = self._run({"kind": "study", **tags}, name, None, {})
-        self.client.update_run(self.study_run, status="RUNNING")
-        for arm in arms:
-            fields = {"kind": "arm", "arm_digest": arm.digest(), **_arm_tags(arm)}
-            self._run(fields, arm.name, self.study_run, arm.config.to_flat())
-        return self.study_run
 
     def arm_run(self, arm: Arm) -> str:
         """The run id of an arm."""
@@ -133,9 +145,7 @@ class Tracker:
                 if isinstance(value, (int, float)) and name in METRICS
             )
             if time.monotonic() - self._flushed > FLUSH_SECONDS:
-                for waiting in list(self._pending):
-                    self._flush(waiting)
-                self._flushed = time.monotonic()
+                self._flush_all()
 
         self._queue.put(write)
 
@@ -165,6 +175,7 @@ class Tracker:
         """Drain, end the arms' and the study's runs; a line about writes that failed, if any."""
 
         def end() -> None:
+            self._flush_all()
             for run in [*map(self.arm_run, self.arms), self.study_run]:
                 self.client.set_terminated(run, status)
 
@@ -186,6 +197,11 @@ class Tracker:
                     if attempt == 2:
                         self._failures.append(str(error).strip().splitlines()[0][:200])
                     time.sleep(attempt)
+
+    def _flush_all(self) -> None:
+        for run in list(self._pending):
+            self._flush(run)
+        self._flushed = time.monotonic()
 
     def _flush(self, run: str) -> None:
         metrics = self._pending.pop(run, [])

@@ -25,6 +25,7 @@ for _name, _value in {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # MLflow is the log
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C stops at once: every trial has its checkpoint
     "TUNE_GLOBAL_CHECKPOINT_S": "100000",  # our journal and trial files are the state
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # deterministic matrix products on a GPU
     "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads collapse when cores are shared
 }.items():
     os.environ.setdefault(_name, _value)
