@@ -33,7 +33,7 @@ class Outcome:
     arm: int
     name: str
     setting: dict[str, Any]  # the arm's own overrides
-    config: dict[str, Any]  # its whole base configuration
+    config: dict[str, Any]  # its whole configuration: the chosen trial's where there is one
     trials: int
     diverged: float
     best: pd.Series | None
@@ -91,7 +91,7 @@ def _outcome(runs: StudyRuns, arm: int) -> Outcome:
         arm=arm,
         name=name,
         setting=dict(runs.settings[arm]),
-        config=_config(runs, arm),
+        config=_config(runs, arm, best),
         trials=len(ran),
         diverged=share,
         best=best,
@@ -101,9 +101,10 @@ def _outcome(runs: StudyRuns, arm: int) -> Outcome:
     )
 
 
-def _config(runs: StudyRuns, arm: int) -> dict[str, Any]:
+def _config(runs: StudyRuns, arm: int, best: pd.Series | None) -> dict[str, Any]:
     row = runs.arms.loc[arm].drop(["run_id", "arm_name"])
-    return {str(k): v for k, v in row.items()} | runs.settings[arm]
+    base = {str(k): v for k, v in row.items()} | runs.settings[arm]
+    return base if best is None else base | {k: best[k] for k in base if k in best.index}
 
 
 def _confirmed(

@@ -53,13 +53,14 @@ def load_artefact(path: Path, prefix: str = "") -> tuple[dict[str, Tensor], dict
     try:
         with safe_open(path, framework="pt") as file:
             text = file.metadata() or {}
-            tensors = {n: file.get_tensor(n) for n in file.keys() if n.startswith(prefix)}  # noqa: SIM118
-        if text.get("checksum", _checksum(text)) != _checksum(text):  # some old files have none
+            names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
+            # copies of the bytes: views of the mapped file would change with it
+            tensors = {n: torch.from_numpy(file.get_tensor(n).numpy().copy()) for n in names}
+        if text["checksum"] != _checksum(text):
             raise ValueError("wrong digest of its metadata")
         meta, digests = json.loads(text["meta"]), json.loads(text["sha256"])
-        names = sorted(tensors.keys() | {name for name in digests if name.startswith(prefix)})
-        # startswith: the digests of old files end before type and shape
-        wrong = [n for n in names if not _sha256(tensors[n]).startswith(digests[n])]
+        wanted = sorted(tensors.keys() | {name for name in digests if name.startswith(prefix)})
+        wrong = [n for n in wanted if _sha256(tensors[n]) != digests[n]]
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise DamagedArtefact(f"{path}: cannot be read ({error})") from error
     if wrong:

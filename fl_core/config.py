@@ -240,6 +240,9 @@ class TrialConfig(_Section):
             raise _fail("federation.clients", fed.clients, "CIFAR has only 50000 training images")
         if local.nesterov and (local.momentum == 0 or local.dampening != 0):
             raise _fail("local.nesterov", True, "needs local.momentum > 0 and local.dampening = 0")
+        if self.fine_tune.trainable == "backbone" and self.head.method == "none":
+            needs = "needs head.method=ridge or fedavg: behind a head of zeros nothing learns"
+            raise _fail("fine_tune.trainable", "backbone", needs)
         if local.keep_momentum and fed.clients > 1:
             raise _fail("local.keep_momentum", True, "only for federation.clients=1 (centralised)")
 

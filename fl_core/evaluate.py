@@ -28,12 +28,14 @@ class Evaluation:
         """Expected accuracy (clients,) on each client's own mix of classes (clients, classes).
 
         The central evaluation's class accuracies weighted by the client's class shares: what a
-        client would see on fresh examples of its own distribution, at no cost in K.
+        client would see on fresh examples of its own distribution, at no cost in K. A client with
+        none of the evaluated classes is left out.
         """
         seen = self.class_total > 0
         by_class = self.class_correct[seen] / self.class_total[seen]
         counts = class_counts[:, seen].astype(float)
-        shares = counts / counts.sum(1, keepdims=True).clip(1e-12)
+        counts = counts[counts.sum(1) > 0]
+        shares = counts / counts.sum(1, keepdims=True)
         accuracies: np.ndarray = shares @ by_class
         return accuracies
 

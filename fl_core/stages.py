@@ -149,7 +149,7 @@ def build_classifier(
         model.head.load_state_dict(layout.views(head.cpu()))
     model.backbone.requires_grad_(config.fine_tune.trainable in ("backbone", "full"))
     model.head.requires_grad_(config.fine_tune.trainable in ("head", "full"))
-    if not machine.device.startswith("cuda"):  # plain attention is the faster one on a CPU
+    if not machine.device.startswith("cuda"):  # no slower on a CPU, and vmap knows it
         for module in model.modules():
             if hasattr(module, "fused_attn"):
                 module.fused_attn = False  # type: ignore[assignment]

@@ -29,6 +29,9 @@ SYMBOLS = {
 }
 
 
+PACE = ("rounds", "eval_every")  # these follow from the budget and J
+
+
 @dataclass(frozen=True)
 class Preset:
     """How much work, on what: the same question at another size."""
@@ -104,7 +107,7 @@ class Study:
     def joint(self, preset: Preset, extra: Mapping[str, Value]) -> Study:
         """The same question with the arm as one more dimension of a single search."""
         arms, space = {arm.name: arm for arm in self.resolve(preset, extra)}, self.space
-        own = {"rounds", "eval_every", *(name for values in self.arms for name in values)}
+        own = {*PACE, *(name for values in self.arms for name in values)}
 
         def search_arms(trial: optuna.Trial) -> Mapping[str, Value]:
             flat = arms[trial.suggest_categorical("arm", list(arms))].config.to_flat()
@@ -164,6 +167,8 @@ def describe_space(space: Space) -> dict[str, dict[str, Any]]:
         trial = study.ask()
         for name, value in space(trial).items():
             kind = trial.distributions.get(name)
+            if name in PACE:  # follows from J
+                continue
             if kind is None:  # follows from another dimension: an arm's own field
                 choices = found.setdefault(name, {"choices": []})["choices"]
                 choices += [value] if value not in choices else []

@@ -250,7 +250,7 @@ def test_the_loss_is_the_mean_over_the_examples_seen() -> None:
     work = plan(np.arange(29), local, source)
     update = local_update(model, model.flat.clone(), source, work, local, [0.0] * 4)
     mean = F.cross_entropy(model.module(source.features[:29]), source.labels[:29])
-    assert float(update.train_loss) == pytest.approx(float(mean), rel=1e-6)
+    assert float(update.train_loss) == pytest.approx(mean.item(), rel=1e-6)
 
 
 def test_frozen_parameters_are_not_part_of_the_update() -> None:

@@ -56,7 +56,7 @@ def test_by_hand() -> None:
 
 def test_there_is_no_augmentation_and_no_dropout() -> None:
     model = nn.Sequential(nn.Dropout(0.9), cnn()).train()
-    assert evaluate(model, image_source()) .loss == evaluate(cnn(), image_source()).loss
+    assert evaluate(model, image_source()).loss == evaluate(cnn(), image_source()).loss
 
 
 def test_the_random_state_and_the_parameters_are_left_alone() -> None:

@@ -1,4 +1,4 @@
-"""The loop: answers worked out by hand, exact resume, and centralised training as its special case."""
+"""The loop: answers worked out by hand, exact resume, centralised training as a special case."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def test_patience_stops_and_best_is_kept(monkeypatch: pytest.MonkeyPatch) -> Non
     assert [r.metrics["val_accuracy"] for r in results] == [0.1, 0.3, 0.2, 0.3]
     assert [r.done for r in results] == [False, False, False, True]  # an equal one is not better
     assert [r.state.evaluations_since_best for r in results] == [0, 0, 1, 2]
-    assert all("client_accuracy_worst" in r.metrics for r in results[-1:])
+    assert "client_accuracy_worst" in results[-1].metrics
     final = results[-1].state
     assert final.best is not None
     assert final.best_accuracy == 0.3
@@ -251,7 +251,7 @@ def test_the_account() -> None:
             round * 3 * 8 * 4 / metrics["seconds_train"]
         )
     seconds = [[r.metrics[name] for r in results] for name in TIMES[:3]]
-    assert all(later >= earlier for one in seconds for earlier, later in zip(one, one[1:], strict=False))  # fmt: skip
+    assert all(one == sorted(one) for one in seconds)
     assert results[-1].metrics["peak_memory_bytes"] > 50e6  # bytes, not kilobytes
 
 

@@ -82,5 +82,7 @@ def test_the_clients_statistics_are_left_alone() -> None:
     parts = [ridge_statistics(features[i::2], labels[i::2], CLASSES) for i in range(2)]
     before = [tensor.clone() for part in parts for tensor in part]
     first = ridge_head(parts, 1.0)
-    assert all(torch.equal(a, b) for a, b in zip(before, [t for p in parts for t in p], strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(before, [t for p in parts for t in p], strict=True)
+    )
     assert torch.equal(first, ridge_head(parts, 1.0))

@@ -1,4 +1,4 @@
-"""Whole trials on small artefacts: killed and resumed, damaged, repeated, and the sealed test set."""
+"""Whole trials on small artefacts: killed, damaged, repeated; and the sealed test set."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import torch
 from fl_core import features as features_stage
 from fl_core import stages, trial
 from fl_core.cache import DamagedArtefact, load_artefact, save_artefact
-from fl_core.config import Machine, TrialConfig, UserError, digest_of
+from fl_core.config import Machine, TrialConfig, UserError
 from fl_core.features import FeatureSpec, dequantise, quantise
 from fl_core.rng import stream
 from fl_core.trial import Record, forget_state, recorded_curve, run_trial, trial_path
@@ -111,6 +111,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "federation__clients": 1, "local__momentum": 0.9, "local__keep_momentum": True,
         "fine_tune__patience": 3, "local__unit": "epochs", "local__steps": 1,
     },
+    "stops early": {
+        "federation__sharding": "classes", "federation__classes_per_client": 2, "local__lr": 2.0,
+        "eval_every": 1, "rounds": 30, "fine_tune__patience": 3,
+    },
     "after ridge": {"head__method": "ridge", "fine_tune__execution": "sequential"},
     "diverges": {"local__lr": 1e6, "local__weight_decay": 1.0, "local__steps": 1},
 }  # fmt: skip
@@ -125,6 +129,7 @@ def test_killed_after_any_record_it_goes_on_to_the_same_bits(
     assert [one["done"] for one in whole] == [False] * (len(whole) - 1) + [True]
     assert whole[-1]["diverged"] == (name == "diverges")
     assert len(whole) >= 2
+    assert (whole[-1]["round"] < cfg.rounds) == (name in ("diverges", "stops early"))
     wanted = stored(tmp_path / "whole", cfg)
     for killed in range(1, len(whole) + 1):
         folder = tmp_path / f"killed after {killed}"
@@ -184,13 +189,13 @@ def test_sigkill_at_random_moments_in_other_processes(machine: Machine, tmp_path
     beside = child(tmp_path, tmp_path / "beside", 0)  # an uninterrupted one runs beside them
     progress = 0
     for _ in range(2):
-        process = child(tmp_path, folder, 0.02)
+        process = child(tmp_path, folder, 0.1)
         lines = lines_of(process)
-        target = progress + rng.randrange(5, 40)
+        target = progress + rng.randrange(5, 25)
         for line in lines:
             if int(line) >= target:
                 break
-        time.sleep(rng.random() * 0.05)
+        time.sleep(rng.random() * 0.1)
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
         curve = recorded_curve(folder, cfg)
@@ -302,20 +307,21 @@ def test_a_damaged_head_is_made_again(
     made = count_heads(monkeypatch)
     cfg = config(head__method=method, head__rounds=2)
     wanted = stages.train_head(cfg, machine)
+    assert wanted is not None
+    wanted = wanted.clone()  # it may be a view of the file
     (path,) = machine.cache_dir.glob("head-*")
     damaged(path, "flipped bit")
     again = stages.train_head(cfg, machine)
     assert len(made) == 2
-    assert wanted is not None
     assert again is not None
     assert torch.equal(wanted, again)
 
 
 DIRICHLET = {"federation.sharding": "dirichlet", "federation.alpha": 0.1}
-BOTH_READ: list[dict[str, Any]] = [
-    {"seed": 1}, {"data.val_fraction": 0.3}, {"data.split_seed": 1}, {"federation.clients": 7},
-    {"data.train_on": "train+val"}, DIRICHLET,
+DATA: list[dict[str, Any]] = [
+    {"data.val_fraction": 0.3}, {"data.split_seed": 1}, {"data.train_on": "train+val"},
 ]  # fmt: skip
+PARTITION: list[dict[str, Any]] = [{"seed": 1}, {"federation.clients": 7}, DIRICHLET]
 LOCAL: list[dict[str, Any]] = [
     {"head.rounds": 4}, {"head.lr": 0.3}, {"local.steps": 2}, {"local.unit": "epochs"},
     {"local.momentum": 0.5}, {"local.momentum": 0.5, "local.dampening": 0.5},
@@ -330,7 +336,10 @@ MAIN: list[dict[str, Any]] = [
     {"fine_tune.trainable": "full"}, {"data.flip": False}, {"data.crop": 4},
     {"data.rotation": 10.0},
 ]  # fmt: skip
-READ = {"ridge": [*BOTH_READ, {"head.ridge_lambda": 0.1}], "fedavg": [*BOTH_READ, *LOCAL]}
+READ = {
+    "ridge": [*PARTITION, *DATA, {"head.ridge_lambda": 0.1}],
+    "fedavg": [*PARTITION, *DATA, *LOCAL],
+}
 UNREAD = {"ridge": [*MAIN, *LOCAL], "fedavg": [*MAIN, {"head.ridge_lambda": 0.1}]}
 
 
@@ -342,6 +351,7 @@ def test_the_head_depends_on_what_it_reads_and_on_nothing_else(
     base = config(head__method=method, head__rounds=3)
     head = stages.train_head(base, machine)
     assert head is not None
+    head = head.clone()
 
     def files() -> set[str]:
         return {path.name for path in machine.cache_dir.glob("head-*")}
@@ -355,8 +365,10 @@ def test_the_head_depends_on_what_it_reads_and_on_nothing_else(
         other = base.override(values)
         changed = stages.train_head(other, machine)
         assert changed is not None
-        # ridge's sums over shards are the same up to rounding: a new file, not new numbers
-        assert not torch.equal(changed, head) or (method == "ridge" and "seed" in values), values
+        if method == "ridge" and values in PARTITION:  # a new file, but the same sums
+            torch.testing.assert_close(changed, head, rtol=1e-5, atol=1e-7)
+        else:
+            assert not torch.equal(changed, head), values
         assert len(files()) == number, values
     assert stages.train_head(base.override({"head.method": "none"}), machine) is None
 
@@ -377,7 +389,10 @@ def corrupt_tensors(path: Path, prefix: str) -> int:
     return len(names)
 
 
-def test_a_search_never_touches_the_test_tensors(tmp_path: Path) -> None:
+def test_a_search_never_touches_the_test_tensors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features_stage, "compute_features", never)
     results = []
     for name in ("whole", "corrupt"):
         machine = machine_of(tmp_path / name)
@@ -389,21 +404,27 @@ def test_a_search_never_touches_the_test_tensors(tmp_path: Path) -> None:
         if name == "whole":
             assert trial.test_metrics(cfg, machine, tmp_path / name / "t")["test_accuracy"] > 0.5
         else:
-            with pytest.raises(UserError, match="no images"):  # it wants to build them again
+            with pytest.raises(AssertionError, match="must not"):  # it wants to build them again
                 trial.test_metrics(cfg, machine, tmp_path / name / "t")
     assert results[0] == results[1]
 
 
-def test_corrupt_training_tensors_are_noticed(tmp_path: Path) -> None:
+def test_corrupt_training_tensors_are_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features_stage, "compute_features", never)
     machine = machine_of(tmp_path)
     assert corrupt_tensors(write_features(machine.cache_dir), "train_") == 3
-    with pytest.raises(UserError, match="no images"):
+    with pytest.raises(AssertionError, match="must not be called"):
         list(run_trial(config(), machine))
 
 
 @pytest.mark.parametrize("keep", ["last", "best"])
 def test_test_metrics_of_a_finished_trial(keep: str, machine: Machine, tmp_path: Path) -> None:
-    cfg = config(fine_tune__keep=keep, local__lr=2.0, rounds=15, eval_every=1)
+    cfg = config(
+        fine_tune__keep=keep, local__lr=2.0, rounds=10, eval_every=1,
+        federation__sharding="classes", federation__classes_per_client=2,
+    )  # fmt: skip
     records = list(run_trial(cfg, machine, tmp_path / "t"))
     accuracies = [one["val_accuracy"] for one in records]
     assert max(accuracies) > accuracies[-1]  # so that best and last are not the same
@@ -556,6 +577,5 @@ def test_random_weights_follow_the_seed_and_features_are_stored_once(
     assert curves[0] == curves[1]
     with pytest.raises(AssertionError, match="must not be called"):
         list(run_trial(cfg.override({"seed": 1}), machine))
-    keys = {digest_of({"path": str(FeatureSpec.of(c).path(tmp_path))})
-            for c in (cfg, cfg.override({"local.lr": 0.3, "rounds": 9, "head.method": "ridge"}))}  # fmt: skip
-    assert len(keys) == 1
+    other = cfg.override({"local.lr": 0.3, "rounds": 9, "head.method": "ridge"})
+    assert FeatureSpec.of(other).path(tmp_path) == FeatureSpec.of(cfg).path(tmp_path)

@@ -1,0 +1,388 @@
+"""Contract 9: bad input is one clear line; a configuration has one name, one value, one digest."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fl_core.config import ConfigError, TrialConfig, UserError, Value, digest_of
+
+DEFAULT = TrialConfig()
+Spec = dataclasses.Field[Any]
+
+
+def fields() -> dict[str, Spec]:
+    """Every dotted name with its dataclass field."""
+    named: dict[str, Spec] = {}
+    for spec in dataclasses.fields(TrialConfig):
+        section = getattr(DEFAULT, spec.name)
+        if dataclasses.is_dataclass(section):
+            named |= {f"{spec.name}.{leaf.name}": leaf for leaf in dataclasses.fields(section)}
+        else:
+            named[spec.name] = spec
+    return named
+
+
+FIELDS = fields()
+#: Fields that are only allowed beside other values, with a setting in which they can change.
+SETTING: dict[str, dict[str, Value]] = {
+    "federation.sharding": {},
+    "federation.classes_per_client": {
+        "federation.sharding": "classes", "federation.classes_per_client": 5
+    },
+    "federation.alpha": {"federation.sharding": "dirichlet", "federation.alpha": 0.5},
+    "local.nesterov": {"local.momentum": 0.9},
+    "local.keep_momentum": {"federation.clients": 1},
+    "fine_tune.trainable": {"head.method": "ridge"},
+}  # fmt: skip
+
+
+def strategy(name: str) -> st.SearchStrategy[Any]:
+    """Allowed values of a field, from its own type and bounds."""
+    spec = FIELDS[name]
+    if name == "backbone.weights":
+        return st.sampled_from(["pretrained", "random", "sha256:" + "0" * 64])
+    if "choices" in spec.metadata:
+        return st.sampled_from(spec.metadata["choices"])
+    match str(spec.type).split(" | ")[0]:
+        case "bool":
+            return st.booleans()
+        case "str":
+            return st.text(max_size=20)
+        case "int":
+            top = min(spec.metadata["high"], 50_000)
+            return st.integers(int(spec.metadata["low"]), int(top))
+    low, high = spec.metadata["low"], min(spec.metadata["high"], 1e6)
+    bounds = {"exclude_min": spec.metadata["above"], "exclude_max": spec.metadata["below"]}
+    return st.floats(low, high, **bounds)
+
+
+@st.composite
+def configurations(draw: st.DrawFn) -> dict[str, Value]:
+    """Flat values of any allowed configuration."""
+    flat = {name: draw(strategy(name)) for name in FIELDS}
+    if draw(st.booleans()):
+        flat["backbone.patch_size"] = None
+    if flat["federation.sharding"] == "classes":
+        classes = 10 if flat["data.name"] == "cifar10" else 100
+        flat["federation.classes_per_client"] = draw(st.integers(1, classes))
+    else:
+        flat["federation.classes_per_client"] = None
+    if flat["federation.sharding"] != "dirichlet":
+        flat["federation.alpha"] = None
+    if flat["local.momentum"] == 0 or flat["local.dampening"] != 0:
+        flat["local.nesterov"] = False
+    if flat["federation.clients"] > 1:
+        flat["local.keep_momentum"] = False
+    if flat["head.method"] == "none" and flat["fine_tune.trainable"] == "backbone":
+        flat["fine_tune.trainable"] = "full"
+    return flat
+
+
+# --- names and round trips ------------------------------------------------------------------------
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(configurations())
+def test_flat_round_trip(flat: dict[str, Value]) -> None:
+    config = TrialConfig.from_flat(flat)
+    assert config.to_flat() == flat
+    assert config == DEFAULT.override(flat)
+    stored = TrialConfig.from_flat(json.loads(json.dumps(config.to_flat())))
+    assert stored == config
+    assert stored.digest() == config.digest()
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(configurations(), configurations())
+def test_equal_configurations_and_equal_digests_are_the_same_thing(
+    one: dict[str, Value], two: dict[str, Value]
+) -> None:
+    a, b = TrialConfig.from_flat(one), TrialConfig.from_flat(two)
+    assert (a == b) == (a.digest() == b.digest())
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.data())
+def test_override_changes_the_named_fields_alone(data: st.DataObject) -> None:
+    free = sorted(set(FIELDS) - set(SETTING) - {"data.name", "federation.clients"})
+    names = data.draw(st.lists(st.sampled_from(free), unique=True, max_size=5))
+    values = {name: data.draw(strategy(name)) for name in names}
+    assert DEFAULT.override(values).to_flat() == {**DEFAULT.to_flat(), **values}
+    assert TrialConfig() == DEFAULT
+
+
+def test_the_names_are_the_dataclass_paths_in_order() -> None:
+    assert list(DEFAULT.to_flat()) == list(FIELDS)
+    for name, value in DEFAULT.to_flat().items():
+        owner: Any = DEFAULT
+        for part in name.split("."):
+            owner = getattr(owner, part)
+        assert owner == value
+
+
+def test_missing_names_keep_their_defaults() -> None:
+    assert TrialConfig.from_flat({"local.lr": 0.5}) == DEFAULT.override({"local.lr": 0.5})
+    assert TrialConfig.from_flat({}) == DEFAULT
+
+
+UNKNOWN = {
+    "local.learnrate": "",
+    "local.momentun": "local.momentum",
+    "federation.client": "federation.clients",
+    "lr": "local.lr or server.lr or head.lr",
+    "sharding": "federation.sharding",
+    "local": "",
+    "backbones.name": "backbone.name",
+    "local.lr.x": "local.lr",
+    "nothing_like_it": "",
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+@pytest.mark.parametrize("make", [DEFAULT.override, TrialConfig.from_flat])
+def test_unknown_names_are_errors_with_a_suggestion(
+    make: Callable[[dict[str, Value]], TrialConfig], name: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make({name: 1})
+    text = str(caught.value)
+    assert text.startswith(f"{name}: no such configuration field")
+    if UNKNOWN[name]:
+        assert text.endswith(f"; did you mean {UNKNOWN[name]}?")
+
+
+def test_a_name_that_is_no_text_is_an_error_too() -> None:
+    with pytest.raises(ConfigError, match=r"^3: no such configuration field"):
+        DEFAULT.override({3: 1})  # type: ignore[dict-item]
+
+
+# --- digests --------------------------------------------------------------------------------------
+
+
+def another_value(name: str, config: TrialConfig) -> Value:
+    """A value of the field that is allowed and not the one it has."""
+    spec, old = FIELDS[name], config.to_flat()[name]
+    if name == "backbone.weights":
+        return "random"
+    if "choices" in spec.metadata:
+        return next(choice for choice in spec.metadata["choices"] if choice != old)
+    if isinstance(old, bool):
+        return not old
+    if isinstance(old, str):
+        return old + "x"
+    if str(spec.type).startswith("int"):
+        return 9 if old is None else old + 1
+    return old / 2 if old else spec.metadata["low"] + 0.25
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_the_digest_follows_every_single_field(name: str) -> None:
+    base = DEFAULT.override(SETTING.get(name, {}))
+    if name == "federation.sharding":  # with what the other mode needs
+        other = DEFAULT.override(SETTING["federation.alpha"])
+        same_alpha = {"federation.alpha": None, "federation.sharding": "iid"}
+        assert other.override(same_alpha).digest() == base.digest()
+    else:
+        value = another_value(name, base)
+        other = base.override({name: value})
+        assert other.to_flat()[name] == value
+    assert other.digest() != base.digest()
+    assert re.fullmatch("[0-9a-f]{16}", other.digest())
+
+
+def test_digests_are_the_same_in_any_process() -> None:
+    code = "from fl_core.config import TrialConfig; print(TrialConfig().digest())"
+    found = []
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found.append(done.stdout.strip())
+    assert found == [DEFAULT.digest()] * 2
+
+
+def test_the_digest_function_does_not_change_by_accident() -> None:
+    """Every stored artefact is named by it."""
+    value = {"b": [1, 2.5, None, True, "é"], "a": {"z": 1e-05, "y": -3}}
+    assert digest_of(value) == digest_of(dict(reversed(value.items())))
+    assert digest_of(value) == "10fffda3cd327135"
+
+
+def test_one_number_has_one_digest() -> None:
+    def digest(**values: Any) -> str:
+        return DEFAULT.override({n.replace("__", "."): v for n, v in values.items()}).digest()
+
+    assert digest(local__lr=1) == digest(local__lr=1.0) == digest(local__lr=np.float64(1))
+    assert digest(rounds=7.0) == digest(rounds=7) == digest(rounds=np.int32(7))
+    assert digest(local__momentum=-0.0) == digest(local__momentum=0.0)
+    assert digest(local__lr=0.1) != digest(local__lr=np.float32(0.1))  # these are two numbers
+
+
+# --- values ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kind"),
+    [
+        ("rounds", np.int64(3), int),
+        ("rounds", np.array(3), int),
+        ("seed", np.uint8(3), int),
+        ("local.lr", np.float32(0.5), float),
+        ("local.lr", 1, float),
+        ("data.flip", np.bool_(False), bool),
+        ("data.name", np.str_("cifar10"), str),
+    ],
+)
+def test_numpy_scalars_become_plain_values(name: str, value: Any, kind: type) -> None:
+    stored = DEFAULT.override({name: value}).to_flat()[name]
+    assert type(stored) is kind
+    assert stored == value
+
+
+def test_configurations_are_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        DEFAULT.rounds = 3  # type: ignore[misc]
+    for spec in dataclasses.fields(DEFAULT):
+        section = getattr(DEFAULT, spec.name)
+        if dataclasses.is_dataclass(section):
+            leaf = dataclasses.fields(section)[0].name
+            with pytest.raises(dataclasses.FrozenInstanceError):
+                setattr(section, leaf, 3)
+    assert len({DEFAULT, TrialConfig(), DEFAULT.override({"seed": 1})}) == 2
+
+
+CLASSES: dict[str, Value] = {"federation.sharding": "classes"}
+BAD: list[tuple[str, dict[str, Any], str]] = [
+    # field at fault, all values, what is allowed
+    ("federation.classes_per_client", {**CLASSES, "federation.classes_per_client": 0}, "[1, inf)"),
+    ("federation.classes_per_client", {**CLASSES, "federation.classes_per_client": 101},
+     "cifar100 has 100 classes: must be in [1, 100]"),
+    ("federation.classes_per_client",
+     {**CLASSES, "federation.classes_per_client": 11, "data.name": "cifar10"}, "[1, 10]"),
+    ("federation.classes_per_client", CLASSES, "needed by federation.sharding=classes"),
+    ("federation.classes_per_client", {"federation.classes_per_client": 5},
+     "only for federation.sharding=classes"),
+    ("federation.alpha", {"federation.sharding": "dirichlet"},
+     "needed by federation.sharding=dirichlet"),
+    ("federation.alpha", {"federation.alpha": 0.5}, "only for federation.sharding=dirichlet"),
+    ("federation.alpha", {"federation.sharding": "dirichlet", "federation.alpha": 0}, "(0, inf)"),
+    ("federation.sharding", {"federation.sharding": "random"}, "iid or classes or dirichlet"),
+    ("federation.participation", {"federation.participation": 0}, "(0, 1]"),
+    ("federation.participation", {"federation.participation": 1.01}, "(0, 1]"),
+    ("federation.participation", {"federation.participation": -0.1}, "(0, 1]"),
+    ("federation.clients", {"federation.clients": 0}, "[1, inf)"),
+    ("federation.clients", {"federation.clients": 50_001}, "50000"),
+    ("federation.clients", {"federation.clients": 2.5}, "whole number"),
+    ("rounds", {"rounds": 0}, "[1, inf)"),
+    ("rounds", {"rounds": True}, "number (int)"),
+    ("rounds", {"rounds": "10"}, "number (int)"),
+    ("rounds", {"rounds": None}, "type int"),
+    ("rounds", {"rounds": 1.5}, "whole number"),
+    ("rounds", {"rounds": [1, 2]}, "number (int)"),
+    ("rounds", {"rounds": np.array([1, 2])}, "number (int)"),
+    ("rounds", {"rounds": math.nan}, "finite"),
+    ("seed", {"seed": -1}, "[0, inf)"),
+    ("eval_every", {"eval_every": 0}, "[1, inf)"),
+    ("local.lr", {"local.lr": 0}, "(0, inf)"),
+    ("local.lr", {"local.lr": -0.1}, "(0, inf)"),
+    ("local.lr", {"local.lr": math.nan}, "finite"),
+    ("local.lr", {"local.lr": math.inf}, "finite"),
+    ("local.lr", {"local.lr": np.float32("nan")}, "finite"),
+    ("local.lr", {"local.lr": "0.1"}, "number (float)"),
+    ("local.lr", {"local.lr": False}, "number (float)"),
+    ("local.lr", {"local.lr": 10**400}, "too large"),
+    ("local.steps", {"local.steps": 0}, "[1, inf)"),
+    ("local.unit", {"local.unit": "batches"}, "steps or epochs"),
+    ("local.unit", {"local.unit": 3}, "steps or epochs"),
+    ("local.batch_size", {"local.batch_size": 0}, "[1, inf)"),
+    ("local.momentum", {"local.momentum": 1}, "[0, 1)"),
+    ("local.weight_decay", {"local.weight_decay": -1e-9}, "[0, inf)"),
+    ("local.nesterov", {"local.nesterov": True}, "local.momentum > 0"),
+    ("local.nesterov",
+     {"local.nesterov": True, "local.momentum": 0.9, "local.dampening": 0.1}, "dampening = 0"),
+    ("local.nesterov", {"local.nesterov": 1}, "true or false"),
+    ("local.keep_momentum", {"local.keep_momentum": True}, "federation.clients=1"),
+    ("server.lr", {"server.lr": 0}, "(0, inf)"),
+    ("schedule.warmup", {"schedule.warmup": 1.0}, "(0, 1)"),
+    ("head.ridge_lambda", {"head.ridge_lambda": 0}, "(0, inf)"),
+    ("fine_tune.trainable", {"fine_tune.trainable": "backbone"}, "needs head.method"),
+    ("fine_tune.precision", {"fine_tune.precision": "float16"}, "float32 or bfloat16"),
+    ("data.val_fraction", {"data.val_fraction": 1}, "(0, 1)"),
+    ("data.val_fraction", {"data.val_fraction": 0}, "(0, 1)"),
+    ("data.flip", {"data.flip": "yes"}, "true or false"),
+    ("data.name", {"data.name": "imagenet"}, "cifar100 or cifar10"),
+    ("data.rotation", {"data.rotation": 181}, "[0, 180]"),
+    ("backbone.weights", {"backbone.weights": "imagenet"}, "pretrained, random or sha256:"),
+    ("backbone.name", {"backbone.name": 5}, "text"),
+    ("backbone.name", {"backbone.name": None}, "type str"),
+    ("backbone.patch_size", {"backbone.patch_size": 0}, "[1, 64]"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("field", "values", "allowed"), BAD)
+def test_bad_values_get_one_line(field: str, values: dict[str, Any], allowed: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        DEFAULT.override(values)
+    text = str(caught.value)
+    assert isinstance(caught.value, UserError)
+    value = values.get(field)
+    value = value.item() if isinstance(value, np.generic) else value
+    assert text.startswith(f"{field}={value!r}: ")
+    assert allowed in text
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_every_field_refuses_another_type(name: str) -> None:
+    """No field escapes the check: none takes a list."""
+    with pytest.raises(ConfigError, match=re.escape(f"{name}=[0]: ")):
+        DEFAULT.override({name: [0]})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize("name", [n for n, spec in FIELDS.items() if "low" in spec.metadata])
+def test_every_bound_is_kept(name: str) -> None:
+    meta = FIELDS[name].metadata
+    for bound, exclusive, outwards in (
+        (meta["low"], meta["above"], -1), (meta["high"], meta["below"], 1)
+    ):  # fmt: skip
+        if math.isinf(bound):
+            continue
+        values = SETTING.get(name, {})
+        with pytest.raises(ConfigError, match=re.escape(f"{name}=")):
+            DEFAULT.override({**values, name: bound if exclusive else bound + outwards})
+        if not exclusive:
+            assert DEFAULT.override({**values, name: bound}).to_flat()[name] == bound
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"federation.sharding": "classes", "federation.classes_per_client": 100},
+        {"federation.sharding": "dirichlet", "federation.alpha": 1e-9},
+        {"federation.participation": 1, "federation.clients": 50_000},
+        {"local.nesterov": True, "local.momentum": 0.9},
+        {"local.keep_momentum": True, "federation.clients": 1},
+        {"fine_tune.trainable": "backbone", "head.method": "ridge"},
+        {"backbone.weights": "sha256:" + "a" * 64},
+    ],
+)
+def test_what_the_errors_allow_works(values: dict[str, Value]) -> None:
+    assert DEFAULT.override(values).to_flat() == {**DEFAULT.to_flat(), **values}
