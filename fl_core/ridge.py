@@ -21,16 +21,21 @@ def ridge_statistics(features: Tensor, labels: Tensor, num_classes: int) -> tupl
     return x.T @ x, x.T @ y
 
 
-def ridge_head(statistics: Iterable[tuple[Tensor, Tensor]], ridge_lambda: float) -> Tensor:
-    """Flat head (C * D + C,) float32, weight then bias: argmin ||XW - Y||^2 / n + lambda ||W||^2.
-
-    The bias is not penalised.
-    """
-    total = iter(statistics)
-    gram, target = (tensor.clone() for tensor in next(total))
-    for client_gram, client_target in total:
+def summed(statistics: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """The clients' statistics added up, one client at a time."""
+    clients = iter(statistics)
+    gram, target = (tensor.clone() for tensor in next(clients))
+    for client_gram, client_target in clients:
         gram += client_gram
         target += client_target
+    return gram, target
+
+
+def ridge_head(gram: Tensor, target: Tensor, ridge_lambda: float) -> Tensor:
+    """Flat head (C * D + C,) float32, weight then bias: argmin ||XW - Y||^2 / n + lambda ||W||^2.
+
+    `gram`, `target`: the summed statistics. The bias is not penalised.
+    """
     examples = gram[-1, -1]  # the ones column's squared norm
     penalty = torch.full_like(gram[0], ridge_lambda)
     penalty[-1] = 0.0

@@ -6,6 +6,7 @@ search over fine-tuning computes features and head once, however many trials sha
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +18,15 @@ from torch import Tensor, nn
 
 from fl_core.backbone import Classifier, build_backbone, linear_head
 from fl_core.cache import cached
-from fl_core.config import FineTuneConfig, Machine, ScheduleConfig, TrialConfig, digest_of
+from fl_core.config import (
+    DataConfig,
+    FederationConfig,
+    FineTuneConfig,
+    Machine,
+    ScheduleConfig,
+    TrialConfig,
+    digest_of,
+)
 from fl_core.data import (
     NUM_CLASSES,
     ImageSource,
@@ -29,49 +38,74 @@ from fl_core.data import (
 from fl_core.features import extract_features, forget_features
 from fl_core.fedavg import Federation, ServerState, fedavg
 from fl_core.params import FlatModule, Layout
-from fl_core.ridge import ridge_head, ridge_statistics
+from fl_core.ridge import ridge_head, ridge_statistics, summed
 from fl_core.rng import stream
 from fl_core.sharding import class_counts, shard
 
 HEAD_VERSION = 1
-#: What a head does not read: the main stage's fields, and those of the other method.
-_HEAD_IGNORES = ("rounds", "eval_every", "fine_tune.", "schedule.", "data.flip", "data.crop",
-                 "data.rotation", "local.lr")  # fmt: skip
-_METHOD_IGNORES = {
-    "ridge": ("local.", "server.", "federation.participation", "head.rounds", "head.lr"),
-    "fedavg": ("head.ridge_lambda",),
-}
+#: What no head reads: the main stage's fields.
+_MAIN_STAGE = ("rounds", "eval_every", "fine_tune.", "schedule.", "data.flip", "data.crop",
+               "data.rotation", "local.lr")  # fmt: skip
+_NOT_RIDGE = (*_MAIN_STAGE, "local.", "server.", "federation.participation", "head.")
+_NOT_FEDAVG = (*_MAIN_STAGE, "head.ridge_lambda")
 
 
 def partition(config: TrialConfig, labels: np.ndarray) -> list[np.ndarray]:
     """Each client's training indices, a function of the split, the sharding and the seed."""
-    train, _ = split_train_val(labels, config.data)
-    shards = shard(labels[train], config.federation, stream(config.seed, "shard"))
+    content = labels.astype(np.int64).tobytes()
+    return _partition(content, config.data, config.federation, config.seed)
+
+
+@lru_cache(maxsize=16)
+def _partition(
+    labels: bytes, data: DataConfig, federation: FederationConfig, seed: int
+) -> list[np.ndarray]:
+    """Kept in memory: the trials of an arm share it."""
+    classes = np.frombuffer(labels, dtype=np.int64)
+    train, _ = split_train_val(classes, data)
+    shards = shard(classes[train], federation, stream(seed, "shard"))
     return [train[indices] for indices in shards]
 
 
 def train_head(config: TrialConfig, machine: Machine) -> Tensor | None:
     """Stage 2: a flat linear head (C * D + C,) on frozen features; None for `head.method=none`."""
-    if config.head.method == "none":
-        return None
-    ignored = _HEAD_IGNORES + _METHOD_IGNORES[config.head.method]
+    match config.head.method:
+        case "ridge":
+            tensors = _artefact("ridge", config, machine, _NOT_RIDGE, _ridge_statistics)
+            head = ridge_head(tensors["gram"], tensors["target"], config.head.ridge_lambda)
+        case "fedavg":
+            head = _artefact("head", config, machine, _NOT_FEDAVG, _fedavg_head)["head"]
+        case _:
+            return None
+    return head.to(machine.device)
+
+
+def _artefact(
+    stage: str,
+    config: TrialConfig,
+    machine: Machine,
+    ignored: tuple[str, ...],
+    make: Callable[[TrialConfig, Machine], dict[str, Tensor]],
+) -> dict[str, Tensor]:
+    """A stage's tensors, stored under the hash of the fields that it does not ignore."""
     fields = {n: v for n, v in config.to_flat().items() if not n.startswith(ignored)}
-    key = digest_of({"stage": "head", "version": HEAD_VERSION, **fields})
-
-    def make() -> tuple[dict[str, Tensor], dict[str, object]]:
-        return {"head": _make_head(config, machine)}, {"config": fields}
-
-    tensors, _ = cached(machine.cache_dir / f"head-{key}.safetensors", make)
-    return tensors["head"].to(machine.device)
+    key = digest_of({"stage": stage, "version": HEAD_VERSION, **fields})
+    path = machine.cache_dir / f"{stage}-{key}.safetensors"
+    return cached(path, lambda: (make(config, machine), {"config": fields}))[0]
 
 
-def _make_head(config: TrialConfig, machine: Machine) -> Tensor:
+def _ridge_statistics(config: TrialConfig, machine: Machine) -> dict[str, Tensor]:
+    """Every client's statistics, summed: one communication round, whatever the penalty."""
     fed = _feature_federation(config, machine)
-    if config.head.method == "ridge":
-        labels, classes = fed.train.labels, NUM_CLASSES[config.data.name]
-        chosen = (torch.from_numpy(indices).to(labels.device) for indices in fed.shards)
-        statistics = (ridge_statistics(fed.train.batch(c), labels[c], classes) for c in chosen)
-        return ridge_head(statistics, config.head.ridge_lambda)
+    labels, classes = fed.train.labels, NUM_CLASSES[config.data.name]
+    chosen = (torch.from_numpy(indices).to(labels.device) for indices in fed.shards)
+    gram, target = summed(ridge_statistics(fed.train.batch(c), labels[c], classes) for c in chosen)
+    return {"gram": gram, "target": target}
+
+
+def _fedavg_head(config: TrialConfig, machine: Machine) -> dict[str, Tensor]:
+    """The head that the same loop learns, with `head.rounds` and `head.lr`."""
+    fed = _feature_federation(config, machine)
     stage = replace(
         config,
         rounds=config.head.rounds,
@@ -80,7 +114,8 @@ def _make_head(config: TrialConfig, machine: Machine) -> Tensor:
         schedule=ScheduleConfig(),  # the main stage's schedule and precision are not the head's
         fine_tune=FineTuneConfig(),
     )
-    return list(fedavg(stage, fed, ServerState(fed.model.flat.clone())))[-1].state.params
+    last = list(fedavg(stage, fed, ServerState(fed.model.flat.clone())))[-1]
+    return {"head": last.state.params}
 
 
 def prepare(config: TrialConfig, machine: Machine) -> tuple[Federation, ServerState]:

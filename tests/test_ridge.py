@@ -8,7 +8,7 @@ import torch
 from sklearn.linear_model import Ridge
 
 from fl_core.config import FederationConfig
-from fl_core.ridge import ridge_head, ridge_statistics
+from fl_core.ridge import ridge_head, ridge_statistics, summed
 from fl_core.rng import stream
 from fl_core.sharding import shard
 
@@ -34,7 +34,7 @@ def data() -> tuple[torch.Tensor, torch.Tensor]:
 def head_of(shards: list[np.ndarray], ridge_lambda: float) -> torch.Tensor:
     features, labels = data()
     statistics = (ridge_statistics(features[s], labels[s], CLASSES) for s in shards)
-    return ridge_head(statistics, ridge_lambda)
+    return ridge_head(*summed(statistics), ridge_lambda)
 
 
 @pytest.mark.parametrize("name", SHARDINGS)
@@ -81,8 +81,8 @@ def test_the_clients_statistics_are_left_alone() -> None:
     features, labels = data()
     parts = [ridge_statistics(features[i::2], labels[i::2], CLASSES) for i in range(2)]
     before = [tensor.clone() for part in parts for tensor in part]
-    first = ridge_head(parts, 1.0)
+    first = ridge_head(*summed(parts), 1.0)
     assert all(
         torch.equal(a, b) for a, b in zip(before, [t for p in parts for t in p], strict=True)
     )
-    assert torch.equal(first, ridge_head(parts, 1.0))
+    assert torch.equal(first, ridge_head(*summed(parts), 1.0))

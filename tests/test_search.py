@@ -182,7 +182,7 @@ def test_locks_of_a_killed_run_are_removed(tmp_path: Path) -> None:
 
 def test_unreadable_journal_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "optuna.journal").write_bytes(b"\x00\x01 no journal\nmore\n")
-    with pytest.raises(UserError, match="optuna.journal"):
+    with pytest.raises(UserError, match=r"optuna\.journal"):
         open_studies(arms(), tmp_path / "optuna.journal")
 
 
