@@ -99,7 +99,12 @@ def _create(config: BackboneConfig, options: dict[str, Any]) -> tuple[nn.Module,
 
     name = config.name
     if config.name not in timm.list_models() and name.endswith("_gn"):
-        name, options = name.removesuffix("_gn"), {**options, "norm_layer": GroupNorm}
+        if options:
+            raise UserError(
+                f"backbone.name={config.name!r}: GroupNorm has no pre-trained weights: set "
+                "backbone.weights=random"
+            )
+        name, options = name.removesuffix("_gn"), {"norm_layer": GroupNorm}
     if name not in timm.list_models():
         close = (
             ", ".join(get_close_matches(name, timm.list_models(), 4)) or "see timm.list_models()"

@@ -41,6 +41,7 @@ def save_artefact(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(plain, temporary, metadata={**text, "checksum": _checksum(text)})
+        temporary.chmod(0o644)  # safetensors makes it readable for one account alone
         temporary.replace(path)
     except (OSError, SafetensorError) as error:
         with suppress(OSError):

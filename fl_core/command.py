@@ -63,9 +63,10 @@ def run(study: Study, args: argparse.Namespace) -> None:
     extra = options.extra_values(args)
     study = study.at(preset, extra)
     study.resolve(preset, extra)  # before the heavy imports
+    uri = options.tracking_uri(args)
     out = (args.out or Path("results") / study.name).resolve()
     with locked(out), ThreadPoolExecutor(1) as pool:
-        opening = pool.submit(_open_tracker, args.tracking_uri, study.name)  # seconds of import
+        opening = pool.submit(_open_tracker, uri, study.name)  # seconds of import
         machine = options.machine_of(args)
         if study.uses_images(preset, extra):
             extra.setdefault("fine_tune.precision", options.default_precision(machine))
@@ -73,10 +74,15 @@ def run(study: Study, args: argparse.Namespace) -> None:
             study = study.joint(preset, extra)
         base, arms = study.config(preset, {}, extra), study.resolve(preset, extra)
         partitions = check_inputs(arms, machine)
-        session = Session(study, preset, args, base, arms, machine, out, opening.result())
-        session.execute(partitions)
-        run_id, uri = session.tracker.study_run, session.tracker.uri
-    report(study.name, run_id, uri, out, time.monotonic() - started)
+        from fl_core import tuning
+
+        workers = options.workers_of(args, machine)
+        with tuning.ray_session(args.ray_address, workers.slots):
+            tracker = opening.result()
+            session = Session(study, preset, args, base, arms, machine, workers, out, tracker)
+            session.execute(partitions)
+    report(study.name, tracker.study_run, uri, out)
+    print(f"done in {time.monotonic() - started:.0f} s")
 
 
 @dataclass(frozen=True)
@@ -89,14 +95,12 @@ class Session:
     base: TrialConfig  # what all arms start from
     arms: list[Arm]
     machine: Machine
+    workers: Workers
     out: Path
     tracker: Tracker
 
     def execute(self, partitions: Mapping[str, np.ndarray]) -> None:
         """Search, confirm, and log what belongs to the arms, whatever happens."""
-        from fl_core import tuning
-
-        workers = options.workers_of(self.args, self.machine)
         trials = self.args.trials or self.preset.trials
         seeds = [self.args.seed + 1 + n for n in range(self.args.seeds or self.preset.seeds)]
         facts = describe(self, trials, seeds)
@@ -109,9 +113,7 @@ class Session:
         self.tracker.open(digest, {n: str(v) for n, v in tags.items()}, self.arms)
         status = "KILLED"
         try:
-            with tuning.ray_session(self.args.ray_address, workers.slots):
-                self._search(workers, trials)
-                self._confirm(workers, seeds)
+            self._run(trials, seeds)
             status = "FINISHED"
         finally:
             self._log_arms(partitions)
@@ -119,7 +121,8 @@ class Session:
             if warning:
                 print(f"warning: {warning}", file=sys.stderr)
 
-    def _search(self, workers: Workers, trials: int) -> None:
+    def _run(self, trials: int, seeds: Sequence[int]) -> None:
+        """Search and confirmation."""
         from fl_core import tuning
         from fl_core.display import Display
 
@@ -128,34 +131,20 @@ class Session:
             if not self.tracker.knows(job):
                 self.tracker.log_past(job, status, records)
         done = [Counter(s for j, s, _ in past if j.arm == n) for n in range(len(self.arms))]
-        total = sum(max(trials, counts.total()) for counts in done)
-        names = [arm.name for arm in self.arms]
-        with Display("search", names, done, total) as display:
+        search = sum(max(trials, counts.total()) for counts in done)
+        totals = {"search": search, "confirm": len(self.arms) * len(seeds)}
+        overrides: dict[str, Value] = {"data.train_on": self.args.confirm_on}
+        with Display([arm.name for arm in self.arms], done, totals) as display:
             tuning.run_study(
                 self.arms,
                 self.study.space,
                 trials,
                 folder=self.out,
                 machine=self.machine,
-                workers=workers,
+                workers=self.workers,
                 seed=self.args.seed,
                 grace_steps=self.preset.eval_steps if self.preset.prune else None,
-                listeners=[display, self.tracker],
-            )
-
-    def _confirm(self, workers: Workers, seeds: Sequence[int]) -> None:
-        from fl_core import tuning
-        from fl_core.display import Display
-
-        overrides: dict[str, Value] = {"data.train_on": self.args.confirm_on}
-        jobs = tuning.confirmation_jobs(self.arms, self.out, seeds, overrides)
-        names = [arm.name for arm in self.arms]
-        with Display("confirm", names, [Counter() for _ in names], len(jobs)) as display:
-            tuning.confirm(
-                jobs,
-                folder=self.out,
-                machine=self.machine,
-                workers=workers,
+                then=lambda n, found: tuning.confirm(n, self.arms[n], found, seeds, overrides),
                 listeners=[display, self.tracker],
             )
 
@@ -163,7 +152,7 @@ class Session:
         """Each arm's realised partition and best configuration, as artifacts."""
         from fl_core import tuning
 
-        best = {job.arm: job for job in tuning.confirmation_jobs(self.arms, self.out, [0], {})}
+        best = tuning.best_configs(self.arms, self.out)
         for number, arm in enumerate(self.arms):
             run = self.tracker.arm_run(arm)
             if arm.name in partitions:
@@ -171,7 +160,7 @@ class Session:
                 header = ",".join(map(str, range(partitions[arm.name].shape[1])))
                 self.tracker.text(run, "\n".join([header, *lines, ""]), "partition.csv")
             if number in best:
-                text = yaml.safe_dump(best[number].config.to_flat(), sort_keys=False)
+                text = yaml.safe_dump(best[number].to_flat(), sort_keys=False)
                 self.tracker.text(run, text, "best.yaml")
 
 
@@ -220,10 +209,10 @@ def _git_commit() -> str:
         return "unknown"
 
 
-def _open_tracker(uri: str | None, experiment: str) -> Tracker:
+def _open_tracker(uri: str, experiment: str) -> Tracker:
     from fl_core import tracking
 
-    return tracking.Tracker(uri or tracking.default_uri(), experiment)
+    return tracking.Tracker(uri, experiment)
 
 
 @contextmanager
@@ -262,7 +251,7 @@ def write_atomically(path: Path, text: str) -> None:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from error
 
 
-def report(name: str, run_id: str, uri: str, out: Path, seconds: float) -> None:
+def report(name: str, run_id: str, uri: str, out: Path) -> None:
     """The final table on the screen, tables and figures in the folder."""
     from analysis import figures, final_tables, store
 
@@ -272,4 +261,3 @@ def report(name: str, run_id: str, uri: str, out: Path, seconds: float) -> None:
     print(f"tables   {out}/table.md, table.csv, table.tex")
     print(f"figures  {out / 'figures'} ({len(drawn)} files)")
     print(f"MLflow   {uri}  (make ui, or mlflow ui, shows every run)")
-    print(f"done in {seconds:.0f} s")

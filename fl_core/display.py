@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rich.console import Console
@@ -14,11 +15,12 @@ from fl_core.search import Job
 from fl_core.trial import Record
 
 LINE_SECONDS = 10.0  # between plain lines
+METRIC = {"search": "val_accuracy", "confirm": "test_accuracy"}
 
 
 @dataclass
 class _Row:
-    """One arm's trials."""
+    """One arm's trials in one phase."""
 
     ended: Counter[str] = field(default_factory=Counter)
     running: int = 0
@@ -26,24 +28,44 @@ class _Row:
 
 
 class Display:
-    """A listener of `fl_core.tuning` that counts and shows. Use as a context manager."""
+    """A listener of `fl_core.tuning` that counts and shows. Use as a context manager.
 
-    def __init__(self, phase: str, arms: list[str], done: list[Counter[str]], total: int) -> None:
-        self.phase, self.arms, self.total = phase, arms, total
-        self.rows = [_Row(Counter(counts)) for counts in done]
+    The confirmation is counted from its first job and shown when the search has ended.
+    """
+
+    def __init__(
+        self, arms: list[str], done: list[Counter[str]], totals: Mapping[str, int]
+    ) -> None:
+        """`done`: search trials of earlier runs, by arm; `totals`: jobs of each phase."""
+        self.arms, self.totals = arms, totals
+        self.phases = {
+            "search": [_Row(Counter(counts)) for counts in done],
+            "confirm": [_Row() for _ in arms],
+        }
         self.before = sum(counts.total() for counts in done)
-        self.metric = "test_accuracy" if phase == "confirm" else "val_accuracy"
-        self.start = self.said = time.monotonic()
         self.console = Console()
         self.live: Live | None = None
+        self.phase = "search" if self.before < totals["search"] else "confirm"
 
     def __enter__(self) -> Display:
-        if self.console.is_terminal:
-            self.live = Live(self._table(), console=self.console, refresh_per_second=4)
-            self.live.start()
+        self._open()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._close()
+
+    @property
+    def rows(self) -> list[_Row]:
+        """Of the phase that is shown."""
+        return self.phases[self.phase]
+
+    def _open(self) -> None:
+        self.start = self.said = time.monotonic()
+        if self.console.is_terminal:
+            self.live = Live(self._table(), console=self.console, refresh_per_second=4)
+            self.live.start()
+
+    def _close(self) -> None:
         if self.live is not None:
             self.live.update(self._table())
             self.live.stop()
@@ -52,24 +74,31 @@ class Display:
 
     def job_started(self, job: Job) -> None:
         """Count it as running."""
-        self.rows[job.arm].running += 1
+        self.phases[job.phase][job.arm].running += 1
         self._show()
 
     def job_record(self, job: Job, record: Record) -> None:
         """Keep the best score."""
-        row = self.rows[job.arm]
-        row.best = max(row.best, record.get(self.metric, 0.0))
+        row = self.phases[job.phase][job.arm]
+        row.best = max(row.best, record.get(METRIC[job.phase], 0.0))
         self._show()
 
     def job_ended(self, job: Job, status: str, message: str) -> None:
         """Count how it ended; say at once if it failed."""
-        row = self.rows[job.arm]
+        row = self.phases[job.phase][job.arm]
         row.running -= 1
         row.ended[status] += 1
         if status == "failed":
             where = f"{self.arms[job.arm]} #{job.number}"
             self.console.print(f"failed: {where}: {message}", highlight=False, soft_wrap=True)
+        if self.phase == "search" and self._ended() == self.totals["search"]:
+            self._close()
+            self.phase, self.before = "confirm", 0
+            self._open()
         self._show()
+
+    def _ended(self) -> int:
+        return sum(row.ended.total() for row in self.rows)
 
     def _show(self) -> None:
         if self.live is not None:
@@ -81,25 +110,32 @@ class Display:
     def _progress(self) -> str:
         """Elapsed time and an estimate of what is left, from the jobs ended in this run."""
         elapsed = time.monotonic() - self.start
-        ended = sum(row.ended.total() for row in self.rows)
-        text = f"{self.phase} {ended}/{self.total} trials, {elapsed:.0f} s"
+        ended, total = self._ended(), self.totals[self.phase]
+        text = f"{self.phase} {ended}/{total} trials, {elapsed:.0f} s"
         fresh = ended - self.before
-        if fresh and ended < self.total:
-            text += f", about {elapsed / fresh * (self.total - ended):.0f} s left"
+        if fresh and ended < total:
+            text += f", about {elapsed / fresh * (total - ended):.0f} s left"
         return text
 
     def _line(self) -> str:
         counts: Counter[str] = sum((row.ended for row in self.rows), Counter())
         parts = [f"{counts[s]} {s}" for s in ("pruned", "diverged", "failed") if counts[s]]
-        best = max(range(len(self.rows)), key=lambda arm: self.rows[arm].best)
-        found = f"; best {self.metric.split('_')[0]} {self.rows[best].best:.4f} ({self.arms[best]})"
         extra = f" ({', '.join(parts)})" if parts else ""
-        return self._progress() + extra + (found if self.rows[best].best else "")
+        best, arm = max((row.best, arm) for row, arm in zip(self.rows, self.arms, strict=True))
+        found = f"; best {METRIC[self.phase]} {best:.4f} ({arm})" if best else ""
+        return self._progress() + extra + found
 
     def _table(self) -> Table:
         table = Table(title=self._progress(), title_justify="left", box=None, pad_edge=False)
         table.add_column("arm")
-        for name in ("done", "running", "pruned", "diverged", "failed", f"best {self.metric}"):
+        for name in (
+            "done",
+            "running",
+            "pruned",
+            "diverged",
+            "failed",
+            f"best {METRIC[self.phase]}",
+        ):
             table.add_column(name, justify="right")
         for name, row in zip(self.arms, self.rows, strict=True):
             counts = [str(row.ended[s] or "") for s in ("pruned", "diverged", "failed")]

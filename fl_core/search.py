@@ -84,16 +84,30 @@ class Unpickled:
 
 
 class ArmSearcher(Unpickled, Searcher):  # type: ignore[misc]
-    """Tune's searcher: asks the arm with the fewest trials, tells Optuna how trials ended."""
+    """Tune's searcher: asks the arm with the fewest trials, tells Optuna how trials ended.
+
+    When all trials are asked for, it hands out the jobs that `then` makes of an arm whose search
+    has ended, the confirmation: one Tune run for both, so that the workers stay alive and busy.
+    """
 
     def __init__(
-        self, arms: list[Arm], space: Space, trials: int, journal: Path, seed: int
+        self,
+        arms: list[Arm],
+        space: Space,
+        trials: int,
+        journal: Path,
+        seed: int,
+        then: Callable[[int, optuna.Study], list[Job]] = lambda arm, study: [],
     ) -> None:
-        super().__init__(metric=SCORE, mode="max")
+        super().__init__()  # no metric: confirmation jobs have no score
+        self._then = then
+        self._unconfirmed = list(range(len(arms)))
+        self._jobs: list[Job] = []  # of the confirmation, to be handed out
         self.arms, self.space, self.trials = arms, space, trials
         self.seed = seed
         self.studies = open_studies(arms, journal)
         self._live: dict[str, optuna.Trial] = {}
+        self._live_arms: dict[str, int] = {}
         # trials of an interrupted run: they go on from their last checkpoint
         self._resumed = [
             (arm, optuna.Trial(study, old._trial_id))
@@ -107,21 +121,30 @@ class ArmSearcher(Unpickled, Searcher):  # type: ignore[misc]
         """Trials still to be run, resumed ones included."""
         return len(self._resumed) + sum(max(0, self.trials - n) for n in self._asked)
 
-    def suggest(self, trial_id: str) -> dict[str, str] | str:
-        """The next job, as Tune configuration."""
+    def suggest(self, trial_id: str) -> dict[str, str] | str | None:
+        """The next job, as Tune configuration; None while there is only the search to wait for."""
         if self._resumed:
             arm, trial = self._resumed.pop(0)
         else:
             arm = min(range(len(self.arms)), key=self._asked.__getitem__)
             if self._asked[arm] >= self.trials:
-                return str(Searcher.FINISHED)
+                return self._confirmation()
             trial = self._ask(arm)
         chosen = dict(self.space(trial))
         config = self.arms[arm].config.override(chosen)
         trial.set_user_attr("digest", config.digest())
         trial.set_user_attr("chosen", chosen)
-        self._live[trial_id] = trial
+        self._live[trial_id], self._live_arms[trial_id] = trial, arm
         return {"job": Job("search", arm, trial.number, config, chosen).to_json()}
+
+    def _confirmation(self) -> dict[str, str] | str | None:
+        searching = {self._live_arms[trial_id] for trial_id in self._live}
+        for arm in [arm for arm in self._unconfirmed if arm not in searching]:
+            self._unconfirmed.remove(arm)
+            self._jobs += self._then(arm, self.studies[arm])
+        if self._jobs:
+            return {"job": self._jobs.pop(0).to_json()}
+        return None if self._unconfirmed else str(Searcher.FINISHED)
 
     def _ask(self, arm: int) -> optuna.Trial:
         """A new Optuna trial. Its random stream is a function of (seed, arm, number), so a search
@@ -137,13 +160,16 @@ class ArmSearcher(Unpickled, Searcher):  # type: ignore[misc]
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """An intermediate score; repeated ones, of a replayed curve, are ignored."""
-        _report(self._live[trial_id], result)
+        if trial_id in self._live:
+            _report(self._live[trial_id], result)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """The end of a trial. Diverged ones are told as pruned with the lowest score."""
-        trial = self._live.pop(trial_id)
+        trial = self._live.pop(trial_id, None)
+        if trial is None:  # of the confirmation: nothing to learn from
+            return
         if error or not result or SCORE not in result:
             trial.study.tell(trial, state=TrialState.FAIL)
             return
@@ -160,30 +186,6 @@ class ArmSearcher(Unpickled, Searcher):  # type: ignore[misc]
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing to restore: the journal holds it all."""
-
-
-class FixedSearcher(Unpickled, Searcher):  # type: ignore[misc]
-    """Tune's searcher for a given list of jobs: the confirmation."""
-
-    def __init__(self, jobs: list[Job]) -> None:
-        super().__init__()
-        self.jobs = list(jobs)
-
-    def suggest(self, trial_id: str) -> dict[str, str] | str:
-        """The next job of the list."""
-        return {"job": self.jobs.pop(0).to_json()} if self.jobs else str(Searcher.FINISHED)
-
-    def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-    ) -> None:
-        """Nothing to learn from."""
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing to save."""
-        Path(checkpoint_path).touch()
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing to restore."""
 
 
 class ArmASHA(Unpickled, FIFOScheduler):  # type: ignore[misc]
@@ -210,25 +212,26 @@ class ArmASHA(Unpickled, FIFOScheduler):  # type: ignore[misc]
                 if old.state != TrialState.RUNNING:
                     _replay(asha, old)
 
-    @staticmethod
-    def _arm(trial: TuneTrial) -> int:
-        return int(json.loads(trial.config["job"])["arm"])
+    def _of(self, trial: TuneTrial) -> TrialScheduler:
+        """The scheduler of the trial's arm; the confirmation's jobs run to their end."""
+        job = json.loads(trial.config["job"])
+        return self._asha[int(job["arm"])] if job["phase"] == "search" else FIFOScheduler()
 
     def on_trial_add(self, tune_controller: Any, trial: TuneTrial) -> None:
         """Tune's hook."""
-        self._asha[self._arm(trial)].on_trial_add(tune_controller, trial)
+        self._of(trial).on_trial_add(tune_controller, trial)
 
     def on_trial_result(
         self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]
     ) -> str:
         """CONTINUE or STOP, as the arm's own rungs say."""
-        return str(self._asha[self._arm(trial)].on_trial_result(tune_controller, trial, result))
+        return str(self._of(trial).on_trial_result(tune_controller, trial, result))
 
     def on_trial_complete(
         self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]
     ) -> None:
         """Tune's hook."""
-        self._asha[self._arm(trial)].on_trial_complete(tune_controller, trial, result)
+        self._of(trial).on_trial_complete(tune_controller, trial, result)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import queue
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -35,11 +34,6 @@ from fl_core.trial import Record  # noqa: E402
 FLUSH_SECONDS = 5.0  # metrics of a running trial reach the store at least this often
 
 
-def default_uri() -> str:
-    """MLFLOW_TRACKING_URI, or the store that a plain `mlflow ui` opens here."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
-
-
 @contextmanager
 def _one_line(uri: str) -> Iterator[None]:
     """MLflow, SQLAlchemy and requests each raise their own: one clear line for all."""
@@ -50,30 +44,10 @@ def _one_line(uri: str) -> Iterator[None]:
         raise UserError(f"--tracking-uri {uri}: cannot be used ({reason})") from error
 
 
-def check_uri(uri: str) -> None:
-    """One clear line, at once, for a tracking server that does not answer."""
-    parsed = urlparse(uri)
-    if parsed.scheme in ("http", "https"):
-        port = parsed.port or (443 if parsed.scheme == "https" else 80)
-        try:
-            socket.create_connection((parsed.hostname or "", port), timeout=3).close()
-        except OSError as error:
-            raise UserError(
-                f"--tracking-uri {uri}: no server answers there ({error}); start it or leave the "
-                "option out to log into ./mlflow.db"
-            ) from error
-    elif parsed.scheme not in ("sqlite", "postgresql", "mysql", "mssql", "databricks"):
-        raise UserError(
-            f"--tracking-uri {uri}: not a store MLflow can use here; give sqlite:////abs/file.db "
-            "or http://host:port"
-        )
-
-
 class Tracker:
     """Logs one study. A listener of `fl_core.tuning`; close it to drain its queue."""
 
     def __init__(self, uri: str, experiment: str) -> None:
-        check_uri(uri)
         self.uri = uri
         with _one_line(uri):
             self.client = MlflowClient(uri)

@@ -1,8 +1,8 @@
 """Running jobs on Ray Tune: the search and the confirmation (layer 4; the only Ray imports
 besides fl_core.search).
 
-`run_study` searches every arm on validation data alone; `confirm` runs the chosen configurations
-with fresh seeds and is the only place that reads the test set.
+`run_study` searches every arm on validation data alone, then runs the jobs of `confirm`: the chosen
+configurations with fresh seeds, the only ones that read the test set.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,16 +30,16 @@ for _name, _value in {
 }.items():
     os.environ.setdefault(_name, _value)
 
+import optuna  # noqa: E402
 import ray  # noqa: E402
 from ray import tune  # noqa: E402
 
-from fl_core.config import Machine, UserError, Value  # noqa: E402
+from fl_core.config import Machine, TrialConfig, UserError, Value  # noqa: E402
 from fl_core.search import (  # noqa: E402
     SCORE,
     Arm,
     ArmASHA,
     ArmSearcher,
-    FixedSearcher,
     Job,
     Space,
     Unpickled,
@@ -180,71 +180,16 @@ def run_study(
     workers: Workers,
     seed: int,
     grace_steps: int | None,
+    then: Callable[[int, optuna.Study], list[Job]],
     listeners: Sequence[Listener],
 ) -> None:
-    """Search every arm until it has had `trials` trials; finished ones are not repeated.
+    """Search every arm until it has had `trials` trials, then run the jobs `then` makes of each.
 
-    `grace_steps`: local steps before ASHA may stop a trial; None runs every trial to its end.
+    What finished in an earlier run is not repeated. `grace_steps`: local steps before ASHA may
+    stop a trial; None runs every trial to its end. Raises UserError if every job failed.
     """
-    searcher = ArmSearcher(arms, space, trials, folder / JOURNAL, seed)
-    if searcher.remaining:
-        scheduler = None if grace_steps is None else ArmASHA(searcher, grace_steps)
-        _run(searcher, scheduler, folder, machine, workers, listeners)
-
-
-def confirm(
-    jobs: list[Job],
-    *,
-    folder: Path,
-    machine: Machine,
-    workers: Workers,
-    listeners: Sequence[Listener],
-) -> None:
-    """Run the chosen configurations with fresh seeds, then read the test set (contract 5)."""
-    if jobs:
-        _run(FixedSearcher(jobs), None, folder, machine, workers, listeners)
-
-
-def past_jobs(arms: list[Arm], folder: Path) -> list[tuple[Job, str, list[Record]]]:
-    """Search trials that ended in earlier runs: job, status, recorded curve."""
-    past = []
-    for number, study in enumerate(open_studies(arms, folder / JOURNAL)):
-        for old in study.get_trials(deepcopy=False):
-            if not old.state.is_finished() or "chosen" not in old.user_attrs:
-                continue
-            chosen = old.user_attrs["chosen"]
-            job = Job("search", number, old.number, arms[number].config.override(chosen), chosen)
-            status = old.user_attrs.get("status", "failed")
-            past.append((job, status, recorded_curve(folder / "trials", job.config)))
-    return past
-
-
-def confirmation_jobs(
-    arms: list[Arm], folder: Path, seeds: Sequence[int], overrides: Mapping[str, Value]
-) -> list[Job]:
-    """Every arm's best configuration with each fresh seed; arms without a finished trial: none."""
-    jobs = []
-    for number, study in enumerate(open_studies(arms, folder / JOURNAL)):
-        best = best_trial(study)
-        if best is None:
-            continue
-        chosen = best.user_attrs["chosen"]
-        config = arms[number].config.override({**chosen, **overrides})
-        jobs += [
-            Job("confirm", number, seed, config.override({"seed": seed}), chosen) for seed in seeds
-        ]
-    return jobs
-
-
-def _run(
-    searcher: ArmSearcher | FixedSearcher,
-    scheduler: ArmASHA | None,
-    folder: Path,
-    machine: Machine,
-    workers: Workers,
-    listeners: Sequence[Listener],
-) -> None:
-    """One Tune run over all jobs of `searcher`. Raises UserError if every one of them failed."""
+    searcher = ArmSearcher(arms, space, trials, folder / JOURNAL, seed, then)
+    scheduler = None if grace_steps is None else ArmASHA(searcher, grace_steps)
     relay = _Relay(listeners, folder / "trials")
     trainable = tune.with_parameters(TrialRunner, machine=machine, folder=folder / "trials")
     scratch = tempfile.mkdtemp(prefix="fl-tune-")  # Tune's own records: nothing we need
@@ -270,3 +215,42 @@ def _run(
         shutil.rmtree(scratch, ignore_errors=True)
     if relay.failures and len(relay.failures) == len(relay.started):
         raise UserError(f"every trial failed; the last one: {relay.failures[-1]}")
+
+
+def confirm(
+    number: int,
+    arm: Arm,
+    study: optuna.Study,
+    seeds: Sequence[int],
+    overrides: Mapping[str, Value],
+) -> list[Job]:
+    """The confirmation of an arm: its best configuration with each fresh seed.
+
+    None without a finished trial. These jobs alone read the test set (contract 5).
+    """
+    best = best_trial(study)
+    if best is None:
+        return []
+    chosen = best.user_attrs["chosen"]
+    config = arm.config.override({**chosen, **overrides})
+    return [Job("confirm", number, seed, config.override({"seed": seed}), chosen) for seed in seeds]
+
+
+def past_jobs(arms: list[Arm], folder: Path) -> list[tuple[Job, str, list[Record]]]:
+    """Search trials that ended in earlier runs: job, status, recorded curve."""
+    past = []
+    for number, study in enumerate(open_studies(arms, folder / JOURNAL)):
+        for old in study.get_trials(deepcopy=False):
+            if not old.state.is_finished() or "chosen" not in old.user_attrs:
+                continue
+            chosen = old.user_attrs["chosen"]
+            job = Job("search", number, old.number, arms[number].config.override(chosen), chosen)
+            status = old.user_attrs.get("status", "failed")
+            past.append((job, status, recorded_curve(folder / "trials", job.config)))
+    return past
+
+
+def best_configs(arms: list[Arm], folder: Path) -> dict[int, TrialConfig]:
+    """The chosen configuration of every arm that has one, by the arm's number."""
+    best = enumerate(map(best_trial, open_studies(arms, folder / JOURNAL)))
+    return {n: arms[n].config.override(trial.user_attrs["chosen"]) for n, trial in best if trial}

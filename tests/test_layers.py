@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = (
-    {"config", "rng", "params"},
+    {"fields", "config", "rng", "params"},
     {"data", "sharding", "levelling", "backbone"},
     {"sgdm", "ridge", "evaluate", "client", "stacked", "server", "fedavg"},
     {"cache", "features", "stages", "trial"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,12 +21,12 @@ from fl_core.search import (
     Arm,
     ArmASHA,
     ArmSearcher,
-    FixedSearcher,
     Job,
     best_trial,
     open_studies,
     outcome,
 )
+from fl_core.tuning import confirm
 
 
 def space(trial: optuna.Trial) -> Mapping[str, Value]:
@@ -143,7 +144,8 @@ def test_ties_go_to_the_earliest_trial(tmp_path: Path) -> None:
 
 
 def tune_trial(name: str, arm: int) -> Any:
-    return SimpleNamespace(trial_id=name, config={"job": f'{{"arm": {arm}}}'})
+    job = json.dumps({"arm": arm, "phase": "search"})
+    return SimpleNamespace(trial_id=name, config={"job": job})
 
 
 def test_asha_compares_within_an_arm_only(tmp_path: Path) -> None:
@@ -186,12 +188,31 @@ def test_unreadable_journal_is_one_clear_line(tmp_path: Path) -> None:
         open_studies(arms(), tmp_path / "optuna.journal")
 
 
-def test_fixed_jobs_come_in_order(tmp_path: Path) -> None:
-    jobs = [Job("confirm", 0, seed, arms()[0].config, {"local.lr": 0.1}) for seed in (1, 2)]
-    one = FixedSearcher(jobs)
-    suggestions = [one.suggest("a"), one.suggest("b")]
-    assert [Job.from_json(s["job"]) for s in suggestions if isinstance(s, dict)] == jobs
-    assert one.suggest("c") == Searcher.FINISHED
+def test_an_arm_is_confirmed_when_its_own_search_has_ended(tmp_path: Path) -> None:
+    both = arms(2)
+
+    def then(arm: int, study: optuna.Study) -> list[Job]:
+        return confirm(arm, both[arm], study, [7, 8], {"data.train_on": "train+val"})
+
+    one = ArmSearcher(both, space, 1, tmp_path / "optuna.journal", 0, then)
+    first, _ = one.suggest("t0"), one.suggest("t1")
+    assert isinstance(first, dict)
+    assert one.suggest("c0") is None  # both arms are still being searched
+    one.on_trial_complete("t0", result(40, 0.5, finished=True))
+    suggestions = [one.suggest("c0"), one.suggest("c1")]
+    jobs = [Job.from_json(s["job"]) for s in suggestions if isinstance(s, dict)]
+    assert [(job.phase, job.arm, job.number, job.config.seed) for job in jobs] == [
+        ("confirm", 0, 7, 7), ("confirm", 0, 8, 8),
+    ]  # fmt: skip
+    best = Job.from_json(first["job"])
+    assert {job.config.local.lr for job in jobs} == {best.config.local.lr}
+    assert {job.config.data.train_on for job in jobs} == {"train+val"}
+    one.on_trial_result("c0", {TIME: 4})  # a confirmation reports no score
+    one.on_trial_complete("c0", {TIME: 40, "finished": True, "diverged": False})
+    assert one.suggest("c2") is None  # arm 1 is still being searched
+    one.on_trial_complete("t1", result(8, 0.0, finished=True, diverged=True))
+    assert one.suggest("c2") == Searcher.FINISHED  # and has nothing to confirm
+    assert [len(study.get_trials()) for study in one.studies] == [1, 1]
 
 
 def test_outcome() -> None:

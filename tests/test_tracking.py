@@ -10,8 +10,9 @@ import pytest
 from mlflow import MlflowClient
 
 from fl_core.config import TrialConfig, UserError
+from fl_core.options import check_uri
 from fl_core.search import Arm, Job
-from fl_core.tracking import Tracker, check_uri
+from fl_core.tracking import Tracker
 
 TAGS = {"study": "s", "preset": "smoke", "arms": "[]"}
 

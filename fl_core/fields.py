@@ -1,0 +1,89 @@
+"""Fields of a configuration that check their own type and bounds (layer 0)."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import field
+from typing import Any, ClassVar
+
+
+class UserError(Exception):
+    """A mistake of the user or a broken environment: shown as one line, exit code 2."""
+
+
+class ConfigError(UserError):
+    """A configuration field with a value that is not allowed."""
+
+
+def number(
+    default: float | int | None,
+    low: float,
+    high: float = math.inf,
+    *,
+    above: bool = False,
+    below: bool = False,
+) -> Any:
+    """A field within [low, high]; `above` / `below` make an end exclusive."""
+    return field(
+        default=default, metadata={"low": low, "high": high, "above": above, "below": below}
+    )
+
+
+def choice(default: str, *allowed: str) -> Any:
+    """A field with one of these values."""
+    return field(default=default, metadata={"choices": allowed})
+
+
+def refuse(name: str, value: object, allowed: str) -> ConfigError:
+    """The error for a field, its value and what is allowed."""
+    return ConfigError(f"{name}={value!r}: {allowed}")
+
+
+def _checked(name: str, value: object, spec: dataclasses.Field[Any]) -> object:
+    """`value` in the field's own type, or a ConfigError that names field, value and bounds."""
+    kinds = str(spec.type).split(" | ")
+    if value is None:
+        if "None" in kinds:
+            return None
+        raise refuse(name, value, f"needs a value of type {kinds[0]}")
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):  # a numpy scalar
+        value = value.item()
+    kind = kinds[0]
+    if kind == "bool":
+        if not isinstance(value, bool):
+            raise refuse(name, value, "must be true or false")
+        return value
+    if kind == "str":
+        choices = spec.metadata.get("choices")
+        if not isinstance(value, str) or (choices and value not in choices):
+            raise refuse(name, value, "must be " + (" or ".join(choices) if choices else "text"))
+        return value
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise refuse(name, value, f"must be a number ({kind})")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise refuse(name, value, "must be finite")
+    if kind == "int" and value != int(value):
+        raise refuse(name, value, "must be a whole number")
+    low, high = spec.metadata["low"], spec.metadata["high"]
+    above, below = spec.metadata["above"], spec.metadata["below"]
+    if value < low or value > high or (above and value == low) or (below and value == high):
+        left, right = "(" if above else "[", ")" if below or math.isinf(high) else "]"
+        raise refuse(name, value, f"must be in {left}{low:g}, {high:g}{right}")
+    try:
+        return int(value) if kind == "int" else float(value) + 0.0  # no -0.0: one digest for both
+    except OverflowError as error:
+        raise refuse(name, value, "is too large") from error
+
+
+class Section:
+    """A group of fields; checks each one's type and bounds on construction."""
+
+    prefix: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        for spec in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = getattr(self, spec.name)
+            if not isinstance(value, Section):
+                checked = _checked(self.prefix + spec.name, value, spec)
+                object.__setattr__(self, spec.name, checked)
