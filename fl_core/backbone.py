@@ -10,6 +10,8 @@ convolutional network of McMahan et al. (2017).
 from __future__ import annotations
 
 import hashlib
+import os
+import socket
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -94,6 +96,8 @@ def _create(config: BackboneConfig, options: dict[str, Any]) -> tuple[nn.Module,
             )
         model: nn.Module = _cnn(config.image_size)
         return model, 512
+    if options.get("pretrained") and "pretrained_cfg_overlay" not in options:
+        _say_if_offline()
     import timm  # nine seconds of import: only where a model is built
     from timm.layers import GroupNorm
 
@@ -134,6 +138,18 @@ def _create(config: BackboneConfig, options: dict[str, Any]) -> tuple[nn.Module,
         ) from error
     width: int = getattr(model, "head_hidden_size", None) or model.num_features  # type: ignore[assignment]
     return model, width
+
+
+def _say_if_offline() -> None:
+    """Without a network the hub's client retries for a minute: set its own offline switch."""
+    from huggingface_hub import constants
+
+    proxies = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HF_ENDPOINT")
+    if not any(os.environ.get(name) for name in proxies):
+        try:
+            socket.getaddrinfo("huggingface.co", 443)
+        except OSError:
+            constants.HF_HUB_OFFLINE = True
 
 
 def _preprocess(model: nn.Module, config: BackboneConfig) -> Preprocess:

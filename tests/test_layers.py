@@ -24,13 +24,15 @@ OWNERS = {
     "timm": {"backbone", "features"},  # features: its version, for the record
     "torchvision": {"data", "features"},
     "safetensors": {"cache", "backbone"},
+    "huggingface_hub": {"backbone"},
     "mlflow": {"tracking"},
     "ray": {"search", "tuning"},
     "optuna": {"search", "tuning", "study"},
     "rich": {"display"},
     "analysis": {"command"},
 }
-SCIENCE = {"numpy", "torch", "torchvision", "timm", "safetensors"}  # enough below layer 4
+# enough below layer 4; huggingface_hub comes with timm, which downloads through it
+SCIENCE = {"numpy", "torch", "torchvision", "timm", "safetensors", "huggingface_hub"}
 
 
 def parsed(folder: str) -> dict[str, ast.Module]:
