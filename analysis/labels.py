@@ -24,7 +24,7 @@ COMPACT = {
     "mask.sparsity": "sparsity",
     "mask.rounds": "R",
     "mask.rule": "mask rule",
-    "fine_tune.trainable": "trainable",
+    "fine_tune.strategy": "strategy",
 }
 SHARDING = ("federation.sharding", "federation.classes_per_client", "federation.alpha")
 DATA_SETS = {"cifar100": "CIFAR-100", "cifar10": "CIFAR-10"}

@@ -140,7 +140,7 @@ def caption(runs: StudyRuns, results: Sequence[Outcome]) -> str:
     start = "searched" if "head.method" in runs.space else fixed("head.method")
     return (
         f"{data}, backbone {backbone} at {size} × {size} pixels, "
-        f"trained: {fixed('fine_tune.trainable')} (start: {start}); "
+        f"trained: {fixed('fine_tune.strategy')} (start: {start}); "
         f"K = {fixed('federation.clients')} clients, C = {fixed('federation.participation')}, "
         f"T = {fixed('rounds')} rounds, J = {fixed('local.steps')} "
         f"(J counts local {units}). "

@@ -14,117 +14,28 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from fl_core.fields import ConfigError, Section, UserError, choice, number, refuse
+from fl_core.fields import ConfigError, Section, UserError, number, refuse
+from fl_core.sections import (
+    STRATEGIES,
+    BackboneConfig,
+    DataConfig,
+    FederationConfig,
+    FineTuneConfig,
+    HeadConfig,
+    LocalConfig,
+    MaskConfig,
+    ScheduleConfig,
+    ServerConfig,
+)
 
 Value = str | int | float | bool | None
 
 __all__ = ["ConfigError", "Machine", "TrialConfig", "UserError", "Value", "digest_of"]
 
 #: Part of every digest: raise it when the same configuration would give other numbers.
-TRIAL_VERSION = 1
-
-
-@dataclass(frozen=True)
-class DataConfig(Section):
-    """The data set, its validation split and the augmentation of training images."""
-
-    prefix: ClassVar[str] = "data."
-    name: str = choice("cifar100", "cifar100", "cifar10")
-    val_fraction: float = number(0.1, 0, 1, above=True, below=True)
-    split_seed: int = number(0, 0)  # the split is fixed: it does not follow the trial's seed
-    train_on: str = choice("train", "train", "train+val")
-    flip: bool = True
-    crop: int = number(0, 0, 16)  # padding in pixels of a random crop; 0 = off
-    rotation: float = number(0.0, 0, 180)  # degrees, uniform in [-rotation, rotation]
-
-
-@dataclass(frozen=True)
-class BackboneConfig(Section):
-    """A timm classifier without its head. `weights`: pretrained, random, or sha256:<hex>."""
-
-    prefix: ClassVar[str] = "backbone."
-    name: str = "vit_tiny_patch16_224"
-    tag: str = "augreg_in21k_ft_in1k"  # timm's name of the pre-trained weights
-    weights: str = "pretrained"
-    image_size: int = number(224, 8, 1024)
-    patch_size: int | None = number(None, 1, 64)  # None = the model's own
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.weights not in ("pretrained", "random") and not self.weights.startswith("sha256:"):
-            raise refuse("backbone.weights", self.weights, "must be pretrained, random or sha256:…")
-
-
-@dataclass(frozen=True)
-class FederationConfig(Section):
-    """K clients, the fraction C sampled each round, and how the examples are spread."""
-
-    prefix: ClassVar[str] = "federation."
-    clients: int = number(100, 1)
-    participation: float = number(0.1, 0, 1, above=True)
-    sharding: str = choice("iid", "iid", "classes", "dirichlet")
-    classes_per_client: int | None = number(None, 1)  # N_c, for sharding=classes
-    alpha: float | None = number(None, 0, above=True)  # for sharding=dirichlet
-
-
-@dataclass(frozen=True)
-class LocalConfig(Section):
-    """One client's work in one round: J steps (or epochs) of SGD with momentum."""
-
-    prefix: ClassVar[str] = "local."
-    steps: int = number(4, 1)
-    unit: str = choice("steps", "steps", "epochs")
-    lr: float = number(0.1, 0, above=True)
-    momentum: float = number(0.0, 0, 1, below=True)
-    dampening: float = number(0.0, 0, 1)
-    nesterov: bool = False
-    weight_decay: float = number(0.0, 0)
-    batch_size: int = number(64, 1)
-    keep_momentum: bool = False  # momentum survives the round: one client only (centralised)
-
-
-@dataclass(frozen=True)
-class ScheduleConfig(Section):
-    """Learning-rate factor over the run's progress in [0, 1]; see fl_core.client.lr_factor."""
-
-    prefix: ClassVar[str] = "schedule."
-    name: str = choice("constant", "constant", "cosine", "step", "warmup_cosine")
-    warmup: float = number(0.1, 0, 1, above=True, below=True)  # share of the run, warmup_cosine
-    step_size: float = number(0.34, 0, 1, above=True)  # share of the run between drops, step
-    gamma: float = number(0.1, 0, 1, above=True)  # factor of each drop, step
-
-
-@dataclass(frozen=True)
-class ServerConfig(Section):
-    """w <- w + lr * (weighted mean of the clients' parameters - w)."""
-
-    prefix: ClassVar[str] = "server."
-    lr: float = number(1.0, 0, above=True)
-
-
-@dataclass(frozen=True)
-class HeadConfig(Section):
-    """How the classifier on the frozen features is obtained before fine-tuning."""
-
-    prefix: ClassVar[str] = "head."
-    method: str = choice("none", "none", "ridge", "fedavg")
-    ridge_lambda: float = number(1.0, 0, above=True)  # added to the diagonal of X^T X / n
-    rounds: int = number(50, 1)  # for method=fedavg; the rest of its settings is `local`
-    lr: float = number(0.1, 0, above=True)
-
-
-@dataclass(frozen=True)
-class FineTuneConfig(Section):
-    """Which parts train in the main stage; `head` runs on cached features."""
-
-    prefix: ClassVar[str] = "fine_tune."
-    trainable: str = choice("head", "head", "backbone", "full")
-    execution: str = choice("auto", "auto", "sequential", "stacked")
-    precision: str = choice("float32", "float32", "bfloat16")
-    keep: str = choice("last", "last", "best")  # parameters that count at the end
-    patience: int = number(0, 0)  # evaluations without a better one before stopping; 0 = off
+TRIAL_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -143,6 +54,7 @@ class TrialConfig(Section):
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     server: ServerConfig = field(default_factory=ServerConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
+    mask: MaskConfig = field(default_factory=MaskConfig)
     fine_tune: FineTuneConfig = field(default_factory=FineTuneConfig)
     rounds: int = number(100, 1)
     eval_every: int = number(5, 1)
@@ -164,11 +76,29 @@ class TrialConfig(Section):
             raise refuse("federation.clients", fed.clients, "CIFAR has only 50000 training images")
         if local.nesterov and (local.momentum == 0 or local.dampening != 0):
             raise refuse("local.nesterov", True, "needs local.momentum > 0 and local.dampening = 0")
-        if self.fine_tune.trainable == "backbone" and self.head.method == "none":
-            needs = "needs head.method=ridge or fedavg: behind a head of zeros nothing learns"
-            raise refuse("fine_tune.trainable", "backbone", needs)
         if local.keep_momentum and fed.clients > 1:
             raise refuse("local.keep_momentum", True, "only for federation.clients=1 (centralised)")
+        self._check_strategy()
+
+    def _check_strategy(self) -> None:
+        """The strategy, the head it starts from and the mask fit together."""
+        strategy, mask = self.fine_tune.strategy, self.mask
+        if strategy.startswith("head_then") and self.head.method == "none":
+            needs = "needs head.method=ridge or fedavg: the head comes first"
+            raise refuse("fine_tune.strategy", strategy, needs)
+        if strategy == "full" and mask.in_force:
+            raise refuse("fine_tune.strategy", "full", "is dense: masks need sparse_full")
+        from_zero = strategy == "head" and self.head.method == "none" and mask.in_force
+        if from_zero and mask.rule in ("low_magnitude", "high_magnitude", "hybrid"):
+            needs = "needs head.method=ridge or fedavg: a head of zeros has no magnitudes"
+            raise refuse("mask.rule", mask.rule, needs)
+        if mask.average == "all" and mask.scope == "shared":
+            raise refuse("mask.average", "all", "only for mask.scope=per_client")
+
+    @property
+    def part(self) -> str:
+        """The part of the model that the main stage trains: head, backbone or full."""
+        return STRATEGIES[self.fine_tune.strategy]
 
     def override(self, values: Mapping[str, Value]) -> TrialConfig:
         """A copy with the named fields replaced; unknown names are a ConfigError."""

@@ -18,8 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fl_core.config import DataConfig, UserError
+from fl_core.config import UserError
 from fl_core.rng import stream
+from fl_core.sections import DataConfig
 
 NUM_CLASSES = {"cifar100": 100, "cifar10": 10}
 DRAWS_PER_IMAGE = 4  # flip, crop row, crop column, rotation: always drawn, used or not

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fl_core.config import LocalConfig
+from fl_core.sections import LocalConfig
 
 
 def sgdm_step(

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 
 from fl_core.client import Update, Work, precision_context
-from fl_core.config import LocalConfig
 from fl_core.data import Source
 from fl_core.params import FlatModule
+from fl_core.sections import LocalConfig
 from fl_core.sgdm import sgdm_step
 
 

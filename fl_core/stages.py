@@ -18,15 +18,7 @@ from torch import Tensor, nn
 
 from fl_core.backbone import Classifier, build_backbone, linear_head
 from fl_core.cache import cached
-from fl_core.config import (
-    DataConfig,
-    FederationConfig,
-    FineTuneConfig,
-    Machine,
-    ScheduleConfig,
-    TrialConfig,
-    digest_of,
-)
+from fl_core.config import Machine, TrialConfig, digest_of
 from fl_core.data import (
     NUM_CLASSES,
     ImageSource,
@@ -40,6 +32,7 @@ from fl_core.fedavg import Federation, ServerState, fedavg
 from fl_core.params import FlatModule, Layout
 from fl_core.ridge import ridge_head, ridge_statistics, summed
 from fl_core.rng import stream
+from fl_core.sections import DataConfig, FederationConfig, FineTuneConfig, ScheduleConfig
 from fl_core.sharding import class_counts, shard
 
 HEAD_VERSION = 1
@@ -121,7 +114,7 @@ def _fedavg_head(config: TrialConfig, machine: Machine) -> dict[str, Tensor]:
 def prepare(config: TrialConfig, machine: Machine) -> tuple[Federation, ServerState]:
     """Stage 3's inputs: the federation, and the state before its first round."""
     head = train_head(config, machine)
-    if config.fine_tune.trainable == "head":
+    if config.part == "head":
         fed = _feature_federation(config, machine)
         start = fed.model.flat.clone() if head is None else head
     else:
@@ -182,8 +175,8 @@ def build_classifier(
     if head is not None:
         layout = Layout.of(model.head.named_parameters())
         model.head.load_state_dict(layout.views(head.cpu()))
-    model.backbone.requires_grad_(config.fine_tune.trainable in ("backbone", "full"))
-    model.head.requires_grad_(config.fine_tune.trainable in ("head", "full"))
+    model.backbone.requires_grad_(config.part in ("backbone", "full"))
+    model.head.requires_grad_(config.part in ("head", "full"))
     if not machine.device.startswith("cuda"):  # no slower on a CPU, and vmap knows it
         for module in model.modules():
             if hasattr(module, "fused_attn"):
@@ -193,7 +186,7 @@ def build_classifier(
 
 def test_model(config: TrialConfig, machine: Machine, params: Tensor) -> tuple[nn.Module, Source]:
     """The trained model and the test set. Only `fl_core.trial.test_metrics` may call this."""
-    if config.fine_tune.trainable == "head":
+    if config.part == "head":
         features = extract_features(config, machine, part="test")
         head = linear_head(features.features.shape[1], NUM_CLASSES[config.data.name])
         model, source = FlatModule(head.to(machine.device)), cast("Source", features)

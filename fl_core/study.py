@@ -102,7 +102,7 @@ class Study:
 
     def uses_images(self, preset: Preset, extra: Mapping[str, Value]) -> bool:
         """Whether any arm trains on images rather than on cached features."""
-        return any(arm.config.fine_tune.trainable != "head" for arm in self.resolve(preset, extra))
+        return any(arm.config.part != "head" for arm in self.resolve(preset, extra))
 
     def joint(self, preset: Preset, extra: Mapping[str, Value]) -> Study:
         """The same question with the arm as one more dimension of a single search."""

@@ -28,7 +28,7 @@ BASE = {
     "fine_tune.patience": 6,
 }
 ARMS = [{"schedule.name": name} for name in ("constant", "step", "cosine", "warmup_cosine")]
-PAPER = {**PAPER_BACKBONE, "head.method": "ridge", "fine_tune.trainable": "full"}
+PAPER = {**PAPER_BACKBONE, "head.method": "ridge", "fine_tune.strategy": "full"}
 
 STUDY = Study(
     name="centralized",

@@ -19,7 +19,7 @@ from search_spaces import federated
 
 BASE = {"federation.clients": 100, "federation.participation": 0.1}
 ARMS = [{"federation.sharding": "iid", "local.steps": 4}]
-PAPER = {**PAPER_BACKBONE, "head.method": "ridge", "fine_tune.trainable": "full"}
+PAPER = {**PAPER_BACKBONE, "head.method": "ridge", "fine_tune.strategy": "full"}
 
 STUDY = Study(
     name="fedavg_iid",

@@ -24,7 +24,7 @@ SHARDINGS = [{"federation.sharding": "iid"}] + [
     {"federation.sharding": "classes", "federation.classes_per_client": n} for n in (50, 10, 5, 1)
 ]
 ARMS = [{**sharding, "local.steps": j} for sharding in SHARDINGS for j in (4, 8, 16)]
-PAPER = {**PAPER_BACKBONE, "head.method": "ridge", "fine_tune.trainable": "full"}
+PAPER = {**PAPER_BACKBONE, "head.method": "ridge", "fine_tune.strategy": "full"}
 
 STUDY = Study(
     name="fedavg_noniid",

@@ -155,7 +155,7 @@ def test_no_data_and_no_network(
         raise OSError("no network")
 
     monkeypatch.setattr("torchvision.datasets.cifar.download_and_extract_archive", offline)
-    values = ["backbone.name=cnn", "backbone.weights=random", "fine_tune.trainable=full"]
+    values = ["backbone.name=cnn", "backbone.weights=random", "fine_tune.strategy=full"]
     argv = [word for value in values for word in ("--set", value)]
     line = refused(capsys, tmp_path, "--data-dir", str(tmp_path), *argv)
     assert "cifar100 is not in" in line

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from fl_core.config import DataConfig, TrialConfig, UserError
+from fl_core.config import TrialConfig, UserError
 from fl_core.data import (
     DRAWS_PER_IMAGE,
     FeatureSource,
@@ -29,6 +29,7 @@ from fl_core.data import (
     split_train_val,
 )
 from fl_core.rng import stream
+from fl_core.sections import DataConfig
 from fl_core.stages import partition
 
 Array = np.ndarray[Any, Any]

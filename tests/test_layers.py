@@ -11,10 +11,13 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = (
-    {"fields", "config", "rng", "params"},
+    {"fields", "sections", "config", "rng", "params"},
     {"data", "sharding", "levelling", "backbone"},
-    {"sgdm", "ridge", "evaluate", "client", "stacked", "server", "fedavg"},
-    {"cache", "features", "stages", "trial"},
+    {
+        *("scores", "masks", "overlap", "sparse_sgdm", "messages", "ridge", "evaluate"),
+        *("client", "stacked", "server", "fedavg"),
+    },
+    {"cache", "features", "calibration", "stages", "trial"},
     {"tracking", "search", "tuning", "display"},
     {"study", "options", "command", "ui"},
 )

@@ -7,9 +7,9 @@ import pytest
 import torch
 from sklearn.linear_model import Ridge
 
-from fl_core.config import FederationConfig
 from fl_core.ridge import ridge_head, ridge_statistics, summed
 from fl_core.rng import stream
+from fl_core.sections import FederationConfig
 from fl_core.sharding import shard
 
 CLASSES, WIDTH, EXAMPLES = 10, 24, 3000

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from fl_core.config import LocalConfig
 from fl_core.params import Layout
+from fl_core.sections import LocalConfig
 from fl_core.sgdm import sgdm_step
 
 SHAPES = ((3, 5), (7,), (1,), (33, 17), (1, 2, 3))  # odd: vector code has a tail in each

@@ -38,7 +38,7 @@ BASE: dict[str, Any] = {
     "local.lr": 0.1,
     "local.momentum": 0.0,
     "head.method": "none",
-    "fine_tune.trainable": "head",
+    "fine_tune.strategy": "head",
     "rounds": 100,
     "seed": 0,
 }

@@ -74,7 +74,7 @@ def main() -> None:
             "backbone.weights": "random", "backbone.image_size": 32, "backbone.patch_size": 8,
             "federation.clients": args.clients, "federation.participation": 1.0, "rounds": 1,
             "local.steps": args.steps, "local.batch_size": args.batch_size, "local.lr": 0.01,
-            "local.momentum": 0.9, "fine_tune.trainable": "full", "data.flip": args.augment,
+            "local.momentum": 0.9, "fine_tune.strategy": "full", "data.flip": args.augment,
             "data.crop": 4 if args.augment else 0, "fine_tune.precision": args.precision,
             "fine_tune.execution": args.execution,
         }

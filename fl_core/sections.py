@@ -1,0 +1,182 @@
+"""The sections of a trial's configuration (layer 0); `fl_core.config` puts them together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fl_core.fields import Section, choice, number, refuse
+
+#: Rules of a mask: which parameters stay trainable.
+RULES = ("least_sensitive", "most_sensitive", "low_magnitude", "high_magnitude", "random", "hybrid")
+#: Kinds of layers a mask may be restricted to.
+LAYERS = ("linear", "attention", "norm", "conv", "embedding", "head")
+#: Fine-tuning strategies, and the part of the model that each trains.
+STRATEGIES = {
+    "head": "head",
+    "full": "full",
+    "head_then_sparse_backbone": "backbone",
+    "head_then_sparse_full": "full",
+    "sparse_full": "full",
+}
+
+
+@dataclass(frozen=True)
+class DataConfig(Section):
+    """The data set, its validation split and the augmentation of training images."""
+
+    prefix: ClassVar[str] = "data."
+    name: str = choice("cifar100", "cifar100", "cifar10")
+    val_fraction: float = number(0.1, 0, 1, above=True, below=True)
+    split_seed: int = number(0, 0)  # the split is fixed: it does not follow the trial's seed
+    train_on: str = choice("train", "train", "train+val")
+    flip: bool = True
+    crop: int = number(0, 0, 16)  # padding in pixels of a random crop; 0 = off
+    rotation: float = number(0.0, 0, 180)  # degrees, uniform in [-rotation, rotation]
+
+
+@dataclass(frozen=True)
+class BackboneConfig(Section):
+    """A timm classifier without its head. `weights`: pretrained, random, or sha256:<hex>."""
+
+    prefix: ClassVar[str] = "backbone."
+    name: str = "vit_tiny_patch16_224"
+    tag: str = "augreg_in21k_ft_in1k"  # timm's name of the pre-trained weights
+    weights: str = "pretrained"
+    image_size: int = number(224, 8, 1024)
+    patch_size: int | None = number(None, 1, 64)  # None = the model's own
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.weights not in ("pretrained", "random") and not self.weights.startswith("sha256:"):
+            raise refuse("backbone.weights", self.weights, "must be pretrained, random or sha256:…")
+
+
+@dataclass(frozen=True)
+class FederationConfig(Section):
+    """K clients, the fraction C sampled each round, and how the examples are spread."""
+
+    prefix: ClassVar[str] = "federation."
+    clients: int = number(100, 1)
+    participation: float = number(0.1, 0, 1, above=True)
+    sharding: str = choice("iid", "iid", "classes", "dirichlet")
+    classes_per_client: int | None = number(None, 1)  # N_c, for sharding=classes
+    alpha: float | None = number(None, 0, above=True)  # for sharding=dirichlet
+
+
+@dataclass(frozen=True)
+class LocalConfig(Section):
+    """One client's work in one round: J steps (or epochs) of SGD with momentum."""
+
+    prefix: ClassVar[str] = "local."
+    steps: int = number(4, 1)
+    unit: str = choice("steps", "steps", "epochs")
+    lr: float = number(0.1, 0, above=True)
+    momentum: float = number(0.0, 0, 1, below=True)
+    dampening: float = number(0.0, 0, 1)
+    nesterov: bool = False
+    weight_decay: float = number(0.0, 0)
+    batch_size: int = number(64, 1)
+    keep_momentum: bool = False  # momentum survives the round: one client only (centralised)
+    #: What a client starts a round from: the server's parameters, or those blended with its own
+    #: old ones by Fisher information (see fl_core.blend).
+    blend: str = choice("none", "none", "fisher")
+
+
+@dataclass(frozen=True)
+class ScheduleConfig(Section):
+    """Learning-rate factor over the run's progress in [0, 1]; see fl_core.client.lr_factor."""
+
+    prefix: ClassVar[str] = "schedule."
+    name: str = choice("constant", "constant", "cosine", "step", "warmup_cosine")
+    warmup: float = number(0.1, 0, 1, above=True, below=True)  # share of the run, warmup_cosine
+    step_size: float = number(0.34, 0, 1, above=True)  # share of the run between drops, step
+    gamma: float = number(0.1, 0, 1, above=True)  # factor of each drop, step
+
+
+@dataclass(frozen=True)
+class ServerConfig(Section):
+    """w <- w + lr * (weighted mean of the clients' parameters - w)."""
+
+    prefix: ClassVar[str] = "server."
+    lr: float = number(1.0, 0, above=True)
+
+
+@dataclass(frozen=True)
+class HeadConfig(Section):
+    """How the classifier on the frozen features is obtained before fine-tuning."""
+
+    prefix: ClassVar[str] = "head."
+    method: str = choice("none", "none", "ridge", "fedavg")
+    ridge_lambda: float = number(1.0, 0, above=True)  # added to the diagonal of X^T X / n
+    rounds: int = number(50, 1)  # this and the rest: for method=fedavg
+    steps: int = number(4, 1)  # local steps of a client in a round
+    lr: float = number(0.1, 0, above=True)
+    momentum: float = number(0.0, 0, 1, below=True)
+    weight_decay: float = number(0.0, 0)
+    batch_size: int = number(64, 1)
+
+
+@dataclass(frozen=True)
+class MaskConfig(Section):
+    """Which parameters stay trainable in the main stage (see fl_core.masks, fl_core.scores).
+
+    Sparsity is the fraction of the maskable parameters that is FROZEN. A parameter that is
+    trainable but not in `layers` is frozen too, as in TaLoS (Iurada et al., ICLR 2025).
+    """
+
+    prefix: ClassVar[str] = "mask."
+    rule: str = choice("least_sensitive", *RULES)
+    sparsity: float = number(0.0, 0, 1, below=True)
+    rounds: int = number(1, 1)  # R; active fraction after round r is (1 - sparsity)^(r/R)
+    scope: str = choice("shared", "shared", "per_client")
+    #: Where a shared mask comes from: scores on the server's calibration split, the clients'
+    #: scores summed, or their masks combined.
+    source: str = choice("server", "server", "scores", "union", "intersection", "majority")
+    layers: str = "all"  # kinds of maskable layers, joined by +; see LAYERS
+    granularity: str = choice("global", "global", "tensor")  # one threshold, or one a tensor
+    min_active: int = number(1, 0)  # entries that stay active in every maskable tensor; 0 = none
+    min_share: float = number(0.0, 0, 1)  # the same as a share of the tensor
+    fisher: str = choice("sampled", "sampled", "talos", "empirical")
+    examples: int = number(256, 1)  # calibration examples of the server, or of each client
+    batch_size: int = number(16, 1)  # of the calibration: memory, and rounding
+    dropped_weight: float = number(0.1, 0, 1)  # factor of dropped weights while calibrating
+    hybrid_weight: float | None = number(None, 0, 1)  # of Fisher against magnitude: rule=hybrid
+    #: Server's average of an entry: over the clients that sent it, or over all (others count as
+    #: unchanged). Only per-client masks make a difference.
+    average: str = choice("senders", "senders", "all")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        kinds = self.layers.split("+")
+        if self.layers != "all" and (set(kinds) - set(LAYERS) or len(set(kinds)) != len(kinds)):
+            raise refuse(
+                "mask.layers", self.layers, f"must be all, or {', '.join(LAYERS)} joined by +"
+            )
+        if (self.rule == "hybrid") != (self.hybrid_weight is not None):
+            need = "needed by" if self.hybrid_weight is None else "only for"
+            raise refuse("mask.hybrid_weight", self.hybrid_weight, f"{need} mask.rule=hybrid")
+        if self.scope == "per_client" and self.source != "server":
+            raise refuse("mask.source", self.source, "only for mask.scope=shared")
+
+    @property
+    def in_force(self) -> bool:
+        """Whether anything is frozen; without a mask training is dense."""
+        return self.sparsity > 0 or self.layers != "all"
+
+
+@dataclass(frozen=True)
+class FineTuneConfig(Section):
+    """What trains in the main stage; `head` runs on cached features.
+
+    head: the classifier; full: everything, densely. head_then_sparse_backbone and
+    head_then_sparse_full: the classifier first (section `head`), then the backbone alone or
+    everything, under the mask; sparse_full: everything under the mask at once.
+    """
+
+    prefix: ClassVar[str] = "fine_tune."
+    strategy: str = choice("head", *STRATEGIES)
+    execution: str = choice("auto", "auto", "sequential", "stacked")
+    precision: str = choice("float32", "float32", "bfloat16")
+    keep: str = choice("last", "last", "best")  # parameters that count at the end
+    patience: int = number(0, 0)  # evaluations without a better one before stopping; 0 = off
