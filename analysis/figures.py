@@ -2,8 +2,8 @@
 
     python analysis/figures.py --study fedavg_noniid
 
-writes results/fedavg_noniid/{accuracy,curves,communication,importance,partition}.{png,pdf} and
-captions.md. A figure without data (an unconfirmed study has no accuracy) is left out.
+writes results/fedavg_noniid/{accuracy,curves,communication,...}.{png,pdf} and captions.md. A study
+gets the figures that its arms and metrics have data for; an unconfirmed one has no accuracy.
 """
 
 from __future__ import annotations
@@ -16,13 +16,17 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from analysis import command
-from analysis.importance import SHUFFLES, TOP
+from analysis.captions import captions
+from analysis.conditions import caption
 from analysis.outcome import outcomes
-from analysis.plot_results import Curves, accuracy_figure, bytes_figure, curve_figure, read_curves
+from analysis.plot_accuracy import accuracy_figure
+from analysis.plot_layers import active_figure, overlap_figure, read_layers
+from analysis.plot_overlap import depth_figure, heterogeneity_figure
+from analysis.plot_pareto import pareto_figure
+from analysis.plot_results import bytes_figure, curve_figure, drift_figure, read_curves
 from analysis.plot_search import importance_figure, partition_figure
 from analysis.store import StudyRuns
 from analysis.style import RC, render
-from analysis.tables import caption
 
 FORMATS = ("png", "pdf", "svg")
 
@@ -33,11 +37,17 @@ def write_figures(
     """Draws what the study has data for; the files written, captions.md last."""
     with matplotlib.rc_context(RC):
         results = outcomes(runs)
-        data = read_curves(runs, results)
+        data, layers = read_curves(runs, results), read_layers(runs, results)
         drawn: dict[str, Figure | None] = {
             "accuracy": accuracy_figure(results),
             "curves": curve_figure(results, data),
             "communication": bytes_figure(results, data),
+            "pareto": pareto_figure(runs, results),
+            "drift": drift_figure(results, data),
+            "mask_active": active_figure(results, layers),
+            "overlap_layers": overlap_figure(results, layers),
+            "overlap_depth": depth_figure(results, layers),
+            "overlap_sharding": heterogeneity_figure(results),
             "importance": importance_figure(runs),
             "partition": partition_figure(runs, results),
         }
@@ -47,31 +57,10 @@ def write_figures(
             for name, figure in figures.items()
             for kind in formats
         ]
-    text = _captions(runs, data)
+    text = captions(results, data.searched)
     lines = [f"# {runs.study}: captions", "", caption(runs, results)]
     lines += [line for name in figures for line in ("", f"**{name}.** {text[name]}")]
     return [*paths, command.write(out / "captions.md", ("\n".join(lines) + "\n").encode())]
-
-
-def _captions(runs: StudyRuns, data: Curves) -> dict[str, str]:
-    names = [str(runs.arms.at[arm, "arm_name"]) for arm in data.searched]
-    source = "Mean over the confirmation seeds"
-    single = f" One run, the chosen search trial, without a band: {'; '.join(names)}."
-    tail = single if names else ""
-    return {
-        "accuracy": "Test accuracy of the chosen configurations: mean ± sample standard "
-        "deviation over the confirmation seeds (small dots: the seeds); — : not confirmed.",
-        "curves": f"Validation accuracy against local steps. {source}, band: ± one sample "
-        f"standard deviation.{tail}",
-        "communication": "Validation accuracy against the bytes sent so far, up and down, summed "
-        f"over all clients. {source}.{tail}",
-        "importance": f"PED-ANOVA importance of reaching the top {TOP:.0%} of an arm's search "
-        "trials. Trials are ranked within their arm and pooled; pruned trials rank by the rounds "
-        "they reached, diverged ones last. Chance: the 95th percentile of the same estimate with "
-        f"the ranks shuffled within the arms ({SHUFFLES} times); a shorter bar is no evidence.",
-        "partition": "Realised partition: training images of each class on each client "
-        "(logarithmic colours, white: none).",
-    }
 
 
 def main(argv: Sequence[str] | None = None) -> int:

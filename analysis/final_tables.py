@@ -2,7 +2,8 @@
 
     python analysis/final_tables.py --study fedavg_noniid
 
-writes results/fedavg_noniid/table.md, table.csv and table.tex.
+writes results/fedavg_noniid/table.md, table.csv and table.tex; the Pareto front of a study with
+several objectives is front.csv.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis import command
+from analysis.outcome import outcomes
+from analysis.pareto import front_csv
 from analysis.store import StudyRuns
 from analysis.tables import table_csv, table_latex, table_markdown
 
@@ -25,6 +28,8 @@ def write_tables(runs: StudyRuns, out: Path, formats: Sequence[str] = FORMATS) -
         command.write(out / "table.md", text.encode())
     if "csv" in formats:
         command.write(out / "table.csv", table_csv(runs).encode())
+        if (front := front_csv(runs, outcomes(runs))) is not None:
+            command.write(out / "front.csv", front.encode())
     if "latex" in formats:
         command.write(out / "table.tex", table_latex(runs).encode())
     return text

@@ -24,8 +24,15 @@ COMPACT = {
     "mask.sparsity": "sparsity",
     "mask.rounds": "R",
     "mask.rule": "mask rule",
+    "mask.scope": "scope",
+    "mask.hybrid_weight": "hybrid weight",
     "fine_tune.strategy": "strategy",
 }
+#: Letters where a value follows: s=0.5. In a column of its own a name says more.
+LETTERS = {"mask.sparsity": "s", "mask.hybrid_weight": "w"}
+#: Fields whose values speak for themselves.
+NAMELESS = ("mask.rule", "mask.scope", "fine_tune.strategy")
+DENSE = "dense"
 SHARDING = ("federation.sharding", "federation.classes_per_client", "federation.alpha")
 DATA_SETS = {"cifar100": "CIFAR-100", "cifar10": "CIFAR-10"}
 
@@ -75,9 +82,35 @@ def shards(config: Mapping[str, Any]) -> str:
     return cell(kind)
 
 
+def masked(config: Mapping[str, Any]) -> bool:
+    """Whether a mask freezes anything: some sparsity, or a choice of layers.
+
+    >>> masked({"mask.sparsity": 0.0}), masked({"mask.sparsity": 0.0, "mask.layers": "norm"})
+    (False, True)
+    """
+    sparsity, layers = config.get("mask.sparsity"), config.get("mask.layers")
+    return (known(sparsity) and sparsity != 0) or (known(layers) and layers != "all")
+
+
 def arm_label(setting: Mapping[str, Any]) -> str:
-    """An arm in a few words: N_c=1, J=4."""
-    parts = [f"{compact(k)}={cell(v)}" for k, v in setting.items() if k not in SHARDING]
+    """An arm in a few words.
+
+    >>> arm_label({"local.steps": 4, "mask.rule": "random", "mask.sparsity": 0.9})
+    'J=4, random, s=0.9'
+    >>> arm_label({"federation.sharding": "iid", "mask.sparsity": 0.0})
+    'iid, dense'
+    """
+    parts = []
+    lone = [name for name in setting if name.startswith("mask.")] == ["mask.sparsity"]
+    for name, value in setting.items():
+        if name in SHARDING or (name == "mask.hybrid_weight" and not known(value)):
+            continue
+        if name in NAMELESS:
+            parts.append(cell(value))
+        elif lone and name == "mask.sparsity" and not masked(setting):
+            parts.append(DENSE)
+        else:
+            parts.append(f"{LETTERS.get(name, compact(name))}={cell(value)}")
     if any(name in setting for name in SHARDING):
         parts.insert(0, shards(setting))
     return ", ".join(parts) or "base"
@@ -111,20 +144,43 @@ def arm_axes(
 
 
 def axis_value(axis: str, config: Mapping[str, Any]) -> str:
-    """The level of a configuration on an axis of `arm_axes`, as text."""
-    return shards(config) if axis == "sharding" else cell(config.get(axis))
+    """The level of a configuration on an axis of `arm_axes`, as text.
+
+    Without a mask the mask's settings mean nothing: "dense" for the sparsity, — for the others.
+    """
+    if axis == "sharding":
+        return shards(config)
+    if axis.startswith("mask.") and not masked(config):
+        return DENSE if axis == "mask.sparsity" else DASH
+    return cell(config.get(axis))
 
 
 def axis_label(axis: str, unit: object) -> str:
     """The name of an axis, with what it counts."""
     if axis == "sharding":
         return "sharding"
+    if axis == "mask.sparsity":
+        return "sparsity (share frozen)"
+    if axis == "mask.rounds":
+        return "calibration rounds R"
     return f"J (local {unit_of_j(unit)})" if axis == "local.steps" else compact(axis)
 
 
 def level_label(axis: str, level: str) -> str:
-    """One level of an axis, for a legend or a panel: N_c=5, J=4."""
-    return level if axis == "sharding" else f"{compact(axis)}={level}"
+    """One level of an axis, for a legend or a panel: N_c=5, J=4, s=0.9, least sensitive.
+
+    >>> level_label("mask.sparsity", "0.9"), level_label("mask.rule", "low_magnitude")
+    ('s=0.9', 'low magnitude')
+    """
+    if axis == "sharding":
+        return level
+    if axis.startswith("mask.") and level in (DENSE, DASH):
+        return DENSE
+    if axis in NAMELESS:
+        return level.replace("_", " ")
+    if axis == "head.method":
+        return f"head {level}"
+    return f"{LETTERS.get(axis, compact(axis))}={level}"
 
 
 def _decides(one: Sequence[str], other: Sequence[str]) -> bool:

@@ -21,6 +21,7 @@ from analysis.selection import (
     RULES,
     border_warnings,
     diverged_share,
+    pareto_front,
     searched,
 )
 from analysis.store import StudyRuns
@@ -43,15 +44,23 @@ class Outcome:
 
     @property
     def mean(self) -> float:
-        """Mean test accuracy, correctly rounded whatever the order; NaN without a seed."""
-        tests = self.confirmed["test_accuracy"].tolist()
-        return statistics.mean(tests) if tests else math.nan
+        """Mean test accuracy; NaN without a seed."""
+        return over_seeds(self.confirmed, "test_accuracy")[0]
 
     @property
     def std(self) -> float:
         """Sample standard deviation (ddof = 1); NaN with fewer than two seeds."""
-        tests = self.confirmed["test_accuracy"].tolist()
-        return statistics.stdev(tests) if len(tests) > 1 else math.nan
+        return over_seeds(self.confirmed, "test_accuracy")[1]
+
+
+def over_seeds(confirmed: pd.DataFrame, metric: str) -> tuple[float, float]:
+    """Mean and sample standard deviation (ddof = 1) of a metric over the seeds that have it.
+
+    Correctly rounded whatever the order; NaN for what there is too little of.
+    """
+    values = [value for value in confirmed[metric].tolist() if math.isfinite(value)]
+    mean = statistics.mean(values) if values else math.nan
+    return mean, statistics.stdev(values) if len(values) > 1 else math.nan
 
 
 def rule_of(runs: StudyRuns) -> str:
@@ -78,9 +87,14 @@ def study_warnings(runs: StudyRuns) -> list[str]:
 
 def _outcome(runs: StudyRuns, arm: int) -> Outcome:
     mine = runs.trials[runs.trials["arm"] == arm]
+    front = front_of(runs, arm)
     best = RULES[rule_of(runs)](mine)
+    if len(front):
+        best = front.iloc[0]  # of trials with the same accuracy, the cheapest
     border = {} if best is None else border_warnings(best, runs.space)
-    confirmed, lines = _confirmed(runs, mine, best)
+    confirmed, lines = confirmed_runs(runs, mine, best)
+    if other := _others(runs, mine, front if len(front) else best):
+        lines.insert(0, f"{other} confirmation run(s) of another configuration left out")
     ran, share = searched(mine), diverged_share(mine)
     name = str(runs.arms.at[arm, "arm_name"])
     if runs.arms.at[arm, "run_id"] is None:
@@ -107,21 +121,19 @@ def _config(runs: StudyRuns, arm: int, best: pd.Series | None) -> dict[str, Any]
     return base if best is None else base | {k: best[k] for k in base if k in best.index}
 
 
-def _confirmed(
-    runs: StudyRuns, mine: pd.DataFrame, best: pd.Series | None
+def front_of(runs: StudyRuns, arm: int) -> pd.DataFrame:
+    """The arm's Pareto front of search trials, best validation first; empty without objectives."""
+    mine = runs.trials[runs.trials["arm"] == arm]
+    return pareto_front(mine, runs.objectives) if runs.objectives else mine.iloc[:0]
+
+
+def confirmed_runs(
+    runs: StudyRuns, mine: pd.DataFrame, chosen: pd.Series | None
 ) -> tuple[pd.DataFrame, list[str]]:
-    """The confirmation runs that count, and why others don't."""
-    rows = mine[mine["phase"] == "confirm"]
-    if "seed" not in rows:
-        rows = rows.assign(seed=None)
-    if best is not None or runs.space:
-        fits = [best is not None and _same(row, best, runs.space) for _, row in rows.iterrows()]
-    else:
-        fits = [True] * len(rows)  # a study without a search
+    """The confirmation runs of a chosen trial of an arm, one a seed, and why others don't count."""
+    rows = _confirmations(mine)
+    rows = rows[_fit(runs, rows, chosen)]
     lines = []
-    if other := len(fits) - sum(fits):
-        lines.append(f"{other} confirmation run(s) of another configuration left out")
-    rows = rows[pd.Series(fits, index=rows.index, dtype=bool)]
     if runs.seeds:
         asked = rows["seed"].isin(runs.seeds)
         if extra := int((~asked).sum()):
@@ -141,8 +153,25 @@ def _confirmed(
     return good, lines
 
 
-def _same(row: pd.Series, best: pd.Series, space: Mapping[str, Any]) -> bool:
-    return all(row.get(name) == best.get(name) for name in space)
+def _confirmations(mine: pd.DataFrame) -> pd.DataFrame:
+    rows = mine[mine["phase"] == "confirm"]
+    return rows if "seed" in rows else rows.assign(seed=None)
+
+
+def _fit(runs: StudyRuns, rows: pd.DataFrame, chosen: pd.Series | None) -> pd.Series:
+    """Which runs have the configuration of the chosen trial; all in a study without a search."""
+    if chosen is None:
+        return pd.Series(not runs.space, index=rows.index, dtype=bool)
+    fits = [all(row.get(n) == chosen.get(n) for n in runs.space) for _, row in rows.iterrows()]
+    return pd.Series(fits, index=rows.index, dtype=bool)
+
+
+def _others(runs: StudyRuns, mine: pd.DataFrame, chosen: pd.DataFrame | pd.Series | None) -> int:
+    """How many confirmation runs have none of the chosen configurations."""
+    rows = _confirmations(mine)
+    trials = [t for _, t in chosen.iterrows()] if isinstance(chosen, pd.DataFrame) else [chosen]
+    fits = pd.concat([_fit(runs, rows, trial) for trial in trials], axis=1).any(axis=1)
+    return int((~fits).sum())
 
 
 def _search_lines(runs: StudyRuns, mine: pd.DataFrame, best: pd.Series | None) -> list[str]:

@@ -115,7 +115,7 @@ def tex(text: str) -> str:
     >>> print(tex("N_c=5, local_lr 70.1 ± 0.3 %"))
     $N_c$=5, local\_lr 70.1 $\pm$ 0.3 \%
     """
-    parts = re.split(r"\b(N_c|J|K|C|T)\b", text)
+    parts = re.split(r"\b(N_c|J|K|C|T|R|[sw](?==))\b", text)
     return "".join(
         f"${part}$" if index % 2 else "".join(_TEX.get(c, c) for c in part)
         for index, part in enumerate(parts)

@@ -7,9 +7,10 @@ Rules see search trials only, and those carry no test metric (`store` drops them
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 BORDER = 0.02  # share of the range (of the log range where log) that counts as "at the bound"
@@ -31,15 +32,41 @@ def best_validation(trials: pd.DataFrame) -> pd.Series | None:
     >>> best_validation(trials)["digest"]
     'a'
     """
+    ranked = _ranked(trials, ())
+    return None if ranked.empty else ranked.iloc[0]
+
+
+def pareto_front(trials: pd.DataFrame, objectives: Sequence[str]) -> pd.DataFrame:
+    """The finished search trials that no other beats in everything, best validation first.
+
+    Validation accuracy counts up, the objectives count down. Of trials with equal values the
+    earliest stands for all.
+
+    >>> trials = pd.DataFrame({"phase": "search", "status": "finished", "digest": list("abc"),
+    ...                        "val_accuracy": [0.5, 0.7, 0.6], "bytes_up": [10.0, 30.0, 40.0]})
+    >>> list(pareto_front(trials, ["bytes_up"])["digest"])
+    ['b', 'a']
+    """
+    ranked = _ranked(trials, objectives)
+    costs = ranked[list(objectives)].to_numpy(dtype=float)  # (trials, objectives)
+    front: list[int] = []
+    for place in range(len(ranked)):  # only a trial ranked before can be as good in everything
+        if not any((costs[other] <= costs[place]).all() for other in front):
+            front.append(place)
+    return ranked.iloc[front]
+
+
+def _ranked(trials: pd.DataFrame, objectives: Sequence[str]) -> pd.DataFrame:
+    """The finished search trials: by validation, then by cost, then the earliest first."""
     full = trials[(trials["phase"] == "search") & (trials["status"] == "finished")]
-    full = full[full["val_accuracy"].map(math.isfinite)]
-    if full.empty:
-        return None
+    values = full[["val_accuracy", *objectives]].to_numpy(dtype=float)
+    full = full[pd.Series(np.isfinite(values).all(axis=1), index=full.index)]
     number = pd.to_numeric(full["number"]) if "number" in full else math.nan
-    full = full.assign(_number=number).sort_values(
-        ["val_accuracy", "_number", "digest"], ascending=[False, True, True]
+    order = ["val_accuracy", *objectives, "_number", "digest"]
+    ranked = full.assign(_number=number).sort_values(
+        order, ascending=[name != "val_accuracy" for name in order]
     )
-    return full.drop(columns="_number").iloc[0]
+    return ranked.drop(columns="_number")
 
 
 Rule = Callable[[pd.DataFrame], "pd.Series | None"]

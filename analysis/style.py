@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -16,6 +17,7 @@ Layout = Literal["constrained", "compressed"]
 COLUMN, PAGE = 3.35, 6.9  # inches: one column, both columns
 #: Okabe and Ito's colours without their yellow, which is too light for a thin line.
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+MARKERS = "osD^vPX"
 LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 
 RC: Any = {
@@ -72,13 +74,35 @@ def line_style(index: int) -> Any:
     return LINES[index % len(LINES)]
 
 
+def error_line(
+    ax: Axes, marks: Sequence[tuple[float, float, float]], place: tuple[int, int], label: str
+) -> None:
+    """Marks (x, mean, std) joined; `place`: which of how many lines, each moved aside a little so
+    that their error bars can be told apart. Without a finite mean no mark, without std no bar.
+    """
+    index, count = place
+    aside = min(0.07, 0.5 / count) * (index - (count - 1) / 2)
+    found = sorted(mark for mark in marks if math.isfinite(mark[1]))
+    if found:
+        x, y, spread = zip(*found, strict=True)
+        ax.errorbar([at + aside for at in x], y,
+                    yerr=[size if math.isfinite(size) else 0.0 for size in spread],
+                    color=colours(count)[index], ls=line_style(index), lw=1, ms=3,
+                    marker=marker(index), capsize=1.5, elinewidth=0.8, label=label)  # fmt: skip
+
+
+def marker(index: int) -> str:
+    """Told apart without colours too."""
+    return MARKERS[index % len(MARKERS)]
+
+
 def pretty(text: str) -> str:
     """N_c, J, K as mathematics.
 
-    >>> pretty("N_c=5, J=4")
-    '$N_c$=5, $J$=4'
+    >>> pretty("N_c=5, J=4, s=0.9")
+    '$N_c$=5, $J$=4, $s$=0.9'
     """
-    return re.sub(r"\b(N_c|J|K|C|T)\b", r"$\1$", text)
+    return re.sub(r"\b(N_c|J|K|C|T|R|[sw](?==))\b", r"$\1$", text)
 
 
 def log_ticks(low: float, high: float) -> list[float]:

@@ -21,7 +21,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fl_core.config import UserError
+from fl_core.config import Machine, TrialConfig, UserError, digest_of
+
+STAGE_VERSION = 2  # part of every stage's key
 
 
 class DamagedArtefact(Exception):
@@ -80,6 +82,22 @@ def cached(
             print(f"{damage}: rebuilding it", file=sys.stderr)
     save_artefact(path, *make())
     return load_artefact(path, prefix)
+
+
+def stage_artefact(
+    stage: str,
+    config: TrialConfig,
+    machine: Machine,
+    ignored: tuple[str, ...],
+    make: Callable[[], dict[str, Tensor]],
+    *indices: int,
+) -> dict[str, Tensor]:
+    """A stage's tensors, stored under the hash of the fields that it does not ignore."""
+    fields = {n: v for n, v in config.to_flat().items() if not n.startswith(ignored)}
+    key = digest_of({"stage": stage, "version": STAGE_VERSION, **fields})
+    name = "-".join([stage, key, *map(str, indices)])
+    path = machine.cache_dir / f"{name}.safetensors"
+    return cached(path, lambda: (make(), {"config": fields}))[0]
 
 
 def _sha256(tensor: Tensor) -> str:

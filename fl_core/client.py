@@ -18,7 +18,7 @@ from torch import Tensor
 from fl_core.data import DRAWS_PER_IMAGE, Source
 from fl_core.params import FlatModule
 from fl_core.sections import LocalConfig, ScheduleConfig
-from fl_core.sgdm import sgdm_step
+from fl_core.sparse_sgdm import Active, sgdm_step
 
 
 class Work(NamedTuple):
@@ -36,7 +36,8 @@ class Update(NamedTuple):
     num_examples: int
     train_loss: Tensor  # () mean over the examples seen
     images: int  # examples processed
-    velocity: Tensor | None  # (P,) momentum after the last step
+    velocity: Tensor | None  # momentum after the last step: (P,), or of the active entries alone
+    mask: Tensor | None = None  # (P,) bool: the entries it sends; None = whatever trains
 
 
 def plan_work(
@@ -109,13 +110,15 @@ def local_update(
     rates: list[float],
     precision: str = "float32",
     velocity: Tensor | None = None,
+    active: Active | None = None,
 ) -> Update:
-    """Train from the server's `params` (P,) on the client's batches.
+    """Train from `params` (P,) on the client's batches; `active`: its mask, None = dense.
 
     Returns new tensors; `params` is not changed, the contents of `model.flat` are.
     """
     device = params.device
     model.flat.copy_(params)
+    model.train_only(None if active is None else active.mask)
     model.module.train()
     velocity = None if velocity is None else velocity.clone()
     loss_sum = torch.zeros((), device=device)
@@ -129,7 +132,7 @@ def local_update(
             logits = model.module(source.batch(indices, draws))
         loss = F.cross_entropy(logits.float(), source.labels[indices])
         loss.backward()  # type: ignore[no-untyped-call]
-        velocity = sgdm_step(model.flat, model.grad, velocity, local, rates[step])
+        velocity = sgdm_step(model.flat, model.grad, velocity, local, rates[step], active)
         loss_sum += loss.detach() * len(indices)
         images += len(indices)
     return Update(model.flat.clone(), work.num_examples, loss_sum / images, images, velocity)

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import argparse
 import errno
-import fcntl
 import json
-import os
 import shlex
-import shutil
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -25,18 +21,22 @@ import yaml
 
 from fl_core import options
 from fl_core.config import Machine, TrialConfig, UserError, Value, digest_of
+from fl_core.folder import locked, write_atomically
 from fl_core.study import Preset, Study, describe_space
 
 if TYPE_CHECKING:
     import numpy as np
+    import optuna
 
-    from fl_core.search import Arm
+    from fl_core.jobs import Arm, Job
     from fl_core.tracking import Tracker
     from fl_core.tuning import Workers
 
 PACKAGES = ("torch", "torchvision", "timm", "ray", "optuna", "mlflow", "pandas", "numpy")
+#: The fields that decide which images, features, heads, shards and calibration examples are read.
+INPUTS = ("seed", "federation.", "data.", "backbone.", "head.", "fine_tune.strategy",
+          "mask.layers", "mask.scope", "mask.source", "mask.examples")  # fmt: skip
 SELECTION = "highest validation accuracy among trials that ran to their full budget"
-MIN_FREE_BYTES = 200e6
 
 
 def main(study: Study, argv: Sequence[str] | None = None) -> None:
@@ -105,11 +105,12 @@ class Session:
         seeds = [self.args.seed + 1 + n for n in range(self.args.seeds or self.preset.seeds)]
         facts = describe(self, trials, seeds)
         write_atomically(self.out / "study.yaml", yaml.safe_dump(facts, sort_keys=False))
-        space = json.dumps(facts["space"])
-        tags = {**facts, "space": space, "arms": json.dumps(facts["arms"]),
-                "seeds": json.dumps(seeds), "versions": json.dumps(facts["versions"])}  # fmt: skip
+        lists = ("space", "arms", "seeds", "versions", "objectives")
+        tags = {**facts, **{name: json.dumps(facts[name]) for name in lists}}
         # not the arms, trials or seeds: a study with more of them is the same study, extended
-        digest = digest_of([tags.pop("base"), sorted(facts["space"]), self.preset.budget])
+        digest = digest_of(
+            [tags.pop("base"), sorted(facts["space"]), self.preset.budget, *self.study.objectives]
+        )
         self.tracker.open(digest, {n: str(v) for n, v in tags.items()}, self.arms)
         status = "KILLED"
         try:
@@ -123,18 +124,23 @@ class Session:
 
     def _run(self, trials: int, seeds: Sequence[int]) -> None:
         """Search and confirmation."""
-        from fl_core import tuning
+        from fl_core import findings, tuning
         from fl_core.display import Display
 
-        past = tuning.past_jobs(self.arms, self.out)
+        past = findings.past_jobs(self.arms, self.out)
         for job, status, records in past:  # a new or a damaged store: bring it up to date
             if not self.tracker.knows(job):
                 self.tracker.log_past(job, status, records)
         done = [Counter(s for j, s, _ in past if j.arm == n) for n in range(len(self.arms))]
         search = sum(max(trials, counts.total()) for counts in done)
-        totals = {"search": search, "confirm": len(self.arms) * len(seeds)}
         overrides: dict[str, Value] = {"data.train_on": self.args.confirm_on}
-        with Display([arm.name for arm in self.arms], done, totals) as display:
+        with Display([arm.name for arm in self.arms], done, search) as display:
+
+            def then(arm: int, found: optuna.Study) -> list[Job]:
+                jobs = findings.confirm(arm, self.arms[arm], found, seeds, overrides)
+                display.expect(jobs)
+                return jobs
+
             tuning.run_study(
                 self.arms,
                 self.study.space,
@@ -143,16 +149,17 @@ class Session:
                 machine=self.machine,
                 workers=self.workers,
                 seed=self.args.seed,
-                grace_steps=self.preset.eval_steps if self.preset.prune else None,
-                then=lambda n, found: tuning.confirm(n, self.arms[n], found, seeds, overrides),
+                grace_steps=self.preset.eval_steps if self.study.prunes(self.preset) else None,
+                then=then,
                 listeners=[display, self.tracker],
+                first=self.preset.first,
             )
 
     def _log_arms(self, partitions: Mapping[str, np.ndarray]) -> None:
         """Each arm's realised partition and best configuration, as artifacts."""
-        from fl_core import tuning
+        from fl_core import findings
 
-        best = tuning.best_configs(self.arms, self.out)
+        best = findings.best_configs(self.arms, self.out)
         for number, arm in enumerate(self.arms):
             run = self.tracker.arm_run(arm)
             if arm.name in partitions:
@@ -165,13 +172,16 @@ class Session:
 
 
 def check_inputs(arms: list[Arm], machine: Machine) -> dict[str, np.ndarray]:
-    """Load (download, compute) what the trials need, once; each arm's realised partition."""
+    """Load (download, compute) what the trials need, once; each arm's realised partition.
+
+    Arms that agree in INPUTS need the same: only the first of them is prepared.
+    """
     from fl_core import stages
 
     partitions: dict[str, np.ndarray] = {}
     seen: dict[str, np.ndarray] = {}
     for arm in arms:
-        key = digest_of([v for n, v in arm.config.to_flat().items() if n.startswith("federation")])
+        key = digest_of({n: v for n, v in arm.config.to_flat().items() if n.startswith(INPUTS)})
         if key not in seen:
             seen[key] = stages.realised_partition(arm.config, machine)
         partitions[arm.name] = seen[key]
@@ -187,6 +197,7 @@ def describe(session: Session, trials: int, seeds: Sequence[int]) -> dict[str, A
         "preset": args.preset,
         "question": study.question.strip(),
         "selection": SELECTION,
+        "objectives": list(study.objectives),
         "trials": trials,
         "seeds": list(seeds),
         "seed": args.seed,
@@ -213,42 +224,6 @@ def _open_tracker(uri: str, experiment: str) -> Tracker:
     from fl_core import tracking
 
     return tracking.Tracker(uri, experiment)
-
-
-@contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """The study's folder, for this process alone. The kernel drops the lock of a killed one."""
-    try:
-        (out / "trials").mkdir(parents=True, exist_ok=True)
-        file = (out / ".lock").open("a+")
-    except OSError as error:
-        raise UserError(f"--out {out}: cannot be written ({error.strerror})") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.seek(0)
-            raise UserError(
-                f"--out {out}: process {file.read().strip() or '?'} is running a study there; wait "
-                "for it or choose another --out"
-            ) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        free = shutil.disk_usage(out).free
-        if free < MIN_FREE_BYTES:
-            raise UserError(f"--out {out}: only {free / 1e6:.0f} MB free on its disk, 200 needed")
-        yield
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text)
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def report(name: str, run_id: str, uri: str, out: Path) -> None:

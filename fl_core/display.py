@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from fl_core.search import Job
+from fl_core.jobs import Job
 from fl_core.trial import Record
 
 LINE_SECONDS = 10.0  # between plain lines
@@ -33,11 +32,10 @@ class Display:
     The confirmation is counted from its first job and shown when the search has ended.
     """
 
-    def __init__(
-        self, arms: list[str], done: list[Counter[str]], totals: Mapping[str, int]
-    ) -> None:
-        """`done`: search trials of earlier runs, by arm; `totals`: jobs of each phase."""
-        self.arms, self.totals = arms, totals
+    def __init__(self, arms: list[str], done: list[Counter[str]], trials: int) -> None:
+        """`done`: search trials of earlier runs, by arm; `trials`: of the whole search."""
+        self.arms = arms
+        self.totals = {"search": trials, "confirm": 0}  # see expect
         self.phases = {
             "search": [_Row(Counter(counts)) for counts in done],
             "confirm": [_Row() for _ in arms],
@@ -45,7 +43,7 @@ class Display:
         self.before = sum(counts.total() for counts in done)
         self.console = Console()
         self.live: Live | None = None
-        self.phase = "search" if self.before < totals["search"] else "confirm"
+        self.phase = "search" if self.before < trials else "confirm"
 
     def __enter__(self) -> Display:
         self._open()
@@ -71,6 +69,10 @@ class Display:
             self.live.stop()
         else:
             self.console.print(self._line(), highlight=False, soft_wrap=True)
+
+    def expect(self, jobs: list[Job]) -> None:
+        """Count jobs of the confirmation: how many there are, an arm's search decides."""
+        self.totals["confirm"] += len(jobs)
 
     def job_started(self, job: Job) -> None:
         """Count it as running."""

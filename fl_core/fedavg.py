@@ -9,49 +9,18 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from fl_core.client import Update, Work, local_update, plan_work, step_rates
 from fl_core.config import TrialConfig
-from fl_core.data import ImageSource, Source
 from fl_core.evaluate import Evaluation, evaluate
-from fl_core.params import FlatModule
-from fl_core.rng import stream
-from fl_core.server import aggregate, num_sampled, select_clients
-from fl_core.stacked import stacked_updates
-
-
-@dataclass
-class Federation:
-    """Who trains what on which examples: everything of a run that does not change."""
-
-    model: FlatModule
-    train: Source
-    val: Source | None
-    shards: Sequence[np.ndarray]
-    class_counts: np.ndarray  # (clients, classes)
-
-
-@dataclass(frozen=True)
-class ServerState:
-    """Everything a run carries from round to round: a checkpoint is exactly this."""
-
-    params: Tensor  # (P,) float32
-    round: int = 0  # rounds completed
-    velocity: Tensor | None = None  # momentum, if it outlives the round
-    best: Tensor | None = None  # parameters of the best evaluation, if they are kept
-    best_accuracy: float = -1.0
-    evaluations_since_best: int = 0
-    totals: dict[str, float] = field(
-        default_factory=lambda: dict.fromkeys(
-            ("seconds_train", "seconds_eval", "seconds_overhead", "images"), 0.0
-        )
-    )
+from fl_core.federation import Federation, ServerState, kept, selected, updates
+from fl_core.ledger import Ledger
+from fl_core.server import aggregate
 
 
 @dataclass(frozen=True)
@@ -71,17 +40,28 @@ def fedavg(config: TrialConfig, fed: Federation, state: ServerState) -> Iterator
     state gives the same bits. A non-finite loss ends the run with `diverged`.
     """
     clock = _Clock(state.totals)
+    ledger = _ledger(config, fed, state)
     while state.round < config.rounds:
-        params, summary = aggregate(state.params, _updates(config, fed, state), config.server)
+        clients = selected(config, state.round)
+        locals = dict(state.locals)
+        work = updates(config, fed, state, clients)
+        if config.local.blend != "none":
+            work = kept(work, clients, locals)
+        params, summary = aggregate(state.params, work, config.server, config.mask.average)
         keep = summary.velocity if config.local.keep_momentum else None
-        state = replace(state, params=params, round=state.round + 1, velocity=keep)
+        state = replace(state, params=params, round=state.round + 1, velocity=keep, locals=locals)
         clock.charge("seconds_train")
         clock.totals["images"] += summary.images
+        ledger.round_trip(params, clients.tolist(), _mask_of(fed))
         finite = bool(np.isfinite(summary.train_loss)) and bool(torch.isfinite(params).all())
         last = state.round == config.rounds
         if finite and not last and state.round % config.eval_every:
             continue
-        metrics = {"train_loss": summary.train_loss, "client_drift": summary.client_drift}
+        metrics = {
+            "train_loss": summary.train_loss,
+            "client_drift": summary.client_drift,
+            "client_drift_active": summary.client_drift_active,
+        }
         evaluation = _evaluate(config, fed, state.params) if finite else None
         if evaluation is not None:
             state = _track_best(config, state, evaluation.accuracy)
@@ -91,45 +71,27 @@ def fedavg(config: TrialConfig, fed: Federation, state: ServerState) -> Iterator
         if done and evaluation is not None:
             metrics |= spread(evaluation.client_accuracies(fed.class_counts))
         clock.charge("seconds_eval")
-        state = replace(state, totals=dict(clock.totals))
-        metrics |= _account(config, fed, state)
+        state = replace(state, totals={**clock.totals, **ledger.totals})
+        metrics |= _account(config, state)
         yield RoundResult(metrics, state, done, diverged=not finite)
         clock.charge("seconds_overhead")
         if done:
             return
 
 
-def _updates(config: TrialConfig, fed: Federation, state: ServerState) -> Iterator[Update]:
-    """The sampled clients' updates of the coming round, stacked where that is faster."""
-    seed, round = config.seed, state.round
-    clients = select_clients(config.federation, stream(seed, "clients", round))
-    augmented = isinstance(fed.train, ImageSource)
-    works: list[Work] = []
-    for client in clients:
-        draws = stream(seed, "augment", round, client) if augmented else None
-        batches = stream(seed, "batches", round, client)
-        works.append(plan_work(fed.shards[client], config.local, batches, draws))
-    rates = [
-        step_rates(config.local, config.schedule, round, config.rounds, len(work.indices))
-        for work in works
-    ]
-    precision = config.fine_tune.precision
-    if len(works) > 1 and use_stacked(config, fed.model, state.params.device):
-        yield from stacked_updates(
-            fed.model, state.params, fed.train, works, config.local, rates, precision
-        )
-        return
-    for work, rate in zip(works, rates, strict=True):
-        yield local_update(
-            fed.model, state.params, fed.train, work, config.local, rate, precision, state.velocity
-        )
+def _mask_of(fed: Federation) -> Callable[[int], Tensor | None]:
+    masks = fed.masks
+    return (lambda client: None) if masks is None else (lambda client: masks(client).mask)
 
 
-def use_stacked(config: TrialConfig, model: FlatModule, device: torch.device) -> bool:
-    """Linear models always; others on a GPU. On a CPU vmap loses to the plain loop for ViTs."""
-    if config.fine_tune.execution == "auto":
-        return isinstance(model.module, nn.Linear) or device.type == "cuda"
-    return config.fine_tune.execution == "stacked"
+def _ledger(config: TrialConfig, fed: Federation, state: ServerState) -> Ledger:
+    """The account of what was sent in the rounds before `state`."""
+    sent = {n: v for n, v in state.totals.items() if n.startswith(("bytes_", "messages_"))}
+    scope = None if fed.masks is None else config.mask.scope
+    ledger = Ledger(fed.model.layout.size, scope, sent)
+    past = (selected(config, round).tolist() for round in range(state.round))
+    ledger.replay(past, _mask_of(fed))
+    return ledger
 
 
 def _evaluate(config: TrialConfig, fed: Federation, params: Tensor) -> Evaluation | None:
@@ -157,17 +119,13 @@ def spread(client_accuracies: np.ndarray) -> dict[str, float]:
     }
 
 
-def _account(config: TrialConfig, fed: Federation, state: ServerState) -> dict[str, float]:
-    """Rounds, local steps, bytes, seconds and memory so far."""
-    messages = state.round * num_sampled(config.federation)
-    size = 4 * fed.model.layout.size  # float32, the whole trainable vector
+def _account(config: TrialConfig, state: ServerState) -> dict[str, float]:
+    """Rounds, local steps, bytes, messages, seconds and memory so far."""
     totals = dict(state.totals)
     images = totals.pop("images")
     return {
         "round": state.round,
         "local_steps": state.round * config.local.steps,  # epochs where local.unit says so
-        "bytes_up": messages * size,
-        "bytes_down": messages * size,
         **totals,
         "images_per_second": images / max(totals["seconds_train"], 1e-9),
         "peak_memory_bytes": peak_memory_bytes(state.params.device),

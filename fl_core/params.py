@@ -62,3 +62,10 @@ class FlatModule:
         for name, parameter in trainable:
             parameter.data = values[name]
             parameter.grad = grads[name]
+        self._trainable = trainable
+
+    def train_only(self, mask: Tensor | None) -> None:
+        """No gradients for tensors without an entry in `mask` (P,) bool; None: for all."""
+        active = None if mask is None else self.layout.views(mask)
+        for name, parameter in self._trainable:
+            parameter.requires_grad_(active is None or bool(active[name].any()))

@@ -1,76 +1,32 @@
-"""Optuna and ASHA for many arms in one Ray Tune run (layer 4).
+"""Optuna for many arms in one Ray Tune run (layer 4).
 
 One Tune run for all arms keeps the workers alive and busy; still every arm is searched on its
-own: its own Optuna study (in one journal file), its own ASHA rungs, the same number of trials.
+own: its own Optuna study (in one journal file), its own ASHA rungs (fl_core.asha), the same number
+of trials.
 The journal is the search's memory: reopened, it goes on where it was, running trials included.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial, TrialState
-from ray.tune.experiment import Trial as TuneTrial
-from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from fl_core.config import TrialConfig, UserError, Value, digest_of
+from fl_core.config import UserError, Value
+from fl_core.jobs import SCORE, TIME, Arm, Job, outcome
 from fl_core.rng import stream
 
 Space = Callable[[optuna.Trial], Mapping[str, Value]]
-SCORE = "score"  # what a search maximises: validation accuracy (of the kept parameters)
-TIME = "local_steps"  # what a trial costs
-REDUCTION = 3  # ASHA keeps one trial in three at each rung
+JOURNAL = "optuna.journal"  # the search's memory, in the study's folder
 STARTUP_TRIALS = 5  # random ones, before TPE has something to go by
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One setting of the scientific parameters, with its complete base configuration."""
-
-    name: str
-    values: Mapping[str, Value]
-    config: TrialConfig
-
-    def digest(self) -> str:
-        """Names the arm's search: base configuration, nuisance parameters at their defaults."""
-        return digest_of({"arm": self.config.to_flat()})
-
-
-@dataclass(frozen=True)
-class Job:
-    """One trial to run: of the search (number counts up) or the confirmation (number = seed)."""
-
-    phase: str  # "search" | "confirm"
-    arm: int
-    number: int
-    config: TrialConfig
-    chosen: Mapping[str, Value] = field(default_factory=dict)  # the searched values
-
-    def to_json(self) -> str:
-        """For the way to a worker and back."""
-        return json.dumps({**self.__dict__, "config": self.config.to_flat()})
-
-    @classmethod
-    def from_json(cls, text: str) -> Job:
-        """The inverse of `to_json`."""
-        fields = json.loads(text)
-        return cls(**{**fields, "config": TrialConfig.from_flat(fields["config"])})
-
-
-def outcome(record: Mapping[str, Any]) -> str:
-    """finished, diverged, or pruned (stopped before its budget was spent)."""
-    if record["diverged"]:
-        return "diverged"
-    return "finished" if record["finished"] else "pruned"
 
 
 class Unpickled:
@@ -98,13 +54,14 @@ class ArmSearcher(Unpickled, Searcher):  # type: ignore[misc]
         journal: Path,
         seed: int,
         then: Callable[[int, optuna.Study], list[Job]] = lambda arm, study: [],
+        first: Sequence[Mapping[str, Value]] = (),
     ) -> None:
         super().__init__()  # no metric: confirmation jobs have no score
         self._then = then
         self._unconfirmed = list(range(len(arms)))
         self._jobs: list[Job] = []  # of the confirmation, to be handed out
         self.arms, self.space, self.trials = arms, space, trials
-        self.seed = seed
+        self.seed, self.first = seed, first  # known good points, tried before any other
         self.studies = open_studies(arms, journal)
         self._live: dict[str, optuna.Trial] = {}
         self._live_arms: dict[str, int] = {}
@@ -114,7 +71,10 @@ class ArmSearcher(Unpickled, Searcher):  # type: ignore[misc]
             for arm, study in enumerate(self.studies)
             for old in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         ]
-        self._asked = [len(study.get_trials(deepcopy=False)) for study in self.studies]
+        self._asked = [
+            sum(old.state != TrialState.WAITING for old in study.get_trials(deepcopy=False))
+            for study in self.studies
+        ]
 
     @property
     def remaining(self) -> int:
@@ -149,9 +109,14 @@ class ArmSearcher(Unpickled, Searcher):  # type: ignore[misc]
     def _ask(self, arm: int) -> optuna.Trial:
         """A new Optuna trial. Its random stream is a function of (seed, arm, number), so a search
         that goes on after an interruption makes the suggestions it would have made.
+
+        TPE for several objectives too (Ozaki et al., GECCO 2020): the first population of NSGA-II,
+        50 random trials, is more than a study has.
         """
         study, number = self.studies[arm], self._asked[arm]
         self._asked[arm] += 1
+        if number < len(self.first):
+            study.enqueue_trial(dict(self.first[number]), skip_if_exists=True)
         rng = stream(self.seed, f"sampler-{self.arms[arm].digest()}", number)
         study.sampler = optuna.samplers.TPESampler(
             n_startup_trials=STARTUP_TRIALS, seed=int(rng.integers(2**31))
@@ -166,7 +131,7 @@ class ArmSearcher(Unpickled, Searcher):  # type: ignore[misc]
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """The end of a trial. Diverged ones are told as pruned with the lowest score."""
+        """The end of a trial. Diverged ones are told as pruned: never chosen, but learned from."""
         trial = self._live.pop(trial_id, None)
         if trial is None:  # of the confirmation: nothing to learn from
             return
@@ -176,7 +141,8 @@ class ArmSearcher(Unpickled, Searcher):  # type: ignore[misc]
         _report(trial, result)
         trial.set_user_attr("status", outcome(result))
         if outcome(result) == "finished":
-            trial.study.tell(trial, result[SCORE])
+            minimised = self.arms[self._live_arms[trial_id]].objectives
+            trial.study.tell(trial, [result[name] for name in (SCORE, *minimised)])
         else:
             trial.study.tell(trial, state=TrialState.PRUNED)
 
@@ -188,69 +154,10 @@ class ArmSearcher(Unpickled, Searcher):  # type: ignore[misc]
         """Nothing to restore: the journal holds it all."""
 
 
-class ArmASHA(Unpickled, FIFOScheduler):  # type: ignore[misc]
-    """ASHA (Li et al., MLSys 2020) for each arm by itself, in local steps.
-
-    Ray does not save schedulers, so the rungs are rebuilt from the curves Optuna remembers.
-    """
-
-    def __init__(self, searcher: ArmSearcher, grace_steps: int) -> None:
-        super().__init__()
-        self._asha = [
-            ASHAScheduler(
-                time_attr=TIME,
-                metric=SCORE,
-                mode="max",
-                max_t=arm.config.rounds * arm.config.local.steps,
-                grace_period=grace_steps,
-                reduction_factor=REDUCTION,
-            )
-            for arm in searcher.arms
-        ]
-        for asha, study in zip(self._asha, searcher.studies, strict=True):
-            for old in study.get_trials(deepcopy=False):
-                if old.state != TrialState.RUNNING:
-                    _replay(asha, old)
-
-    def _of(self, trial: TuneTrial) -> TrialScheduler:
-        """The scheduler of the trial's arm; the confirmation's jobs run to their end."""
-        job = json.loads(trial.config["job"])
-        return self._asha[int(job["arm"])] if job["phase"] == "search" else FIFOScheduler()
-
-    def on_trial_add(self, tune_controller: Any, trial: TuneTrial) -> None:
-        """Tune's hook."""
-        self._of(trial).on_trial_add(tune_controller, trial)
-
-    def on_trial_result(
-        self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]
-    ) -> str:
-        """CONTINUE or STOP, as the arm's own rungs say."""
-        return str(self._of(trial).on_trial_result(tune_controller, trial, result))
-
-    def on_trial_complete(
-        self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]
-    ) -> None:
-        """Tune's hook."""
-        self._of(trial).on_trial_complete(tune_controller, trial, result)
-
-
-@dataclass(frozen=True)
-class _PastTrial:
-    """As much of a Tune trial as ASHA looks at."""
-
-    trial_id: str
-
-
-def _replay(asha: ASHAScheduler, old: FrozenTrial) -> None:
-    past = _PastTrial(f"past-{old.number}")
-    asha.on_trial_add(None, past)
-    for step, score in sorted(old.intermediate_values.items()):
-        if asha.on_trial_result(None, past, {TIME: step, SCORE: score}) == TrialScheduler.STOP:
-            break
-    asha.on_trial_remove(None, past)
-
-
 def _report(trial: optuna.Trial, result: Mapping[str, Any]) -> None:
+    """A point of the curve, for ASHA; Optuna keeps none where there are several objectives."""
+    if len(trial.study.directions) > 1:
+        return
     known = trial.storage.get_trial(trial._trial_id).intermediate_values
     if result[TIME] not in known:
         trial.report(result[SCORE], int(result[TIME]))
@@ -269,15 +176,15 @@ def open_studies(arms: list[Arm], journal: Path) -> list[optuna.Study]:
         storage = JournalStorage(JournalFileBackend(str(journal)))
         return [
             optuna.create_study(
-                storage=storage, study_name=arm.digest(), direction="maximize", load_if_exists=True
+                storage=storage,
+                study_name=arm.digest(),
+                directions=[
+                    StudyDirection.MAXIMIZE,
+                    *[StudyDirection.MINIMIZE] * len(arm.objectives),
+                ],
+                load_if_exists=True,
             )
             for arm in arms
         ]
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{journal}: the search state cannot be read ({error})") from error
-
-
-def best_trial(study: optuna.Study) -> FrozenTrial | None:
-    """The selection rule: the highest score among trials that ran to their full budget."""
-    finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return max(finished, key=lambda t: (t.value or 0.0, -t.number), default=None)

@@ -19,7 +19,7 @@ from fl_core.client import Update, Work, precision_context
 from fl_core.data import Source
 from fl_core.params import FlatModule
 from fl_core.sections import LocalConfig
-from fl_core.sgdm import sgdm_step
+from fl_core.sparse_sgdm import Active, sgdm_step
 
 
 def stacked_updates(
@@ -30,12 +30,17 @@ def stacked_updates(
     local: LocalConfig,
     rates: Sequence[list[float]],
     precision: str = "float32",
+    mask: Tensor | None = None,
 ) -> Iterator[Update]:
-    """`local_update` of every client in `works`, step by step together."""
+    """`local_update` of every client in `works`, step by step together.
+
+    `params`: everyone's start (P,) or one each (m, P); `mask` likewise, None = dense.
+    """
     device = params.device
     indices = _pad(works)  # (m, S, B)
     clients, steps, batch = indices.shape
-    stacked = params.repeat(clients, 1)
+    stacked = params.expand(clients, -1).clone()
+    active = None if mask is None else Active(mask, None)
     grads = torch.empty_like(stacked)
     views, grad_views = model.layout.views(stacked), model.layout.views(grads)
     velocity: Tensor | None = None
@@ -55,7 +60,7 @@ def stacked_updates(
             loss = _module_gradient(model, views, grad_views, inputs, labels, weights, precision)
         losses += loss * torch.from_numpy(counts[:, step]).to(device)
         velocity = _step(stacked, grads, velocity, local, [r[min(step, len(r) - 1)] for r in rates],
-                         counts[:, step] > 0)  # fmt: skip
+                         counts[:, step] > 0, active)  # fmt: skip
     totals = counts.sum(1)
     for client, work in enumerate(works):
         last = None if velocity is None else velocity[client]
@@ -135,15 +140,19 @@ def _step(
     velocity: Tensor | None,
     local: LocalConfig,
     rates: list[float],
-    active: np.ndarray,
+    present: np.ndarray,
+    active: Active | None,
 ) -> Tensor | None:
     """One optimiser step of every client that still has a batch (all have one at first)."""
-    if active.all() and len(set(rates)) == 1:
-        return sgdm_step(stacked, grads, velocity, local, rates[0])
-    rows = [
-        sgdm_step(stacked[c], grads[c], None if velocity is None else velocity[c], local, rates[c])
-        for c in np.flatnonzero(active)
-    ]
+    if present.all() and len(set(rates)) == 1:
+        return sgdm_step(stacked, grads, velocity, local, rates[0], active)
+    rows = []
+    for client in np.flatnonzero(present):
+        own = None if velocity is None else velocity[client]
+        mask = active
+        if active is not None and active.mask.dim() == 2:
+            mask = Active(active.mask[client], None)
+        rows.append(sgdm_step(stacked[client], grads[client], own, local, rates[client], mask))
     if velocity is None and local.momentum:
         return torch.stack([row for row in rows if row is not None])
     return velocity

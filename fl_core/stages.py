@@ -1,12 +1,11 @@
-"""The stages of a trial: features -> head -> fine-tuning (layer 3).
+"""The stages of a trial: features -> head -> masks -> fine-tuning (layer 3).
 
 Each stage's artefact is stored under a hash of exactly the configuration fields it reads, so a
-search over fine-tuning computes features and head once, however many trials share them.
+search over fine-tuning computes features, head and masks once, however many trials share them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -17,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from fl_core.backbone import Classifier, build_backbone, linear_head
-from fl_core.cache import cached
-from fl_core.config import Machine, TrialConfig, digest_of
+from fl_core.cache import stage_artefact
+from fl_core.calibration import Calibration
+from fl_core.config import Machine, TrialConfig
 from fl_core.data import (
     NUM_CLASSES,
     ImageSource,
@@ -28,18 +28,26 @@ from fl_core.data import (
     split_train_val,
 )
 from fl_core.features import extract_features, forget_features
-from fl_core.fedavg import Federation, ServerState, fedavg
+from fl_core.fedavg import fedavg
+from fl_core.federation import Federation, ServerState
 from fl_core.params import FlatModule, Layout
 from fl_core.ridge import ridge_head, ridge_statistics, summed
 from fl_core.rng import stream
-from fl_core.sections import DataConfig, FederationConfig, FineTuneConfig, ScheduleConfig
+from fl_core.sections import (
+    DataConfig,
+    FederationConfig,
+    FineTuneConfig,
+    LocalConfig,
+    MaskConfig,
+    ScheduleConfig,
+    ServerConfig,
+)
 from fl_core.sharding import class_counts, shard
 
-HEAD_VERSION = 1
-#: What no head reads: the main stage's fields.
+#: The main stage's fields: no head reads them.
 _MAIN_STAGE = ("rounds", "eval_every", "fine_tune.", "schedule.", "data.flip", "data.crop",
-               "data.rotation", "local.lr")  # fmt: skip
-_NOT_RIDGE = (*_MAIN_STAGE, "local.", "server.", "federation.participation", "head.")
+               "data.rotation", "local.", "server.", "mask.")  # fmt: skip
+_NOT_RIDGE = (*_MAIN_STAGE, "federation.participation", "head.")
 _NOT_FEDAVG = (*_MAIN_STAGE, "head.ridge_lambda")
 
 
@@ -64,27 +72,17 @@ def train_head(config: TrialConfig, machine: Machine) -> Tensor | None:
     """Stage 2: a flat linear head (C * D + C,) on frozen features; None for `head.method=none`."""
     match config.head.method:
         case "ridge":
-            tensors = _artefact("ridge", config, machine, _NOT_RIDGE, _ridge_statistics)
+            tensors = stage_artefact(
+                "ridge", config, machine, _NOT_RIDGE, lambda: _ridge_statistics(config, machine)
+            )
             head = ridge_head(tensors["gram"], tensors["target"], config.head.ridge_lambda)
         case "fedavg":
-            head = _artefact("head", config, machine, _NOT_FEDAVG, _fedavg_head)["head"]
+            head = stage_artefact(
+                "head", config, machine, _NOT_FEDAVG, lambda: _fedavg_head(config, machine)
+            )["head"]
         case _:
             return None
     return head.to(machine.device)
-
-
-def _artefact(
-    stage: str,
-    config: TrialConfig,
-    machine: Machine,
-    ignored: tuple[str, ...],
-    make: Callable[[TrialConfig, Machine], dict[str, Tensor]],
-) -> dict[str, Tensor]:
-    """A stage's tensors, stored under the hash of the fields that it does not ignore."""
-    fields = {n: v for n, v in config.to_flat().items() if not n.startswith(ignored)}
-    key = digest_of({"stage": stage, "version": HEAD_VERSION, **fields})
-    path = machine.cache_dir / f"{stage}-{key}.safetensors"
-    return cached(path, lambda: (make(config, machine), {"config": fields}))[0]
 
 
 def _ridge_statistics(config: TrialConfig, machine: Machine) -> dict[str, Tensor]:
@@ -97,14 +95,21 @@ def _ridge_statistics(config: TrialConfig, machine: Machine) -> dict[str, Tensor
 
 
 def _fedavg_head(config: TrialConfig, machine: Machine) -> dict[str, Tensor]:
-    """The head that the same loop learns, with `head.rounds` and `head.lr`."""
+    """The head that the same loop learns, densely, with the settings of the section `head`."""
     fed = _feature_federation(config, machine)
+    head = config.head
+    local = LocalConfig(
+        steps=head.steps, lr=head.lr, momentum=head.momentum, weight_decay=head.weight_decay,
+        batch_size=head.batch_size, keep_momentum=config.federation.clients == 1,
+    )  # fmt: skip
     stage = replace(
         config,
-        rounds=config.head.rounds,
-        eval_every=config.head.rounds,
-        local=replace(config.local, lr=config.head.lr),
-        schedule=ScheduleConfig(),  # the main stage's schedule and precision are not the head's
+        rounds=head.rounds,
+        eval_every=head.rounds,
+        local=local,
+        server=ServerConfig(),
+        schedule=ScheduleConfig(),
+        mask=MaskConfig(),
         fine_tune=FineTuneConfig(),
     )
     last = list(fedavg(stage, fed, ServerState(fed.model.flat.clone())))[-1]
@@ -112,7 +117,10 @@ def _fedavg_head(config: TrialConfig, machine: Machine) -> dict[str, Tensor]:
 
 
 def prepare(config: TrialConfig, machine: Machine) -> tuple[Federation, ServerState]:
-    """Stage 3's inputs: the federation, and the state before its first round."""
+    """The inputs of the main stage: the federation, and the state before its first round.
+
+    Masks are checked here, and calibrated when they are first asked for.
+    """
     head = train_head(config, machine)
     if config.part == "head":
         fed = _feature_federation(config, machine)
@@ -120,6 +128,11 @@ def prepare(config: TrialConfig, machine: Machine) -> tuple[Federation, ServerSt
     else:
         fed = _image_federation(config, machine, head)
         start = fed.model.flat.clone()
+    blend = config.local.blend == "fisher"
+    if config.mask.in_force or blend:
+        calibration = Calibration(config, machine, fed.model, fed.train, fed.shards, start)
+        fed.masks = calibration if config.mask.in_force else None
+        fed.fisher = calibration.client_fisher if blend else None
     return fed, ServerState(start)
 
 

@@ -10,24 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
+from fl_core.arms import arm_name
 from fl_core.config import ConfigError, TrialConfig, Value
 
 if TYPE_CHECKING:
     import optuna
 
-    from fl_core.search import Arm
+    from fl_core.jobs import Arm
 
 Space = Callable[["optuna.Trial"], Mapping[str, Value]]
-
-#: The field's letters for dotted names, in tables and on the screen.
-SYMBOLS = {
-    "federation.classes_per_client": "N_c",
-    "federation.clients": "K",
-    "federation.participation": "C",
-    "federation.alpha": "alpha",
-    "local.steps": "J",
-}
-
 
 PACE = ("rounds", "eval_every")  # these follow from the budget and J
 
@@ -43,12 +34,41 @@ class Preset:
     seeds: int  # of the confirmation
     overrides: Mapping[str, Value] = field(default_factory=dict)
     space: Space | None = None  # None = the study's own
+    arms: Sequence[Mapping[str, Value]] | None = None  # None = the study's own
+    first: Sequence[Mapping[str, Value]] = ()  # points of the space that are tried first
     prune: bool = True  # ASHA; without it a search of random trials does not depend on timing
+
+    def pace(self, steps: int, fixed: Mapping[str, Value]) -> dict[str, Value]:
+        """Rounds and evaluations for J local steps (contract 7), but for what the user fixes."""
+        pace = {
+            "rounds": max(1, self.budget // steps),
+            "eval_every": max(1, self.eval_steps // steps),
+        }
+        return {name: value for name, value in pace.items() if name not in fixed}
 
 
 PAPER_BACKBONE: Mapping[str, Value] = {
     "backbone.name": "vit_small_patch16_224",
     "backbone.tag": "dino",
+}
+#: The real weights at hand for development, at a resolution that a CPU can train at.
+VIT_TINY: Mapping[str, Value] = {
+    "backbone.image_size": 64,
+    "federation.participation": 0.05,
+    "local.batch_size": 32,
+}
+#: What few trials of a fine-tuning should begin with.
+FIRST: Sequence[Mapping[str, Value]] = (
+    {"local.lr": 0.03, "local.momentum": 0.9},
+    {"local.lr": 0.15, "local.momentum": 0.9},
+)
+#: The head first, as long as it takes, then a part of the backbone.
+SPARSE_BACKBONE: Mapping[str, Value] = {
+    "head.method": "fedavg",
+    "head.rounds": 200,
+    "head.lr": 0.03,
+    "head.momentum": 0.9,
+    "fine_tune.strategy": "head_then_sparse_backbone",
 }
 
 
@@ -62,6 +82,10 @@ class Study:
     arms: settings of the scientific parameters, in table order.
     space: the nuisance parameters, tuned afresh for every arm.
     presets: by name; "embedded" is the default.
+    objectives: metrics to minimise beside maximising the score, e.g. ("bytes_up",). Such a study
+        never prunes, and confirms the Pareto front of every arm.
+    joint_arms, joint_space: what --search-arms asks instead of the arms: these strata, and these
+        dimensions beside the nuisance parameters. None = the arm is one more dimension.
     """
 
     name: str
@@ -70,42 +94,57 @@ class Study:
     arms: Sequence[Mapping[str, Value]]
     space: Space
     presets: Mapping[str, Preset]
+    objectives: tuple[str, ...] = ()
+    joint_arms: Sequence[Mapping[str, Value]] = ({},)
+    joint_space: Space | None = None
+
+    def prunes(self, preset: Preset) -> bool:
+        """Whether ASHA may stop trials: not where spending little is an objective."""
+        return preset.prune and not self.objectives
 
     def resolve(self, preset: Preset, extra: Mapping[str, Value]) -> list[Arm]:
         """Every arm with its complete configuration; ConfigError for what is not possible.
 
         Rounds follow from the budget, T = budget / J, unless `extra` sets them.
         """
-        from fl_core.search import Arm
+        from fl_core.jobs import Arm
 
         arms = []
         for values in self.arms:
             config = self.config(preset, values, extra)
-            steps = config.local.steps
-            pace: dict[str, Value] = {
-                "rounds": max(1, preset.budget // steps),
-                "eval_every": max(1, preset.eval_steps // steps),
-            }
-            pace = {name: value for name, value in pace.items() if name not in extra}
-            arms.append(Arm(arm_name(values), dict(values), config.override(pace)))
+            config = config.override(preset.pace(config.local.steps, extra))
+            arms.append(Arm(arm_name(values), dict(values), config, self.objectives))
         return arms
 
     def at(self, preset: Preset, fixed: Mapping[str, Value]) -> Study:
-        """The study with the preset's own search space, less what the user fixes."""
+        """The study with the preset's own arms and search space, less what the user fixes.
+
+        A space that searches J sets the rounds too, as for an arm.
+        """
         space = preset.space or self.space
+        arms = self.arms if preset.arms is None else preset.arms
 
         def open_dimensions(trial: optuna.Trial) -> Mapping[str, Value]:
             chosen = space(cast("optuna.Trial", _Fixing(trial, fixed)))
-            return {name: value for name, value in chosen.items() if name not in fixed}
+            free = {name: value for name, value in chosen.items() if name not in fixed}
+            steps = free.get("local.steps")
+            return free if steps is None else {**preset.pace(cast("int", steps), fixed), **free}
 
-        return replace(self, space=open_dimensions)
+        return replace(self, arms=arms, space=open_dimensions)
 
     def uses_images(self, preset: Preset, extra: Mapping[str, Value]) -> bool:
         """Whether any arm trains on images rather than on cached features."""
         return any(arm.config.part != "head" for arm in self.resolve(preset, extra))
 
     def joint(self, preset: Preset, extra: Mapping[str, Value]) -> Study:
-        """The same question with the arm as one more dimension of a single search."""
+        """The same question with the arm, or what it stands for, searched too."""
+        if self.joint_space is not None:
+            nuisance, beside = self.space, self.joint_space
+
+            def both(trial: optuna.Trial) -> Mapping[str, Value]:
+                return {**nuisance(trial), **beside(trial)}
+
+            return self.at(replace(preset, arms=self.joint_arms, space=both), extra)
         arms, space = {arm.name: arm for arm in self.resolve(preset, extra)}, self.space
         own = {*PACE, *(name for values in self.arms for name in values)}
 
@@ -140,19 +179,6 @@ class _Fixing:
             return self._fixed[name] if name in self._fixed else inner(name, *args, **kwargs)
 
         return suggest
-
-
-def arm_name(values: Mapping[str, Value]) -> str:
-    """A short name: `iid, J=4` or `N_c=5, J=8`."""
-    parts = []
-    for name, value in values.items():
-        if name == "federation.sharding":
-            if value == "iid":
-                parts.append("iid")
-        else:
-            leaf = SYMBOLS.get(name, name.split(".")[0] if name.endswith(".name") else name)
-            parts.append(f"{leaf}={value}")
-    return ", ".join(parts) or "all"
 
 
 def describe_space(space: Space) -> dict[str, dict[str, Any]]:

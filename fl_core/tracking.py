@@ -28,7 +28,7 @@ from mlflow import MlflowClient  # noqa: E402
 from mlflow.entities import Metric, Param, RunTag  # noqa: E402
 
 from fl_core.config import UserError  # noqa: E402
-from fl_core.search import Arm, Job  # noqa: E402
+from fl_core.jobs import Arm, Job  # noqa: E402
 from fl_core.trial import Record  # noqa: E402
 
 FLUSH_SECONDS = 5.0  # metrics of a running trial reach the store at least this often
@@ -105,10 +105,16 @@ class Tracker:
         self._queue.put(partial(self._job_run, job))
 
     def job_record(self, job: Job, record: Record) -> None:
-        """Log an evaluation; ones the store has already (a replayed curve) are skipped."""
+        """Log an evaluation; ones the store has already (a replayed curve) are skipped.
+
+        Tables of a trial's last record become artifacts. They are written again when the record
+        comes again: the driver may have been killed between the metrics and them.
+        """
 
         def write() -> None:
             run, step = self._job_run(job), int(record["local_steps"])
+            for name, text in record.get("tables", {}).items():
+                self.client.log_text(run, text, name)
             if step <= self._logged.get(run, -1):
                 return
             self._logged[run] = step
@@ -116,7 +122,8 @@ class Tracker:
             self._pending.setdefault(run, []).extend(
                 Metric(name, float(value), now, step)
                 for name, value in record.items()
-                if isinstance(value, (int, float)) and name in METRICS
+                if isinstance(value, (int, float))
+                and (name in METRICS or name.startswith(FAMILIES))
             )
             if time.monotonic() - self._flushed > FLUSH_SECONDS:
                 self._flush_all()
@@ -214,12 +221,14 @@ class Tracker:
 
 
 METRICS = frozenset(
-    ("score", "train_loss", "client_drift", "val_accuracy", "val_loss", "test_accuracy",
-     "test_loss",
+    ("score", "train_loss", "client_drift", "client_drift_active", "val_accuracy", "val_loss",
+     "test_accuracy", "test_loss",
      "client_accuracy_worst", "client_accuracy_best", "client_accuracy_std", "round",
-     "local_steps", "bytes_up", "bytes_down", "seconds_train", "seconds_eval",
+     "local_steps", "seconds_train", "seconds_eval",
      "seconds_overhead", "images_per_second", "peak_memory_bytes")
 )  # fmt: skip
+#: What messages cost, by direction and encoding; what masks look like.
+FAMILIES = ("bytes_", "messages_", "mask_")
 _STATUS = {"pruned": "KILLED", "failed": "FAILED"}
 
 

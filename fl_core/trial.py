@@ -10,18 +10,24 @@ recorded curve first and goes on from there, to the same bits as without interru
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from fl_core import stages
 from fl_core.cache import DamagedArtefact, load_artefact, save_artefact
+from fl_core.calibration import SERVER, Calibration
 from fl_core.config import Machine, TrialConfig
 from fl_core.evaluate import evaluate
-from fl_core.fedavg import RoundResult, ServerState, fedavg, spread
+from fl_core.fedavg import RoundResult, fedavg, spread
+from fl_core.federation import ServerState, participants
+from fl_core.masks import pack
+from fl_core.overlap import overlap_table
 
 Record = dict[str, Any]  # one evaluation: metric names to numbers, plus "done" and "diverged"
 
@@ -64,6 +70,35 @@ def test_metrics(config: TrialConfig, machine: Machine, folder: Path) -> dict[st
     return {"test_accuracy": result.accuracy, "test_loss": result.loss, **clients}
 
 
+def mask_report(config: TrialConfig, machine: Machine) -> tuple[dict[str, float], dict[str, str]]:
+    """What a trial's masks look like: metrics, and a table by layer (file name -> CSV).
+
+    Nothing for dense trials. Of per-client masks those of the clients that took part.
+    """
+    if not config.mask.in_force:
+        return {}, {}
+    fed, _ = stages.prepare(config, machine)
+    calibration = cast("Calibration", fed.masks)
+    own = config.mask.scope == "per_client"
+    parties = participants(config, config.rounds) if own else [SERVER]
+    masks = [pack(calibration.mask(party)) for party in parties]
+    rows = overlap_table(masks, fed.model.layout, calibration.allowed)
+    overall = rows[-1]
+    metrics = {
+        "mask_active": float(overall["active_share"]) * float(overall["size"]),
+        "mask_active_share": float(overall["active_share"]),
+        "mask_added": sum(map(calibration.added, parties)) / len(parties),
+    }
+    if len(parties) > 1:
+        names = ("jaccard", "expected", "excess", "expected_given_layers")
+        metrics |= {f"mask_{name}": float(overall[name]) for name in names}
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[-1]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return metrics, {"masks.csv": text.getvalue()}
+
+
 def trial_path(folder: Path, config: TrialConfig) -> Path:
     """The file that holds a trial's curve and state."""
     return folder / f"{config.digest()}.safetensors"
@@ -98,6 +133,7 @@ def _save(path: Path, config: TrialConfig, records: list[Record], result: RoundR
     optional = {"velocity": state.velocity, "best": state.best}
     tensors: dict[str, Tensor] = {"params": state.params}
     tensors |= {name: tensor for name, tensor in optional.items() if tensor is not None}
+    tensors |= {f"local/{client}": tensor for client, tensor in state.locals.items()}
     scalars = {
         "round": state.round,
         "best_accuracy": state.best_accuracy,
@@ -120,4 +156,6 @@ def _resume(path: Path | None, device: str) -> tuple[list[Record], ServerState |
     if "params" not in tensors:  # a curve without its state: useful if it is the whole curve
         return (records if records[-1]["done"] else []), None
     on_device = {name: tensor.to(device) for name, tensor in tensors.items()}
-    return records, ServerState(**on_device, **meta["state"])  # type: ignore[arg-type]
+    own = [name for name in on_device if name.startswith("local/")]
+    locals = {int(name.removeprefix("local/")): on_device.pop(name) for name in own}
+    return records, ServerState(**on_device, locals=locals, **meta["state"])  # type: ignore[arg-type]

@@ -1,8 +1,9 @@
 """Running jobs on Ray Tune: the search and the confirmation (layer 4; the only Ray imports
-besides fl_core.search).
+besides fl_core.search and fl_core.asha).
 
-`run_study` searches every arm on validation data alone, then runs the jobs of `confirm`: the chosen
-configurations with fresh seeds, the only ones that read the test set.
+`run_study` searches every arm on validation data alone, then runs the jobs of
+`fl_core.findings.confirm`: the chosen configurations with fresh seeds, the only ones that read the
+test set.
 """
 
 from __future__ import annotations
@@ -34,29 +35,18 @@ import optuna  # noqa: E402
 import ray  # noqa: E402
 from ray import tune  # noqa: E402
 
-from fl_core.config import Machine, TrialConfig, UserError, Value  # noqa: E402
-from fl_core.search import (  # noqa: E402
-    SCORE,
-    Arm,
-    ArmASHA,
-    ArmSearcher,
-    Job,
-    Space,
-    Unpickled,
-    best_trial,
-    open_studies,
-    outcome,
-)
+from fl_core.asha import ArmASHA  # noqa: E402
+from fl_core.config import Machine, UserError, Value  # noqa: E402
+from fl_core.jobs import SCORE, Arm, Job, outcome  # noqa: E402
+from fl_core.search import JOURNAL, ArmSearcher, Space, Unpickled  # noqa: E402
 from fl_core.trial import (  # noqa: E402
     Record,
     forget_state,
-    recorded_curve,
+    mask_report,
     run_trial,
     test_metrics,
     trial_path,
 )
-
-JOURNAL = "optuna.journal"  # the search's memory, in the study's folder
 
 
 class Listener(Protocol):
@@ -100,6 +90,8 @@ class TrialRunner(tune.Trainable):  # type: ignore[misc]
                 forget_state(path)
             elif not record["diverged"]:
                 record |= test_metrics(self.job.config, self.machine, self.folder)
+                metrics, tables = mask_report(self.job.config, self.machine)
+                record |= metrics | ({"tables": tables} if tables else {})
         return record
 
     def _score(self, record: Record) -> float:
@@ -182,13 +174,15 @@ def run_study(
     grace_steps: int | None,
     then: Callable[[int, optuna.Study], list[Job]],
     listeners: Sequence[Listener],
+    first: Sequence[Mapping[str, Value]] = (),
 ) -> None:
     """Search every arm until it has had `trials` trials, then run the jobs `then` makes of each.
 
     What finished in an earlier run is not repeated. `grace_steps`: local steps before ASHA may
-    stop a trial; None runs every trial to its end. Raises UserError if every job failed.
+    stop a trial; None runs every trial to its end. `first`: points of the space that every arm
+    tries before any other. Raises UserError if every job failed.
     """
-    searcher = ArmSearcher(arms, space, trials, folder / JOURNAL, seed, then)
+    searcher = ArmSearcher(arms, space, trials, folder / JOURNAL, seed, then, first)
     scheduler = None if grace_steps is None else ArmASHA(searcher, grace_steps)
     relay = _Relay(listeners, folder / "trials")
     trainable = tune.with_parameters(TrialRunner, machine=machine, folder=folder / "trials")
@@ -215,42 +209,3 @@ def run_study(
         shutil.rmtree(scratch, ignore_errors=True)
     if relay.failures and len(relay.failures) == len(relay.started):
         raise UserError(f"every trial failed; the last one: {relay.failures[-1]}")
-
-
-def confirm(
-    number: int,
-    arm: Arm,
-    study: optuna.Study,
-    seeds: Sequence[int],
-    overrides: Mapping[str, Value],
-) -> list[Job]:
-    """The confirmation of an arm: its best configuration with each fresh seed.
-
-    None without a finished trial. These jobs alone read the test set (contract 5).
-    """
-    best = best_trial(study)
-    if best is None:
-        return []
-    chosen = best.user_attrs["chosen"]
-    config = arm.config.override({**chosen, **overrides})
-    return [Job("confirm", number, seed, config.override({"seed": seed}), chosen) for seed in seeds]
-
-
-def past_jobs(arms: list[Arm], folder: Path) -> list[tuple[Job, str, list[Record]]]:
-    """Search trials that ended in earlier runs: job, status, recorded curve."""
-    past = []
-    for number, study in enumerate(open_studies(arms, folder / JOURNAL)):
-        for old in study.get_trials(deepcopy=False):
-            if not old.state.is_finished() or "chosen" not in old.user_attrs:
-                continue
-            chosen = old.user_attrs["chosen"]
-            job = Job("search", number, old.number, arms[number].config.override(chosen), chosen)
-            status = old.user_attrs.get("status", "failed")
-            past.append((job, status, recorded_curve(folder / "trials", job.config)))
-    return past
-
-
-def best_configs(arms: list[Arm], folder: Path) -> dict[int, TrialConfig]:
-    """The chosen configuration of every arm that has one, by the arm's number."""
-    best = enumerate(map(best_trial, open_studies(arms, folder / JOURNAL)))
-    return {n: arms[n].config.override(trial.user_attrs["chosen"]) for n, trial in best if trial}

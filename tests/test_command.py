@@ -8,14 +8,19 @@ import shutil
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
+import optuna
 import pytest
 
-from fl_core import command, features
-from fl_core.config import Machine, TrialConfig, UserError
-from fl_core.study import Study, arm_name, describe_space
+from fl_core import command, features, folder, stages
+from fl_core.arms import arm_name
+from fl_core.config import Machine, TrialConfig, UserError, Value
+from fl_core.jobs import Arm
+from fl_core.study import Preset, Study, describe_space
 
 ROOT = Path(__file__).parents[1]
 
@@ -117,7 +122,7 @@ def test_full_disk(
 def test_folder_in_use_and_lock_of_a_killed_process(tmp_path: Path) -> None:
     out = tmp_path / "out"
     hold = (
-        "import sys, time; from pathlib import Path; from fl_core.command import locked\n"
+        "import sys, time; from pathlib import Path; from fl_core.folder import locked\n"
         "with locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen(
@@ -125,11 +130,11 @@ def test_folder_in_use_and_lock_of_a_killed_process(tmp_path: Path) -> None:
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
-    with pytest.raises(UserError, match=f"process {process.pid} is running"), command.locked(out):
+    with pytest.raises(UserError, match=f"process {process.pid} is running"), folder.locked(out):
         pass
     process.kill()
     process.wait()
-    with command.locked(out):  # the kernel dropped the killed process's lock
+    with folder.locked(out):  # the kernel dropped the killed process's lock
         assert (out / ".lock").read_text() == str(os.getpid())
 
 
@@ -190,7 +195,9 @@ def test_study_files(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     for preset in study.presets.values():
         at = study.at(preset, {})
         arms = at.resolve(preset, {})
-        assert len({arm.digest() for arm in arms}) == len(study.arms)
+        assert (
+            len({arm.digest() for arm in arms}) == len({arm.name for arm in arms}) == len(at.arms)
+        )
         assert {arm.config.rounds * arm.config.local.steps for arm in arms} == {preset.budget}
         for dimension in describe_space(at.space):
             assert dimension in TrialConfig().to_flat()
@@ -230,6 +237,111 @@ def test_arm_names() -> None:
     assert arm_name({"schedule.name": "cosine"}) == "schedule=cosine"
 
 
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({"mask.rule": "random", "mask.sparsity": 0.9}, "random, s=0.9"),
+        ({"mask.rule": "random", "mask.sparsity": 0.0}, "random, s=0.0"),
+        ({"mask.sparsity": 0.0}, "dense"),
+        ({"mask.sparsity": 0}, "dense"),
+        ({"mask.sparsity": 0.5, "mask.rounds": 4}, "s=0.5, R=4"),
+        ({"federation.sharding": "iid", "mask.sparsity": 0.0}, "iid, dense"),
+        ({"fine_tune.strategy": "full"}, "full"),
+        ({"mask.scope": "per_client", "mask.sparsity": 0.9}, "per_client, s=0.9"),
+    ],
+)
+def test_names_of_masked_arms(values: dict[str, Value], name: str) -> None:
+    assert arm_name(values) == name
+
+
+# --- arms of a preset -----------------------------------------------------------------------------
+
+
+def with_own_arms() -> tuple[Study, Preset]:
+    """fedavg_iid with a preset that asks about schedules instead of J."""
+    study = load_study("fedavg_iid")
+    arms = [{"schedule.name": name} for name in ("constant", "cosine")]
+    preset = replace(study.presets["smoke"], arms=arms)
+    return replace(study, presets={**study.presets, "smoke": preset}), preset
+
+
+def test_a_preset_may_have_its_own_arms() -> None:
+    study, preset = with_own_arms()
+    at = study.at(preset, {})
+    arms = at.resolve(preset, {})
+    assert [arm.name for arm in arms] == ["schedule=constant", "schedule=cosine"]
+    assert [arm.config.schedule.name for arm in arms] == ["constant", "cosine"]
+    assert not at.uses_images(preset, {})
+    joint = at.joint(preset, {})
+    assert [arm.name for arm in joint.resolve(preset, {})] == ["all"]
+    assert set(describe_space(joint.space)["schedule.name"]["choices"]) == {"constant", "cosine"}
+    other = study.presets["embedded"]  # keeps the study's
+    assert [arm.name for arm in study.at(other, {}).resolve(other, {})] == ["iid, J=4"]
+
+
+def test_set_may_not_change_what_the_arms_of_the_preset_set(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    study, preset = with_own_arms()
+    place = ["--out", str(tmp_path / "o"), "--tracking-uri", f"sqlite:///{tmp_path}/m.db"]
+    with pytest.raises(SystemExit) as stop:
+        command.main(study, [*place, "--preset", "smoke", "--set", "schedule.name=step"])
+    assert stop.value.code == 2
+    assert "schedule.name: this study's arms set it already" in capsys.readouterr().err
+    fixed = {"local.steps": 8}  # set by the study's own arms alone
+    assert [arm.config.local.steps for arm in study.at(preset, fixed).resolve(preset, fixed)] == [
+        8, 8,
+    ]  # fmt: skip
+
+
+def test_a_study_is_resolved_before_ray_and_optuna_are_imported() -> None:
+    """Bad input is refused at once, and fl_core.tuning can set what Ray reads when imported."""
+    program = (
+        "import sys; sys.path.insert(0, 'studies'); from fedavg_iid import STUDY\n"
+        "STUDY.resolve(STUDY.presets['smoke'], {})\n"
+        "from fl_core import display, tracking\n"
+        "assert not {'ray', 'optuna'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
+def test_rounds_follow_a_searched_j() -> None:
+    """T x J is the budget (contract 7), whether J is an arm's or searched."""
+    preset = replace(load_study("fedavg_iid").presets["smoke"], budget=64, eval_steps=16)
+
+    def space(trial: optuna.Trial) -> dict[str, Value]:
+        return {"local.steps": trial.suggest_categorical("local.steps", [2, 16])}
+
+    study = replace(load_study("fedavg_iid"), arms=[{"federation.sharding": "iid"}], space=space)
+    for one in (study.at(preset, {}), study.at(preset, {}).joint(preset, {})):
+        (arm, *_) = one.resolve(preset, {})
+        for steps in (2, 16):
+            names = {"local.steps": steps, "arm": "iid"}
+            config = arm.config.override(one.space(optuna.trial.FixedTrial(names)))
+            assert (config.rounds, config.eval_every) == (64 // steps, max(1, 16 // steps))
+    fixed = {"rounds": 3}
+    chosen = study.at(preset, fixed).space(optuna.trial.FixedTrial({"local.steps": 2}))
+    assert chosen == {"local.steps": 2, "eval_every": 8}
+    assert set(describe_space(study.at(preset, {}).space)) == {"local.steps"}
+
+
+# --- several objectives ---------------------------------------------------------------------------
+
+
+def test_objectives_reach_every_arm_and_stop_pruning() -> None:
+    study = load_study("fedavg_iid")
+    preset = study.presets["embedded"]
+    assert preset.prune
+    assert study.prunes(preset)
+    several = replace(study, objectives=("bytes_up",))
+    assert not several.prunes(preset)
+    for one in (several.at(preset, {}), several.joint(preset, {})):
+        assert {arm.objectives for arm in one.resolve(preset, {})} == {("bytes_up",)}
+
+
+# --- what is prepared before the workers start ----------------------------------------------------
+
+
 def test_check_inputs_shares_equal_partitions() -> None:
     study = load_study("fedavg_noniid")
     arms = study.resolve(study.presets["smoke"], {})
@@ -237,3 +349,37 @@ def test_check_inputs_shares_equal_partitions() -> None:
     assert partitions["iid, J=4"] is partitions["iid, J=16"]
     assert partitions["N_c=1, J=4"].shape == (100, 100)
     assert ((partitions["N_c=1, J=4"] > 0).sum(1) == 1).all()
+
+
+def test_check_inputs_prepares_what_differs_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arms of rules and sparsities share all inputs; strategies and heads read others."""
+    values: list[dict[str, Value]] = [
+        {"mask.rule": rule, "mask.sparsity": sparsity, "local.steps": steps}
+        for rule in ("least_sensitive", "random")
+        for sparsity in (0.5, 0.9)
+        for steps in (4, 8)
+    ]
+    ridge: dict[str, Value] = {"head.method": "ridge"}
+    others: list[dict[str, Value]] = [
+        ridge,
+        {**ridge, "fine_tune.strategy": "head_then_sparse_full"},
+        {"backbone.image_size": 64},
+        {"mask.examples": 64, "mask.sparsity": 0.5},
+        {"federation.clients": 50},
+    ]
+    arms = [
+        Arm(str(n), setting, TrialConfig().override(setting))
+        for n, setting in enumerate([*values, *others])
+    ]
+    prepared: list[TrialConfig] = []
+
+    def realised(config: TrialConfig, machine: Machine) -> np.ndarray:
+        prepared.append(config)
+        return np.full((config.federation.clients, 100), len(prepared))
+
+    monkeypatch.setattr(stages, "realised_partition", realised)
+    partitions = command.check_inputs(arms, Machine())
+    assert prepared == [arms[0].config, *(arm.config for arm in arms[len(values) :])]
+    assert list(partitions) == [arm.name for arm in arms]
+    assert all(partitions[arm.name] is partitions["0"] for arm in arms[: len(values)])
+    assert len(partitions["12"]) == 50

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fl_core.config import ConfigError, TrialConfig, UserError, Value, digest_of
+from fl_core.sections import LAYERS
 
 DEFAULT = TrialConfig()
 Spec = dataclasses.Field[Any]
@@ -45,13 +46,18 @@ SETTING: dict[str, dict[str, Value]] = {
     "federation.alpha": {"federation.sharding": "dirichlet", "federation.alpha": 0.5},
     "local.nesterov": {"local.momentum": 0.9},
     "local.keep_momentum": {"federation.clients": 1},
-    "fine_tune.trainable": {"head.method": "ridge"},
+    "fine_tune.strategy": {"head.method": "ridge"},
+    "mask.hybrid_weight": {"mask.rule": "hybrid", "mask.hybrid_weight": 0.25},
+    "mask.average": {"mask.scope": "per_client"},
 }  # fmt: skip
 
 
 def strategy(name: str) -> st.SearchStrategy[Any]:
     """Allowed values of a field, from its own type and bounds."""
     spec = FIELDS[name]
+    if name == "mask.layers":
+        kinds = st.lists(st.sampled_from(LAYERS), min_size=1, unique=True).map("+".join)
+        return st.just("all") | kinds
     if name == "backbone.weights":
         return st.sampled_from(["pretrained", "random", "sha256:" + "0" * 64])
     if "choices" in spec.metadata:
@@ -86,8 +92,16 @@ def configurations(draw: st.DrawFn) -> dict[str, Value]:
         flat["local.nesterov"] = False
     if flat["federation.clients"] > 1:
         flat["local.keep_momentum"] = False
-    if flat["head.method"] == "none" and flat["fine_tune.trainable"] == "backbone":
-        flat["fine_tune.trainable"] = "full"
+    if flat["mask.rule"] != "hybrid":
+        flat["mask.hybrid_weight"] = None
+    if flat["mask.scope"] == "per_client":
+        flat["mask.source"] = "server"
+    else:
+        flat["mask.average"] = "senders"
+    if flat["head.method"] == "none":
+        flat["fine_tune.strategy"] = "sparse_full"
+    elif flat["fine_tune.strategy"] == "full":
+        flat |= {"mask.sparsity": 0.0, "mask.layers": "all"}
     return flat
 
 
@@ -177,6 +191,8 @@ def another_value(name: str, config: TrialConfig) -> Value:
     spec, old = FIELDS[name], config.to_flat()[name]
     if name == "backbone.weights":
         return "random"
+    if name == "mask.layers":
+        return "norm"
     if "choices" in spec.metadata:
         return next(choice for choice in spec.metadata["choices"] if choice != old)
     if isinstance(old, bool):
@@ -195,6 +211,8 @@ def test_the_digest_follows_every_single_field(name: str) -> None:
         other = DEFAULT.override(SETTING["federation.alpha"])
         same_alpha = {"federation.alpha": None, "federation.sharding": "iid"}
         assert other.override(same_alpha).digest() == base.digest()
+    elif name == "mask.rule":
+        other = DEFAULT.override({"mask.rule": "random"})
     else:
         value = another_value(name, base)
         other = base.override({name: value})
@@ -323,7 +341,27 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("server.lr", {"server.lr": 0}, "(0, inf)"),
     ("schedule.warmup", {"schedule.warmup": 1.0}, "(0, 1)"),
     ("head.ridge_lambda", {"head.ridge_lambda": 0}, "(0, inf)"),
-    ("fine_tune.trainable", {"fine_tune.trainable": "backbone"}, "needs head.method"),
+    ("fine_tune.strategy",
+     {"fine_tune.strategy": "head_then_sparse_backbone"}, "needs head.method"),
+    ("fine_tune.strategy", {"fine_tune.strategy": "head_then_sparse_full"}, "needs head.method"),
+    ("fine_tune.strategy", {"fine_tune.strategy": "full", "mask.sparsity": 0.5}, "sparse_full"),
+    ("fine_tune.strategy", {"fine_tune.strategy": "full", "mask.layers": "norm"}, "sparse_full"),
+    ("fine_tune.strategy", {"fine_tune.strategy": "backbone"}, "head or full or"),
+    ("mask.sparsity", {"mask.sparsity": 1.0}, "[0, 1)"),
+    ("mask.sparsity", {"mask.sparsity": -0.1}, "[0, 1)"),
+    ("mask.rounds", {"mask.rounds": 0}, "[1, inf)"),
+    ("mask.rule", {"mask.rule": "fisher"}, "least_sensitive or"),
+    ("mask.rule", {"mask.rule": "low_magnitude", "mask.sparsity": 0.5}, "no magnitudes"),
+    ("mask.hybrid_weight", {"mask.rule": "hybrid"}, "needed by mask.rule=hybrid"),
+    ("mask.hybrid_weight", {"mask.hybrid_weight": 0.5}, "only for mask.rule=hybrid"),
+    ("mask.hybrid_weight", {"mask.rule": "hybrid", "mask.hybrid_weight": 1.5}, "[0, 1]"),
+    ("mask.layers", {"mask.layers": "norms"}, "must be all, or linear, attention"),
+    ("mask.layers", {"mask.layers": "norm+norm"}, "joined by +"),
+    ("mask.layers", {"mask.layers": ""}, "must be all"),
+    ("mask.source", {"mask.source": "union", "mask.scope": "per_client"}, "mask.scope=shared"),
+    ("mask.average", {"mask.average": "all"}, "only for mask.scope=per_client"),
+    ("mask.examples", {"mask.examples": 0}, "[1, inf)"),
+    ("local.blend", {"local.blend": "mean"}, "none or fisher"),
     ("fine_tune.precision", {"fine_tune.precision": "float16"}, "float32 or bfloat16"),
     ("data.val_fraction", {"data.val_fraction": 1}, "(0, 1)"),
     ("data.val_fraction", {"data.val_fraction": 0}, "(0, 1)"),
@@ -380,7 +418,13 @@ def test_every_bound_is_kept(name: str) -> None:
         {"federation.participation": 1, "federation.clients": 50_000},
         {"local.nesterov": True, "local.momentum": 0.9},
         {"local.keep_momentum": True, "federation.clients": 1},
-        {"fine_tune.trainable": "backbone", "head.method": "ridge"},
+        {"fine_tune.strategy": "head_then_sparse_backbone", "head.method": "ridge"},
+        {"fine_tune.strategy": "full", "head.method": "ridge"},
+        {"fine_tune.strategy": "sparse_full", "mask.sparsity": 0.5, "mask.rule": "high_magnitude"},
+        {"mask.rule": "hybrid", "mask.hybrid_weight": 0.0, "head.method": "ridge"},
+        {"mask.layers": "linear+attention+norm+conv", "fine_tune.strategy": "sparse_full"},
+        {"mask.scope": "per_client", "mask.average": "all"},
+        {"mask.source": "majority"},
         {"backbone.weights": "sha256:" + "a" * 64},
     ],
 )

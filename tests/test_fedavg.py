@@ -15,10 +15,12 @@ from test_client import cnn, image_source
 from torch import nn
 
 from fl_core import fedavg as loop
+from fl_core import federation as rounds
 from fl_core.client import plan_work
 from fl_core.config import TrialConfig
 from fl_core.data import FeatureSource, Source
-from fl_core.fedavg import Federation, RoundResult, ServerState, fedavg
+from fl_core.fedavg import RoundResult, fedavg
+from fl_core.federation import Federation, ServerState, selected
 from fl_core.params import FlatModule
 from fl_core.rng import stream
 from fl_core.sharding import class_counts
@@ -107,7 +109,10 @@ def test_one_round_by_hand() -> None:
     assert metrics["val_loss"] == pytest.approx(loss)
     spread = [metrics[f"client_accuracy_{name}"] for name in ("worst", "best", "std")]
     assert spread == [0.0, 1.0, 0.5]
-    assert (metrics["bytes_up"], metrics["bytes_down"]) == (32, 32)  # two clients, 4 floats each
+    assert (metrics["bytes_up"], metrics["bytes_down"]) == (
+        64,
+        64,
+    )  # two: header, 4 floats
     assert (metrics["round"], metrics["local_steps"]) == (1, 1)
     assert (result.done, result.diverged) == (True, False)
 
@@ -238,12 +243,12 @@ def test_a_run_without_validation_set_has_no_validation_metrics() -> None:
 
 
 def test_the_account() -> None:
-    """Local steps are rounds x J, not x clients; bytes are rounds x m x 4 P, each way."""
+    """Local steps are rounds x J, not x clients; bytes are rounds x m x message, each way."""
     fed = linear_federation(clients=6)
     cfg = config(federation__clients=6, federation__participation=0.5, rounds=4, local__steps=8,
                  local__batch_size=4)  # fmt: skip
     results = run(cfg, fed)
-    size = 4 * (CLASSES * WIDTH + CLASSES)
+    size = 16 + 4 * (CLASSES * WIDTH + CLASSES)  # with its header
     for round, metrics in enumerate((r.metrics for r in results), start=1):
         assert metrics["local_steps"] == 8 * round
         assert metrics["bytes_up"] == metrics["bytes_down"] == round * 3 * size
@@ -322,7 +327,7 @@ def test_two_seeds_differ_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
         seen.append((work.indices.tobytes(), work.draws.tobytes()))
         return work
 
-    monkeypatch.setattr(loop, "plan_work", recorded)
+    monkeypatch.setattr(rounds, "plan_work", recorded)
     fed = cnn_federation()
     start = ServerState(fed.model.flat.clone())
     finals = []
@@ -334,11 +339,7 @@ def test_two_seeds_differ_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     indices, draws = zip(*seen, strict=True)
     assert len(set(indices)) == len(set(draws)) == 30  # over seeds, rounds and clients alike
     assert not torch.equal(*finals)
-    chosen = [
-        tuple(loop.select_clients(config().federation, stream(seed, "clients", round)))
-        for seed in (0, 1)
-        for round in range(20)
-    ]
+    chosen = [tuple(selected(config(seed=seed), round)) for seed in (0, 1) for round in range(20)]
     assert len(set(chosen)) == 40
 
 
@@ -351,14 +352,14 @@ def test_ten_thousand_clients_and_only_the_sampled_ones_work(
         planned.append(int(shard[0]))
         return plan_work(shard, *args)
 
-    monkeypatch.setattr(loop, "plan_work", counted)
+    monkeypatch.setattr(rounds, "plan_work", counted)
     fed = linear_federation(examples=20_000, clients=10_000)
     cfg = config(federation__clients=10_000, federation__participation=0.01, rounds=3, eval_every=3)
     (result,) = run(cfg, fed)
     assert len(planned) == 3 * 100
     assert len(set(planned)) > 250
     assert result.metrics["val_accuracy"] > 0.4
-    assert result.metrics["bytes_up"] == 300 * 4 * fed.model.layout.size
+    assert result.metrics["bytes_up"] == 300 * (16 + 4 * fed.model.layout.size)
 
 
 def test_stacked_is_sequential_to_rounding_over_rounds() -> None:

@@ -14,12 +14,12 @@ LAYERS = (
     {"fields", "sections", "config", "rng", "params"},
     {"data", "sharding", "levelling", "backbone"},
     {
-        *("scores", "masks", "overlap", "sparse_sgdm", "messages", "ridge", "evaluate"),
-        *("client", "stacked", "server", "fedavg"),
+        *("scores", "masks", "overlap", "sparse_sgdm", "messages", "ledger", "ridge", "evaluate"),
+        *("client", "stacked", "server", "federation", "fedavg"),
     },
     {"cache", "features", "calibration", "stages", "trial"},
-    {"tracking", "search", "tuning", "display"},
-    {"study", "options", "command", "ui"},
+    {"jobs", "tracking", "search", "asha", "findings", "tuning", "display"},
+    {"arms", "study", "options", "folder", "command", "ui"},
 )
 LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules}
 #: Packages that only these modules of fl_core may import.
@@ -29,8 +29,8 @@ OWNERS = {
     "safetensors": {"cache", "backbone"},
     "huggingface_hub": {"backbone"},
     "mlflow": {"tracking"},
-    "ray": {"search", "tuning"},
-    "optuna": {"search", "tuning", "study"},
+    "ray": {"search", "asha", "tuning"},
+    "optuna": {"search", "asha", "findings", "tuning", "study", "command"},  # the last: for a type
     "rich": {"display"},
     "analysis": {"command"},
 }

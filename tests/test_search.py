@@ -14,19 +14,11 @@ from optuna.trial import TrialState
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
+from fl_core.asha import ArmASHA
 from fl_core.config import TrialConfig, UserError, Value
-from fl_core.search import (
-    SCORE,
-    TIME,
-    Arm,
-    ArmASHA,
-    ArmSearcher,
-    Job,
-    best_trial,
-    open_studies,
-    outcome,
-)
-from fl_core.tuning import confirm
+from fl_core.findings import best_trial, confirm
+from fl_core.jobs import SCORE, TIME, Arm, Job, outcome
+from fl_core.search import ArmSearcher, open_studies
 
 
 def space(trial: optuna.Trial) -> Mapping[str, Value]:

@@ -194,3 +194,54 @@ def test_centralized_smoke(tmp_path: Path) -> None:
     table = place.table()
     assert list(table["schedule.name"]) == ["constant", "step", "cosine", "warmup_cosine"]
     assert (table["test_accuracy_mean"] > 0.5).all()
+
+
+OBJECTIVES = '''
+"""Accuracy against bytes."""
+from fl_core.command import main
+from fl_core.study import Preset, Study
+
+
+def space(trial):
+    return {
+        "local.lr": trial.suggest_float("local.lr", 0.01, 1.0, log=True),
+        "federation.participation": trial.suggest_categorical(
+            "federation.participation", [0.02, 0.1]
+        ),
+    }
+
+
+BASE = {"federation.clients": 100}
+ARMS = [{"local.steps": 4}]
+PRESETS = {"smoke": Preset("short", budget=32, eval_steps=16, trials=6, seeds=2)}
+main(Study("bytes", __doc__, BASE, ARMS, space, PRESETS, objectives=("bytes_up",)))
+'''
+
+
+def test_front_of_a_study_with_two_objectives(tmp_path: Path) -> None:
+    """Every point of the front is confirmed with every seed; a second run repeats nothing."""
+    place = Place(tmp_path)
+    (tmp_path / "bytes.py").write_text(OBJECTIVES)
+    command = place.command("fedavg_iid", "--preset", "smoke", "--workers", "2")
+    command[1] = str(tmp_path / "bytes.py")
+    printed = []
+    for _ in range(2):
+        result = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert result.returncode == 0, result.stderr
+        printed.append(result.stdout)
+    runs = place.runs()
+    (study,) = [run for run in runs if run.data.tags["kind"] == "study"]
+    assert json.loads(study.data.tags["objectives"]) == ["bytes_up"]
+    trials = [run for run in runs if run.data.tags["kind"] == "trial"]
+    search = [run for run in trials if run.data.tags["phase"] == "search"]
+    points = {(run.data.metrics["score"], run.data.metrics["bytes_up"]) for run in search}
+    front = {p for p in points if not any(q != p and q[0] >= p[0] and q[1] <= p[1] for q in points)}
+    confirmed = [run for run in trials if run.data.tags["phase"] == "confirm"]
+    assert len(search) == 6
+    assert len(front) == 2  # one for each participation
+    assert len(confirmed) == 2 * len(front)
+    assert len({run.data.params["federation.participation"] for run in confirmed}) == 2
+    assert all("test_accuracy" in run.data.metrics for run in confirmed)
+    assert "confirm 4/4 trials" in printed[0]

@@ -10,8 +10,8 @@ import pytest
 from mlflow import MlflowClient
 
 from fl_core.config import TrialConfig, UserError
+from fl_core.jobs import Arm, Job
 from fl_core.options import check_uri
-from fl_core.search import Arm, Job
 from fl_core.tracking import Tracker
 
 TAGS = {"study": "s", "preset": "smoke", "arms": "[]"}
@@ -126,6 +126,43 @@ def test_another_winner_gets_another_confirmation_run(store: str) -> None:
     experiment = client.get_experiment_by_name("winner").experiment_id
     found = client.search_runs([experiment], "tags.phase = 'confirm'")
     assert sorted(run.data.params["local.lr"] for run in found) == ["0.1", "0.2"]
+
+
+def test_metrics_of_messages_and_masks(store: str) -> None:
+    tracker = Tracker(store, "families")
+    tracker.open("d", TAGS, [arm()])
+    logged = {"bytes_up": 8.0, "bytes_up_bitmap": 2.0, "messages_values": 3, "mask_active": 5.0,
+              "mask_jaccard_excess": 0.1, "client_drift_active": 0.2}  # fmt: skip
+    tracker.job_started(job())
+    tracker.job_record(job(), record(4, **logged, bytes_encoding="bitmap", pid=7))
+    assert tracker.close("FINISHED") is None
+    metrics = runs(store, "families")["iid #0"].data.metrics
+    names = {"local_steps", "round", "train_loss", "val_accuracy"}
+    assert set(metrics) == names | set(logged)
+    assert {name: metrics[name] for name in logged} == logged
+
+
+def test_tables_of_a_trial_are_its_artifacts(store: str) -> None:
+    """Also when the driver was killed between the last metrics and the tables."""
+    confirming = job(1, phase="confirm")
+    last = record(8, test_accuracy=0.4)
+    with_tables = {**last, "tables": {"masks.csv": "layer,active\nhead,10\n", "drift.csv": "1\n"}}
+    for records in ([record(4), last], [record(4), with_tables]):
+        tracker = Tracker(store, "tables")
+        tracker.open("d", TAGS, [arm()])
+        tracker.job_started(confirming)
+        for one in records:
+            tracker.job_record(confirming, one)
+        tracker.job_ended(confirming, "finished", "")
+        assert tracker.close("FINISHED") is None
+    run = runs(store, "tables")["iid seed 1"]
+    client = MlflowClient(store)
+    assert [a.path for a in client.list_artifacts(run.info.run_id)] == ["drift.csv", "masks.csv"]
+    text = Path(client.download_artifacts(run.info.run_id, "masks.csv")).read_text()
+    assert text == "layer,active\nhead,10\n"
+    assert "tables" not in run.data.metrics
+    history = client.get_metric_history(run.info.run_id, "test_accuracy")
+    assert [(metric.step, metric.value) for metric in history] == [(8, 0.4)]
 
 
 def test_a_store_that_fails_does_not_end_the_search(

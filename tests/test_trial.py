@@ -339,22 +339,30 @@ DATA: list[dict[str, Any]] = [
     {"data.val_fraction": 0.3}, {"data.split_seed": 1}, {"data.train_on": "train+val"},
 ]  # fmt: skip
 PARTITION: list[dict[str, Any]] = [{"seed": 1}, {"federation.clients": 7}, DIRICHLET]
+HEAD: list[dict[str, Any]] = [
+    {"head.rounds": 4}, {"head.lr": 0.3}, {"head.steps": 2}, {"head.momentum": 0.5},
+    {"head.weight_decay": 0.1}, {"head.batch_size": 5}, {"federation.participation": 0.9},
+]  # fmt: skip
 LOCAL: list[dict[str, Any]] = [
-    {"head.rounds": 4}, {"head.lr": 0.3}, {"local.steps": 2}, {"local.unit": "epochs"},
-    {"local.momentum": 0.5}, {"local.momentum": 0.5, "local.dampening": 0.5},
+    {"local.steps": 2}, {"local.unit": "epochs"}, {"local.momentum": 0.5},
+    {"local.momentum": 0.5, "local.dampening": 0.5},
     {"local.momentum": 0.5, "local.nesterov": True}, {"local.weight_decay": 0.1},
-    {"local.batch_size": 5}, {"server.lr": 0.5}, {"federation.participation": 0.9},
+    {"local.batch_size": 5}, {"server.lr": 0.5}, {"mask.sparsity": 0.5}, {"mask.rounds": 3},
+    {"mask.scope": "per_client"}, {"local.blend": "fisher"},
 ]  # fmt: skip
 MAIN: list[dict[str, Any]] = [
     {"rounds": 99}, {"eval_every": 1}, {"local.lr": 0.01}, {"schedule.name": "cosine"},
     {"schedule.name": "step", "schedule.gamma": 0.5}, {"fine_tune.keep": "best"},
     {"fine_tune.patience": 1}, {"fine_tune.execution": "sequential"},
     {"fine_tune.execution": "sequential", "fine_tune.precision": "bfloat16"},
-    {"fine_tune.trainable": "full"}, {"data.flip": False}, {"data.crop": 4},
+    {"fine_tune.strategy": "sparse_full"}, {"data.flip": False}, {"data.crop": 4},
     {"data.rotation": 10.0},
 ]  # fmt: skip
-READ = {"ridge": [*PARTITION, *DATA], "fedavg": [*PARTITION, *DATA, *LOCAL]}
-UNREAD = {"ridge": [*MAIN, *LOCAL], "fedavg": [*MAIN, {"head.ridge_lambda": 0.1}]}
+READ = {"ridge": [*PARTITION, *DATA], "fedavg": [*PARTITION, *DATA, *HEAD]}
+UNREAD = {
+    "ridge": [*MAIN, *LOCAL, *HEAD],
+    "fedavg": [*MAIN, *LOCAL, {"head.ridge_lambda": 0.1}],
+}
 
 
 @pytest.mark.parametrize("method", ["ridge", "fedavg"])
@@ -532,8 +540,10 @@ def images(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def image_config(backbone: str, trainable: str) -> TrialConfig:
     # A head of zeros sends nothing back to the backbone: where it stays frozen it needs a start.
+    strategies = {"head": "head", "backbone": "head_then_sparse_backbone", "full": "full"}
     values = {
-        **BACKBONES[backbone], "backbone.weights": "random", "fine_tune.trainable": trainable,
+        **BACKBONES[backbone], "backbone.weights": "random",
+        "fine_tune.strategy": strategies[trainable],
         "data.name": "cifar10", "federation.clients": 3, "federation.participation": 0.67,
         "head.method": "ridge" if trainable == "backbone" else "none", "data.crop": 2,
         "local.steps": 2, "local.batch_size": 4, "local.momentum": 0.9, "local.lr": 0.05,

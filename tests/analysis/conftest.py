@@ -58,7 +58,10 @@ SHARDS: dict[str | int, dict[str, Any]] = {
 
 @dataclass
 class Trial:
-    """One trial run; `curve` holds val_accuracy by step, `test` the one test accuracy."""
+    """One trial run; `curve` holds val_accuracy by step, `test` the one test accuracy.
+
+    `last`: further metrics of the last step; `drift` by step; `tables`: artifacts.
+    """
 
     digest: str
     params: Mapping[str, Any]
@@ -66,6 +69,9 @@ class Trial:
     status: str = "finished"
     curve: Mapping[int, float] = field(default_factory=dict)
     test: float | None = None
+    last: Mapping[str, float] = field(default_factory=dict)
+    drift: Mapping[int, float] = field(default_factory=dict)
+    tables: Mapping[str, str] = field(default_factory=dict)
 
 
 class Store:
@@ -123,12 +129,14 @@ class Store:
         study_run: str,
         setting: Mapping[str, Any],
         partition: np.ndarray | None = None,
-        **base: Any,
+        base: Mapping[str, Any] | None = None,
+        arm_name: str | None = None,
     ) -> str:
-        config = {**BASE, **base, **setting}
+        config = {**BASE, **(base or {}), **setting}
         classes, steps = config["federation.classes_per_client"], config["local.steps"]
         shown = "iid" if classes is None else f"N_c={classes}"
         tags = {"kind": "arm", "arm": json.dumps(dict(setting)), "arm_name": f"{shown}, J={steps}"}
+        tags |= {"arm_name": arm_name} if arm_name else {}
         tags["mlflow.parentRunId"] = study_run
         run_id = self._run(self.experiment(name), tags, config, [])
         if partition is not None:
@@ -137,11 +145,18 @@ class Store:
             self.client.log_text(run_id, text, "partition.csv")
         return run_id
 
-    def trial(self, name: str, arm_run: str, setting: Mapping[str, Any], trial: Trial) -> str:
+    def trial(
+        self,
+        name: str,
+        arm_run: str,
+        setting: Mapping[str, Any],
+        trial: Trial,
+        base: Mapping[str, Any] | None = None,
+    ) -> str:
         tags = {"kind": "trial", "phase": trial.phase, "status": trial.status}
         tags |= {"arm": json.dumps(dict(setting)), "digest": trial.digest}
         tags["mlflow.parentRunId"] = arm_run
-        config = {**BASE, **setting, **trial.params}
+        config = {**BASE, **(base or {}), **setting, **trial.params}
         steps = int(config["local.steps"])
         metrics = []
         for step, value in trial.curve.items():
@@ -152,9 +167,15 @@ class Store:
             }
             logged |= {"bytes_up": 4e5 * step / steps, "bytes_down": 4e5 * step / steps}
             metrics += [Metric(k, v, 0, step) for k, v in logged.items()]
-        if trial.test is not None:
-            metrics.append(Metric("test_accuracy", trial.test, 0, max(trial.curve, default=1)))
-        return self._run(self.experiment(name), tags, config, metrics)
+        end = max(trial.curve, default=1)
+        metrics += [Metric("client_drift", v, 0, step) for step, v in trial.drift.items()]
+        last = {**trial.last, **({} if trial.test is None else {"test_accuracy": trial.test})}
+        metrics = [m for m in metrics if (m.key, m.step) not in {(k, end) for k in last}]
+        metrics += [Metric(k, v, 0, end) for k, v in last.items()]
+        run_id = self._run(self.experiment(name), tags, config, metrics)
+        for file, text in trial.tables.items():
+            self.client.log_text(run_id, text, file)
+        return run_id
 
 
 ARMS: list[dict[str, Any]] = [

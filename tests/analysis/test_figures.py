@@ -10,7 +10,8 @@ import pytest
 
 from analysis.figures import FORMATS, main, write_figures
 from analysis.outcome import outcomes
-from analysis.plot_results import accuracy_figure, read_curves
+from analysis.plot_accuracy import accuracy_figure
+from analysis.plot_results import read_curves
 from analysis.store import StudyRuns, read_study
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import labels, render, selection, store, style
+from analysis import frames, labels, render, selection, style
 from analysis.importance import importance, within_arm_ranks
 from analysis.selection import best_validation, border_warnings, diverged_share
 
@@ -111,7 +111,7 @@ def test_importance_finds_the_parameter_that_matters_and_knows_chance() -> None:
     assert importance(frame, {}).empty
 
 
-@pytest.mark.parametrize("module", [labels, render, selection, store, style])
+@pytest.mark.parametrize("module", [frames, labels, render, selection, style])
 def test_doctests(module: Any) -> None:
     result = doctest.testmod(module)
     assert result.attempted

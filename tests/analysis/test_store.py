@@ -12,7 +12,9 @@ import pytest
 
 from analysis import store
 from analysis.connect import AnalysisError
-from analysis.store import StudyRuns, curves, list_studies, parse_value, partition, read_study
+from analysis.fetch import curves, partition
+from analysis.frames import json_tag, parse_value
+from analysis.store import StudyRuns, list_studies, read_study
 
 
 def test_studies_are_experiments_with_a_study_run(uri: str, empty_uri: str) -> None:
@@ -139,9 +141,9 @@ def test_a_run_of_another_kind_or_study_is_refused(uri: str, golden: StudyRuns) 
 
 def test_damaged_tags_are_named() -> None:
     with pytest.raises(AnalysisError, match="tag arms="):
-        store._json_tag({"arms": "[{"}, "arms", [])
+        json_tag({"arms": "[{"}, "arms", [])
     with pytest.raises(AnalysisError, match="must be a list"):
-        store._json_tag({"arms": "{}"}, "arms", [])
+        json_tag({"arms": "{}"}, "arms", [])
 
 
 def test_the_package_never_imports_torch_ray_or_fl_core(uri: str, tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_published_numbers_stand_apart_with_their_conditions(golden: StudyRuns) 
 
 def test_published_frame_and_matching() -> None:
     frame = published()
-    assert frame["accuracy"].between(0, 1).all()
+    assert frame["value"].between(0, 1).all()
     assert not frame.duplicated().any()
     assert set(frame["source"].str.split(",").str[0]) == {
         *("Alcani et al. 2025", "Pirilli et al. 2025", "Kotb Hatem et al. 2025")
@@ -121,7 +121,7 @@ def test_published_frame_and_matching() -> None:
         **{"federation.sharding": "classes", "federation.classes_per_client": 5},
         **{"local.steps": 4, "mask.sparsity": 0.8},
     }
-    assert sorted(beside(arm)["accuracy"]) == [0.6816, 0.7038]
+    assert sorted(beside(arm)["value"]) == [0.6816, 0.7038]
     both = beside({**arm, "mask.sparsity": 0.0})
     assert {"Alcani et al. 2025, Table I", "Alcani et al. 2025, their CSV"} < set(both["source"])
     assert beside({**arm, "federation.clients": 10}).empty

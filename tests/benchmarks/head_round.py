@@ -21,7 +21,8 @@ from torch import nn
 
 from fl_core.config import TrialConfig
 from fl_core.data import FeatureSource
-from fl_core.fedavg import Federation, ServerState, fedavg
+from fl_core.fedavg import fedavg
+from fl_core.federation import Federation, ServerState
 from fl_core.params import FlatModule
 from fl_core.rng import stream
 

@@ -21,7 +21,8 @@ import torch.nn.functional as F
 
 from fl_core.config import Machine, TrialConfig
 from fl_core.data import ImageSource
-from fl_core.fedavg import Federation, ServerState, fedavg
+from fl_core.fedavg import fedavg
+from fl_core.federation import Federation, ServerState
 from fl_core.params import FlatModule
 from fl_core.rng import stream
 from fl_core.stages import build_classifier

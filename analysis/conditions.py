@@ -1,0 +1,122 @@
+"""The conditions of a study's numbers, in sentences: the caption of its tables and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from analysis.labels import DASH, DATA_SETS, cell, masked, unit_of_j
+from analysis.outcome import Outcome, rule_of
+from analysis.store import StudyRuns
+
+#: Rules that look at gradients, so that Fisher information and its examples mean something.
+FISHER_RULES = {"least_sensitive", "most_sensitive", "hybrid"}
+
+
+def caption(runs: StudyRuns, results: Sequence[Outcome]) -> str:
+    """The conditions of the numbers, in sentences."""
+    configs = [o.config for o in results]
+
+    def fixed(name: str) -> str:
+        return field_values(name, configs)
+
+    weights = fixed("backbone.weights")
+    backbone = f"{fixed('backbone.name')} ({fixed('backbone.tag')})"
+    if weights != "pretrained":
+        backbone = f"{fixed('backbone.name')} (weights: {weights})"
+    data = "/".join(DATA_SETS.get(d, d) for d in fixed("data.name").split("/"))
+    units = "/".join(sorted({unit_of_j(c.get("local.unit")) for c in configs}))
+    seeds = ", ".join(map(str, runs.seeds)) or "as found"
+    budget = DASH if runs.budget is None else str(runs.budget)
+    training = sorted({str(v) for o in results for v in o.confirmed.get("data.train_on", [])})
+    size = fixed("backbone.image_size")
+    start = "searched" if "head.method" in runs.space else head_start(configs)
+    ties = "the earliest trial"
+    if runs.objectives:
+        ties = f"the lowest {', '.join(runs.objectives)}, then {ties}"
+    blend = fixed("local.blend")
+    blended = "" if blend in ("none", DASH) else f"local start blended by {blend} information; "
+    return (
+        f"{data}, backbone {backbone} at {size} × {size} pixels, "
+        f"trained: {fixed('fine_tune.strategy')} (start: {start}); "
+        f"{mask_conditions(runs, configs)}{blended}"
+        f"K = {fixed('federation.clients')} clients, C = {fixed('federation.participation')}, "
+        f"T = {fixed('rounds')} rounds, J = {fixed('local.steps')} "
+        f"(J counts local {units}). "
+        "Test accuracy: mean ± sample standard deviation (ddof = 1) over confirmation seeds "
+        f"{seeds} (training split: {'/'.join(training) or DASH}). "
+        f"Selection rule: {rule_of(runs)}, ties: {ties}. "
+        f"Budget: {budget} search trials per arm (preset {runs.tags.get('preset', DASH)}). "
+        f"Study run {runs.run_id[:8]}, commit {runs.tags.get('git_commit', DASH)}, "
+        f"device {runs.tags.get('device', DASH)}."
+    )
+
+
+def field_values(name: str, configs: Sequence[Mapping[str, Any]]) -> str:
+    """A field's value over the arms: one, or several as a/b/c."""
+    seen = list(dict.fromkeys(cell(config.get(name)) for config in configs))
+    return "/".join(v for v in seen if v != DASH or len(seen) == 1)
+
+
+def head_start(configs: Sequence[Mapping[str, Any]]) -> str:
+    """How the head was obtained; of a trained one also for how long."""
+    method = field_values("head.method", configs)
+    warm = [config for config in configs if config.get("head.method") == "fedavg"]
+    if not warm:
+        return method
+    rounds, steps = (field_values(name, warm) for name in ("head.rounds", "head.steps"))
+    work = f"{rounds} rounds of {steps} local steps, lr {field_values('head.lr', warm)}"
+    return f"{method}, fedavg: {work}" if "/" in method else f"{method}, {work}"
+
+
+def mask_conditions(runs: StudyRuns, configs: Sequence[Mapping[str, Any]]) -> str:
+    """What the masked arms' masks have in common; what differs by arm, or is searched, stands in
+    columns of its own. Empty for dense studies.
+    """
+    with_mask = [config for config in configs if masked(config)]
+    if not with_mask and "mask.sparsity" not in runs.space:
+        return ""
+    fields = _mask_fields(with_mask or configs)
+    open_names = {name for setting in runs.settings for name in setting} | set(runs.space)
+    if (weight := shared_hybrid_weight(runs.settings)) is not None:
+        fields["mask.hybrid_weight"] = f"hybrid: {cell(weight)} Fisher, the rest magnitude"
+        open_names -= {"mask.hybrid_weight"}
+    parts = [
+        text.format(field_values(name, with_mask or configs))
+        for name, text in fields.items()
+        if name not in open_names
+    ]
+    return f"masks: {', '.join(parts)}; "
+
+
+def shared_hybrid_weight(settings: Sequence[Mapping[str, Any]]) -> object | None:
+    """The weight of Fisher against magnitude that all arms with hybrid masks set."""
+    weights = {setting.get("mask.hybrid_weight") for setting in settings} - {None}
+    return weights.pop() if len(weights) == 1 else None
+
+
+def _mask_fields(configs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Name -> text of the settings that mean something under these masks."""
+    fields = {
+        "mask.rule": "trainable {}",
+        "mask.sparsity": "sparsity {} (share frozen)",
+        "mask.rounds": "R = {} calibration rounds",
+        "mask.scope": "scope {}",
+    }
+    scopes = {config.get("mask.scope") for config in configs}
+    if "shared" in scopes:
+        fields["mask.source"] = "source {}"
+    fields |= {"mask.layers": "layers {}", "mask.granularity": "threshold {}"}
+    if FISHER_RULES & {config.get("mask.rule") for config in configs}:
+        fields |= {
+            "mask.fisher": "Fisher {}",
+            "mask.examples": "{} calibration examples",
+            "mask.dropped_weight": "dropped weights × {} while calibrating",
+        }
+    fields |= {
+        "mask.min_active": "guard: at least {} active entries",
+        "mask.min_share": "guard: at least a share of {} of each tensor",
+    }
+    if "per_client" in scopes:
+        fields["mask.average"] = "averaged over {}"
+    return fields

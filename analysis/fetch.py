@@ -1,0 +1,87 @@
+"""What figures need of a few runs besides their last metrics: histories and artifacts.
+
+One call per run and metric, or per artifact; `store` reads a whole study in a handful.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from analysis.connect import connect, one_line
+from analysis.frames import finite
+from analysis.store import StudyRuns
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+LAYER_COLUMNS = ("size", "active_share", "jaccard", "expected", "excess")
+
+
+def curves(runs: StudyRuns, run_ids: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
+    """Metric histories, long: run_id, metric, step, value. One call per run and logged metric."""
+    client, uri = connect(runs.tracking_uri)
+    last = runs.trials.set_index("run_id")
+    ended = set(last.index[last["status"] == "finished"])
+    logged = {name: set(last.index[last[name].notna()]) for name in metrics}
+    rows: list[tuple[str, str, int, float]] = []
+    with one_line(uri):
+        for run_id in run_ids:
+            for name in metrics:
+                if run_id in ended and run_id not in logged[name]:
+                    continue  # never logged; a diverged run may end in NaN and have a history
+                history = client.get_metric_history(run_id, name)
+                latest = {m.step: m for m in sorted(history, key=lambda m: m.timestamp)}
+                rows += [(run_id, name, step, finite(m.value)) for step, m in latest.items()]
+    frame = pd.DataFrame(rows, columns=["run_id", "metric", "step", "value"])
+    return frame.sort_values(["run_id", "metric", "step"], ignore_index=True)
+
+
+def partition(runs: StudyRuns, arm: int) -> pd.DataFrame | None:
+    """The arm's realised partition, counts (clients, classes); None when it was not saved."""
+    run_id = runs.arms.at[arm, "run_id"]
+    if run_id is None:
+        return None
+    client, _ = connect(runs.tracking_uri)
+    text = _artifact(client, str(run_id), "partition.csv")
+    if text is None:
+        return None
+    frame = pd.read_csv(io.StringIO(text), header=None, dtype=str)
+    head = list(frame.iloc[0])
+    if head == [str(i) for i in range(len(head))] or not all(str(c).isdigit() for c in head):
+        frame = frame.iloc[1:]  # a header of class numbers or names
+    return frame.astype(int).reset_index(drop=True)
+
+
+def mask_layers(runs: StudyRuns, run_ids: Sequence[str]) -> pd.DataFrame | None:
+    """`masks.csv` of these runs, the seeds of one configuration: the mean of each tensor's figures.
+
+    Index: tensor names in the model's order, without "overall"; columns `LAYER_COLUMNS`, NaN
+    where no seed has a value. None when no run saved the table.
+    """
+    client, _ = connect(runs.tracking_uri)
+    texts = [_artifact(client, run_id, "masks.csv") for run_id in run_ids]
+    tables = [
+        pd.read_csv(io.StringIO(text), index_col="layer").reindex(columns=list(LAYER_COLUMNS))
+        for text in texts
+        if text is not None
+    ]
+    if not tables:
+        return None
+    stacked = pd.concat(tables).astype(float)
+    mean = stacked.groupby(level=0, sort=False).mean()  # skips a seed's NaN
+    return mean.drop(index="overall", errors="ignore")
+
+
+def _artifact(client: MlflowClient, run_id: str, name: str) -> str | None:
+    """A text artifact of a run; None where there is none."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            return Path(client.download_artifacts(run_id, name, folder)).read_text()
+        except Exception:  # the kinds differ by artifact store; all mean: not there
+            return None

@@ -1,0 +1,137 @@
+"""What masks leave trainable and what they cost to send; how far the clients' masks agree.
+
+A Jaccard index never stands alone (REFERENCES: two random halves already overlap by a third): the
+overlap expected of independent masks stands beside it, once for masks of the same densities and
+once for masks that have the same densities in every tensor.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+
+from analysis.labels import DASH, known, masked, percent
+from analysis.outcome import Outcome, over_seeds
+from analysis.render import Block
+
+OVERLAP = ("mask_jaccard", "mask_expected", "mask_excess", "mask_expected_given_layers")
+_ACTIVE_NOTE = "active: trainable share of the maskable parameters."
+_BYTES_NOTE = (
+    "bytes up: messages as really encoded, all clients, a whole run, mean over the seeds; "
+    "dense / sent: the bytes of the same messages sent densely over those."
+)
+_UNITS = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("B", 1.0))
+
+
+def mask_columns(results: Sequence[Outcome]) -> dict[str, pd.Series]:
+    """CSV columns of masked studies, at full precision: means over the seeds, and the standard
+    deviation of the overlap; none for dense studies.
+    """
+    if not any(masked(o.config) for o in results):
+        return {}
+    columns = {"mask_active_share": [_mean(o, "mask_active_share") for o in results]}
+    if any(o.config.get("federation.clients") != 1 for o in results):  # else nobody sends
+        columns["bytes_up"] = [_mean(o, "bytes_up") for o in results]
+        columns["dense_over_sent"] = [_saving(o) for o in results]
+    if _overlaps(results):
+        columns |= {name: [_mean(o, name) for o in results] for name in OVERLAP}
+        spread = [over_seeds(o.confirmed, "mask_jaccard")[1] for o in results]
+        columns["mask_jaccard_std"] = spread
+    return {name: pd.Series(values, dtype=float) for name, values in columns.items()}
+
+
+def cost_cells(results: Sequence[Outcome]) -> dict[str, list[str]]:
+    """The same as columns of text for the final table: header -> one cell an arm."""
+    columns = mask_columns(results)
+    if not columns:
+        return {}
+    cells = {"active [%]": [percent(value) for value in columns["mask_active_share"]]}
+    if "bytes_up" in columns:
+        unit, sent = byte_cells(columns["bytes_up"])
+        cells[f"bytes up [{unit}]"] = sent
+        saved = columns["dense_over_sent"]
+        cells["dense / sent"] = [f"{v:.2f}" if known(v) else DASH for v in saved]
+    return cells
+
+
+def cost_notes(results: Sequence[Outcome]) -> list[str]:
+    """What the columns of `cost_cells` mean."""
+    columns = mask_columns(results)
+    notes = [_ACTIVE_NOTE] if columns else []
+    return [*notes, _BYTES_NOTE] if "bytes_up" in columns else notes
+
+
+def byte_cells(values: Sequence[float] | pd.Series) -> tuple[str, list[str]]:
+    """Byte counts in one unit, that of the middle one.
+
+    >>> byte_cells([98e3, 2.5e6, 4e8])
+    ('MB', ['0.0980', '2.50', '400'])
+    """
+    sizes = sorted(v for v in values if known(v))
+    middle = sizes[len(sizes) // 2] if sizes else 0.0
+    name, size = next((unit for unit in _UNITS if middle >= unit[1]), _UNITS[-1])
+    return name, [_three_digits(v / size) if known(v) else DASH for v in values]
+
+
+def _three_digits(value: float) -> str:
+    """Three significant digits, never as a power of ten."""
+    return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}" if value > 0 else "0"
+
+
+def _mean(outcome: Outcome, metric: str) -> float:
+    return over_seeds(outcome.confirmed, metric)[0]
+
+
+def _saving(outcome: Outcome) -> float:
+    """Dense bytes over the bytes sent; a dense arm sends the dense ones."""
+    sent, dense = _mean(outcome, "bytes_up"), _mean(outcome, "bytes_up_dense")
+    if not sent > 0:
+        return math.nan
+    return dense / sent if masked(outcome.config) else 1.0
+
+
+def _overlaps(results: Sequence[Outcome]) -> list[Outcome]:
+    return [o for o in results if known(_mean(o, "mask_jaccard"))]
+
+
+def overlap_block(results: Sequence[Outcome]) -> Block | None:
+    """How far the clients' masks agree, beside chance; None without masks of several clients."""
+    shown = _overlaps(results)
+    if not shown:
+        return None
+    rows = [
+        [
+            o.name,
+            percent(_mean(o, "mask_active_share")),
+            _share(*over_seeds(o.confirmed, "mask_jaccard")),
+            _share(_mean(o, "mask_expected")),
+            _share(*over_seeds(o.confirmed, "mask_excess")),
+            _share(_mean(o, "mask_expected_given_layers")),
+            str(int(o.confirmed["mask_jaccard"].notna().sum())),
+        ]
+        for o in shown
+    ]
+    text = (
+        "Overlap of the clients' masks: Jaccard index |A and B| / |A or B|, mean over pairs of "
+        "the clients that took part, then mean ± sample standard deviation over the seeds. "
+        "Chance: what independent masks of the same active shares overlap by, a / (2 - a) for a "
+        "share a. Excess: Jaccard minus chance. Chance given layers: the same for masks that are "
+        "independent within every tensor but keep their shares there."
+    )
+    header = ["arm", "active [%]", "Jaccard", "chance", "excess", "chance given layers", "seeds"]
+    return Block("overlap", text, header, rows, [], [])
+
+
+def _share(mean: float, std: float | None = None) -> str:
+    """An overlap with three decimals.
+
+    >>> _share(1 / 3), _share(0.4333, 0.0041), _share(0.4, math.nan)
+    ('0.333', '0.433 ± 0.004', '0.400 ± —')
+    """
+    if not known(mean):
+        return DASH
+    if std is None:
+        return f"{mean:.3f}"
+    return f"{mean:.3f} ± {std:.3f}" if known(std) else f"{mean:.3f} ± {DASH}"

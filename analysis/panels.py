@@ -1,0 +1,229 @@
+"""How arms are spread over panels, lines and colours: shared by the figures.
+
+The axes of a study are the names over which its arms vary. A figure shows one or two of them
+inside a panel; each setting of the others has a panel of its own. Dense arms are references: one
+stands in every panel that agrees with it in all that is not a mask's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from textwrap import wrap
+from typing import Any
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.labels import DASH, DENSE, arm_axes, axis_value, level_label, masked
+from analysis.outcome import Outcome
+from analysis.style import COLUMN, PAGE, colours, line_style, new_figure, pretty
+
+MANY = 6  # lines in one panel
+_REFERENCE = (0, (1, 1))  # of a dense arm beside masked ones
+
+
+@dataclass(frozen=True)
+class Line:
+    """One arm as a line of a panel."""
+
+    arm: Outcome
+    label: str
+    colour: Any
+    style: Any
+
+
+def axes_of(results: Sequence[Outcome]) -> list[str]:
+    """The axes over which these arms vary."""
+    return arm_axes([o.setting for o in results], [o.config for o in results])
+
+
+def unit_of(results: Sequence[Outcome]) -> object:
+    """What J counts in these arms."""
+    return results[0].config.get("local.unit") if results else None
+
+
+def levels(axis: str, results: Sequence[Outcome]) -> list[str]:
+    """The levels of an axis in order of first appearance."""
+    return list(dict.fromkeys(axis_value(axis, o.config) for o in results))
+
+
+def references(results: Sequence[Outcome]) -> list[Outcome]:
+    """The dense arms of a study that has masked ones."""
+    dense = [o for o in results if not masked(o.config)]
+    return dense if len(dense) < len(results) else []
+
+
+def masked_arms(results: Sequence[Outcome]) -> list[Outcome]:
+    """The arms without those that are references to them."""
+    dense = {o.arm for o in references(results)}
+    return [o for o in results if o.arm not in dense]
+
+
+def longest(axes: Sequence[str], results: Sequence[Outcome]) -> str:
+    """The axis with most levels, the last of equals."""
+    return sorted(axes, key=lambda a: len(levels(a, results)))[-1]
+
+
+def line_axis(results: Sequence[Outcome], axes: Sequence[str], across: str) -> str | None:
+    """What the lines of a figure over the axis `across` stand for: the rule where it varies, else
+    the axis with most levels; None where nothing else varies.
+    """
+    others = [axis for axis in axes if axis != across]
+    if "mask.rule" in others:
+        return "mask.rule"
+    return longest(others, results) if others else None
+
+
+def arm_text(outcome: Outcome, axes: Sequence[str]) -> str:
+    """An arm's name for a figure: what tells masked arms apart, briefly; else its own name."""
+    if not any(axis.startswith(("mask.", "fine_tune.")) for axis in axes):
+        return pretty(outcome.name)
+    return joined(axes, outcome)
+
+
+def joined(axes: Sequence[str], outcome: Outcome) -> str:
+    """An arm's levels on these axes: iid, random, s=0.9."""
+    parts = [level_label(a, axis_value(a, outcome.config)) for a in axes]
+    return pretty(", ".join(dict.fromkeys(parts)))
+
+
+@dataclass(frozen=True)
+class Facets:
+    """The panels of a figure, (title, arms) each, and how many of them make a round."""
+
+    parts: list[tuple[str, list[Outcome]]]
+    step: int  # levels of the axis that changes from panel to panel: rows hold whole rounds
+
+
+def facets(results: Sequence[Outcome], axes: Sequence[str], inside: Sequence[str]) -> Facets:
+    """A panel for each setting of the axes that are not shown `inside` one, the axis with most
+    levels running fastest.
+    """
+    rest = [axis for axis in axes if axis not in inside]
+    plain = [axis for axis in rest if not axis.startswith("mask.")]
+    dense = {o.arm for o in references(results)}
+    groups: dict[tuple[str, ...], list[Outcome]] = {}
+    for outcome in results:
+        if outcome.arm not in dense:
+            groups.setdefault(_key(rest, outcome), []).append(outcome)
+    slow = sorted(rest, key=lambda a: len(levels(a, results)))  # stable
+    order = {axis: levels(axis, results) for axis in slow}
+    parts = []
+    for group in sorted(groups.values(), key=lambda g: _ranks(order, g[0])):
+        where = _key(plain, group[0])
+        also = [o for o in results if o.arm in dense and _key(plain, o) == where]
+        parts.append((joined(rest, group[0]), [*group, *also]))
+    return Facets(parts, len(order[slow[-1]]) if slow else 1)
+
+
+def _ranks(order: Mapping[str, Sequence[str]], outcome: Outcome) -> list[int]:
+    return [names.index(axis_value(axis, outcome.config)) for axis, names in order.items()]
+
+
+def _key(axes: Sequence[str], outcome: Outcome) -> tuple[str, ...]:
+    return tuple(axis_value(axis, outcome.config) for axis in axes)
+
+
+def panels(
+    results: Sequence[Outcome], drawn: set[int], ylabel: str
+) -> tuple[Figure, list[tuple[Axes, list[Line]]]]:
+    """One panel for few arms; for many the axis with most levels gives the lines of each."""
+    axes = axes_of(results)
+    if len(results) <= MANY or len(axes) < 2:
+        figure = new_figure(COLUMN, 2.1 + 0.07 * len(results))
+        ax = figure.add_subplot()
+        ax.set_ylabel(ylabel)
+        ax.grid()
+        paint = colours(len(results))
+        lines = [
+            Line(o, arm_text(o, axes), paint[i], line_style(i))
+            for i, o in enumerate(results)
+            if o.arm in drawn
+        ]
+        return figure, [(ax, lines)]
+    other = longest(axes, results)
+    found = facets(results, axes, [other])
+    figure, grid = panel_grid(found, share=True)
+    dense = {o.arm for o in references(results)} if "mask.sparsity" in axes else set()
+    shown = [level for level in levels(other, results) if level not in (DENSE, DASH)]
+    made = []
+    for ax, (_, group) in zip(grid, found.parts, strict=True):
+        group = sorted(group, key=lambda o: o.arm)
+        ax.grid()
+        if first_column(ax):
+            ax.set_ylabel(ylabel)
+        made.append((ax, [_line(o, other, shown, dense) for o in group if o.arm in drawn]))
+    return figure, made
+
+
+def _line(outcome: Outcome, axis: str, shown: Sequence[str], dense: set[int]) -> Line:
+    """Colour and style by the level; a dense arm beside masked ones is dotted."""
+    level = axis_value(axis, outcome.config)
+    label = pretty(level_label(axis, level))
+    if level not in shown:
+        return Line(outcome, label, "black", _REFERENCE)
+    i = shown.index(level)
+    colour = colours(len(shown))[i]
+    if outcome.arm in dense:
+        return Line(outcome, f"{label}, dense", colour, _REFERENCE)
+    return Line(outcome, label, colour, line_style(i))
+
+
+def columns_of(found: Facets, most: int = 5) -> int:
+    """How many panels stand side by side: as many as make whole rounds and full rows, at most
+    `most`; where none do, the smallest width with the fewest rows.
+    """
+    count = len(found.parts)
+    whole = [n for n in range(1, most + 1) if count % n == 0 and n % found.step == 0]
+    return max(whole, default=math.ceil(count / math.ceil(count / most)))
+
+
+def panel_grid(
+    found: Facets, share: bool, height: float = 1.75, extra: float = 0.65, most: int = 5
+) -> tuple[Figure, list[Axes]]:
+    """Titled panels over the page's width (one alone: a column's); `height` of a row of them."""
+    count, columns = len(found.parts), columns_of(found, most)
+    rows = math.ceil(count / columns)
+    figure = new_figure(PAGE if count > 1 else COLUMN, extra + height * rows)
+    grid = figure.subplots(rows, columns, sharey=share, sharex=True, squeeze=False)
+    for ax in list(grid.flat)[count:]:
+        ax.set_visible(False)
+    for column in range(columns):  # above a gap in the last row the axis shows its own ticks
+        last = (count - 1 - column) // columns
+        grid[last, column].xaxis.set_tick_params(labelbottom=True)
+    width = 80 if count == 1 else round(100 / columns)  # characters in a title's line
+    for ax, (title, _) in zip(grid.flat, found.parts, strict=False):
+        ax.set_title("\n".join(line for part in title.splitlines() for line in wrap(part, width)))
+    return figure, list(grid.flat)[:count]
+
+
+def first_column(ax: Axes) -> bool:
+    """Whether the panel stands at the left of its grid."""
+    place = ax.get_subplotspec()
+    return place is None or place.is_first_col()
+
+
+def last_row(ax: Axes) -> bool:
+    """Whether the panel stands at the bottom of its grid."""
+    place = ax.get_subplotspec()
+    return place is None or place.is_last_row()
+
+
+def legend(figure: Figure, drawn: Sequence[Axes]) -> None:
+    """One legend above all panels, each label once."""
+    handles: dict[str, Artist] = {}
+    for ax in drawn:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    if not handles:
+        return
+    room = 2 if len(drawn) == 1 else 7
+    widest = 0.5 + 0.055 * max(map(len, handles))  # inches: handle, then characters
+    columns = max(1, min(len(handles), room, int(figure.get_figwidth() / widest)))
+    figure.legend(
+        list(handles.values()), list(handles), loc="outside upper center", ncols=columns,
+        handlelength=2.4, columnspacing=1.2,
+    )  # fmt: skip

@@ -1,0 +1,105 @@
+"""Studies with several objectives: each arm's Pareto front and what its points confirm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from analysis.labels import cell, compact, percent
+from analysis.mask_tables import byte_cells
+from analysis.outcome import Outcome, confirmed_runs, front_of, over_seeds
+from analysis.render import Block
+from analysis.store import StudyRuns
+
+
+@dataclass(frozen=True)
+class FrontPoint:
+    """One configuration of an arm's front: its search trial and the confirmation runs of it."""
+
+    arm: Outcome
+    trial: pd.Series
+    confirmed: pd.DataFrame
+    warnings: tuple[str, ...]
+
+    @property
+    def test(self) -> tuple[float, float]:
+        """Mean and sample standard deviation of the test accuracy; NaN where unconfirmed."""
+        return over_seeds(self.confirmed, "test_accuracy")
+
+
+def front_points(runs: StudyRuns, results: Sequence[Outcome]) -> list[FrontPoint]:
+    """Every arm's front, best validation first; empty for studies with one objective."""
+    points = []
+    for outcome in results:
+        mine = runs.trials[runs.trials["arm"] == outcome.arm]
+        for _, trial in front_of(runs, outcome.arm).iterrows():
+            confirmed, lines = confirmed_runs(runs, mine, trial)
+            which = f"{outcome.name}, trial {cell(trial['number'])}"
+            chosen = outcome.best is not None and trial["run_id"] == outcome.best["run_id"]
+            if confirmed.empty or chosen:
+                lines = []  # unconfirmed on purpose; or said of the arm already
+            warnings = tuple(f"{which}: {line}" for line in lines)
+            points.append(FrontPoint(outcome, trial, confirmed, warnings))
+    return points
+
+
+def front_block(runs: StudyRuns, results: Sequence[Outcome]) -> Block | None:
+    """One row a configuration on a front; None for studies with one objective."""
+    points = front_points(runs, results)
+    if not points:
+        return None
+    tuned = list(runs.space)
+    costs: dict[str, list[str]] = {}
+    for name in runs.objectives:
+        values = [float(point.trial[name]) for point in points]
+        if name.startswith("bytes_"):
+            unit, texts = byte_cells(values)
+            costs[f"{compact(name)} [{unit}]"] = texts
+        else:
+            costs[compact(name)] = [cell(value) for value in values]
+    several = len(results) > 1
+    header = [*(["arm"] if several else []), *costs, "val. accuracy [%]", "test accuracy [%]"]
+    header += ["seeds", *map(compact, tuned)]
+    rows = []
+    for index, point in enumerate(points):
+        row = [point.arm.name] if several else []
+        row += [texts[index] for texts in costs.values()]
+        row += [percent(point.trial["val_accuracy"]), percent(*point.test)]
+        row += [str(len(point.confirmed)), *(cell(point.trial[name]) for name in tuned)]
+        rows.append(row)
+    notes = []
+    if any(point.confirmed.empty for point in points):
+        notes.append("0 seeds: on the front, but not confirmed; of a long front some points are.")
+    warnings = [line for point in points for line in point.warnings]
+    return Block("front", _caption(runs, points), header, rows, notes, warnings)
+
+
+def _caption(runs: StudyRuns, points: Sequence[FrontPoint]) -> str:
+    names = ", ".join(map(compact, runs.objectives))
+    return (
+        f"Pareto front of the finished search trials ({len(points)} configurations): none has a "
+        f"higher validation accuracy at no more {names}. {names.capitalize()} as in the search "
+        "trial, summed over all clients and rounds; test accuracy: mean ± sample standard "
+        "deviation (ddof = 1) over the confirmation seeds."
+    )
+
+
+def front_csv(runs: StudyRuns, results: Sequence[Outcome]) -> str | None:
+    """The block at full precision; None for studies with one objective."""
+    points = front_points(runs, results)
+    if not points:
+        return None
+    records = [
+        {
+            "arm": point.arm.name,
+            **{name: point.trial[name] for name in (*runs.objectives, "val_accuracy")},
+            "test_accuracy_mean": point.test[0],
+            "test_accuracy_std": point.test[1],
+            "seeds": len(point.confirmed),
+            **{name: point.trial[name] for name in runs.space},
+        }
+        for point in points
+    ]
+    return pd.DataFrame(records).to_csv(index=False, lineterminator="\n")

@@ -1,0 +1,54 @@
+"""Accuracy against what it costs: every search trial, the Pareto front, what it confirms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, FixedLocator, NullFormatter
+
+from analysis.labels import compact
+from analysis.outcome import Outcome
+from analysis.panels import arm_text, axes_of, legend
+from analysis.pareto import front_points
+from analysis.store import StudyRuns
+from analysis.style import COLUMN, colours, line_style, log_ticks, marker, new_figure
+
+
+def pareto_figure(runs: StudyRuns, results: Sequence[Outcome]) -> Figure | None:
+    """One colour an arm; the first objective across, on a logarithmic axis where it can be."""
+    points = front_points(runs, results)
+    if not points:
+        return None
+    cost = runs.objectives[0]
+    done = runs.trials[(runs.trials["phase"] == "search") & (runs.trials["status"] == "finished")]
+    figure = new_figure(COLUMN * 1.35, 2.9 + 0.16 * len(results))
+    ax = figure.add_subplot()
+    axes, paint = axes_of(results), colours(len(results))
+    for index, outcome in enumerate(results):
+        name, colour = arm_text(outcome, axes), paint[index]
+        mine = done[done["arm"] == outcome.arm]
+        front = sorted((p for p in points if p.arm is outcome), key=lambda p: float(p.trial[cost]))
+        ax.plot(mine[cost], 100 * mine["val_accuracy"], ".", ms=4, mew=0, color=colour, alpha=0.35,
+                label=f"{name}: trials, validation")  # fmt: skip
+        ax.plot([p.trial[cost] for p in front], [100 * p.trial["val_accuracy"] for p in front],
+                ls=line_style(index), lw=1, color=colour, drawstyle="steps-post",
+                label=f"{name}: front, validation")  # fmt: skip
+        seen = [p for p in front if len(p.confirmed)]
+        spread = [100 * p.test[1] if math.isfinite(p.test[1]) else 0.0 for p in seen]
+        ax.errorbar([p.trial[cost] for p in seen], [100 * p.test[0] for p in seen], yerr=spread,
+                    fmt=marker(index), ms=4, capsize=2, lw=1, color=colour, mec="black", mew=0.5,
+                    label=f"{name}: front, test")  # fmt: skip
+    low, high = float(done[cost].min()), float(done[cost].max())
+    if low > 0:
+        ax.set_xscale("log")
+        ax.xaxis.set_major_locator(FixedLocator(log_ticks(low, high)))
+        ax.xaxis.set_minor_formatter(NullFormatter())
+    if cost.startswith("bytes_"):
+        ax.xaxis.set_major_formatter(EngFormatter(unit="B"))
+    ax.set_xlabel(f"{compact(cost)}, whole run")
+    ax.set_ylabel("accuracy [%]")
+    ax.grid()
+    legend(figure, [ax])
+    return figure

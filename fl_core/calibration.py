@@ -1,0 +1,196 @@
+"""Stage 3: gradient masks, calibrated on the model that fine-tuning starts from (layer 3).
+
+R rounds of scores -> masks (TaLoS, Iurada et al., ICLR 2025): on the server's calibration split
+for all clients (`shared`), or on each client's own examples (`per_client`). A mask is computed
+when it is first asked for, and stored bit-packed under a hash of the fields it depends on: no
+trial, arm or study calibrates the same mask twice.
+
+The server's calibration split is drawn from the validation images, as TaLoS does: what a mask
+learns from them are sensitivities, under labels that the model itself draws (`mask.fisher`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fl_core.cache import stage_artefact
+from fl_core.config import Machine, TrialConfig
+from fl_core.data import Source, split_train_val
+from fl_core.fields import refuse
+from fl_core.masks import (
+    active_counts,
+    calibrate_mask,
+    combine,
+    maskable,
+    pack,
+    soft_mask,
+    unpack,
+)
+from fl_core.params import FlatModule
+from fl_core.rng import stream
+from fl_core.scores import fisher, hybrid, magnitude
+from fl_core.sparse_sgdm import Active
+
+#: Fields of the main stage that no mask reads.
+_IGNORED = ("rounds", "eval_every", "local.", "server.", "schedule.", "data.flip", "data.crop",
+            "data.rotation", "fine_tune.execution", "fine_tune.precision", "fine_tune.keep",
+            "fine_tune.patience", "mask.average")  # fmt: skip
+_FISHER_IGNORED = (*_IGNORED, "mask.rule", "mask.sparsity", "mask.rounds", "mask.scope",
+                   "mask.source", "mask.layers", "mask.granularity", "mask.min_", "mask.hybrid",
+                   "mask.dropped")  # fmt: skip
+FISHER_RULES = ("least_sensitive", "most_sensitive", "hybrid")
+SERVER = -1  # who calibrates: the server, or a client by its number
+BLEND_LIMIT = 4e9  # bytes of old parameters that blending may keep
+
+
+@dataclass
+class Calibration:
+    """The masks of one trial; a call gives a client's mask.
+
+    Construction checks, in milliseconds, that the masks can be calibrated.
+    """
+
+    config: TrialConfig
+    machine: Machine
+    model: FlatModule
+    source: Source  # all training examples, without augmentation
+    shards: Sequence[np.ndarray]
+    start: Tensor  # (P,) what fine-tuning starts from
+    _packed: dict[int, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        mask, local = self.config.mask, self.config.local
+        self.allowed = maskable(self.model.module, self.model.layout, mask.layers).to(
+            self.start.device
+        )
+        count = int(self.allowed.sum())
+        if not mask.min_active and not active_counts(count, mask.sparsity, 1)[-1]:
+            raise refuse("mask.sparsity", mask.sparsity, f"freezes all {count} parameters")
+        on_server = mask.scope == "shared" and mask.source == "server"
+        if mask.in_force and mask.rule in FISHER_RULES and on_server:
+            self._check_examples(len(self._server_pool), "the server's calibration split has")
+        if local.blend == "fisher":
+            self._check_blend()
+        elif not (mask.in_force and mask.rule in FISHER_RULES) or on_server:
+            return
+        smallest = int(np.argmin([len(shard) for shard in self.shards]))
+        self._check_examples(len(self.shards[smallest]), f"client {smallest} has")
+
+    def __call__(self, client: int) -> Active:
+        """The client's mask: everyone's own, or the shared one."""
+        if self.config.mask.scope == "shared":
+            return self._shared
+        return Active.of(self.mask(client))
+
+    @cached_property
+    def _shared(self) -> Active:
+        return Active.of(self.mask(SERVER))
+
+    def mask(self, party: int) -> Tensor:
+        """(P,) bool, on the device: the mask of the server or of a client."""
+        if party not in self._packed:
+            config = self._client_config if party != SERVER else self.config
+            tensors = stage_artefact(
+                "mask", config, self.machine, _IGNORED, lambda: self._calibrate(party), party
+            )
+            self._packed[party] = tensors["mask"]
+        return unpack(self._packed[party], len(self.start)).to(self.start.device)
+
+    def added(self, party: int) -> int:
+        """Entries that the guard against layer collapse added to a mask's exact number."""
+        allowed, sparsity = int(self.allowed.sum()), self.config.mask.sparsity
+        return int(self.mask(party).sum()) - active_counts(allowed, sparsity, 1)[-1]
+
+    def client_fisher(self, client: int) -> Tensor:
+        """(P,) diagonal Fisher of the starting parameters on a client's own examples."""
+
+        def make() -> dict[str, Tensor]:
+            self.model.flat.copy_(self.start)
+            return {"fisher": self._fisher(client, 0)}
+
+        tensors = stage_artefact(
+            "fisher", self._client_config, self.machine, _FISHER_IGNORED, make, client
+        )
+        return tensors["fisher"].to(self.start.device)
+
+    @property
+    def _client_config(self) -> TrialConfig:
+        """What a client's own mask depends on: the same whether it is used alone or combined."""
+        own = replace(self.config.mask, scope="per_client", source="server")
+        return replace(self.config, mask=own)
+
+    def _calibrate(self, party: int) -> dict[str, Tensor]:
+        config = self.config.mask
+        if party == SERVER and config.source in ("union", "intersection", "majority"):
+            for client in range(len(self.shards)):
+                self.mask(client)
+            packed = [self._packed[client] for client in range(len(self.shards))]
+            return {"mask": combine(packed, config.source)}
+
+        def score(active: Tensor, round: int) -> Tensor:
+            return self._score(party, active, round)
+
+        return {"mask": pack(calibrate_mask(score, self.allowed, self.model.layout, config).mask)}
+
+    def _score(self, party: int, active: Tensor, round: int) -> Tensor:
+        """(P,) scores of the rule, low = stays trainable, while dropped weights are damped."""
+        config, params = self.config.mask, self.start
+        if config.rule == "random":
+            draws = stream(self.config.seed, "mask", party + 1).random(len(params), np.float32)
+            return torch.from_numpy(draws).to(params.device)
+        if config.rule in FISHER_RULES:
+            self.model.flat.copy_(soft_mask(params, active, self.allowed, config.dropped_weight))
+        match config.rule:
+            case "least_sensitive":
+                return self._sensitivity(party, round)
+            case "most_sensitive":
+                return -self._sensitivity(party, round)
+            case "hybrid":
+                assert config.hybrid_weight is not None
+                sensitivity = self._sensitivity(party, round)
+                return hybrid(sensitivity, magnitude(params), config.hybrid_weight, active)
+        size = magnitude(params)
+        return size if config.rule == "low_magnitude" else -size
+
+    def _sensitivity(self, party: int, round: int) -> Tensor:
+        """(P,) the party's Fisher, or the clients' averaged by their examples."""
+        if party != SERVER or self.config.mask.source != "scores":
+            return self._fisher(party, round)
+        total = torch.zeros_like(self.start)
+        examples = sum(map(len, self.shards))
+        for client, shard in enumerate(self.shards):
+            total.add_(self._fisher(client, round), alpha=len(shard) / examples)
+        return total
+
+    def _fisher(self, party: int, round: int) -> Tensor:
+        config, seed = self.config.mask, self.config.seed
+        pool = self._server_pool if party == SERVER else self.shards[party]
+        # the same examples in every round of calibration, fresh labels
+        rng = stream(seed, "calibration", party + 1)
+        chosen = rng.choice(pool, config.examples, replace=False)
+        labels = stream(seed, "labels", party + 1, round)
+        return fisher(self.model, self.source, chosen, config.fisher, config.batch_size, labels)
+
+    @cached_property
+    def _server_pool(self) -> np.ndarray:
+        """The validation images, also where the confirmation trains on them."""
+        data = replace(self.config.data, train_on="train")
+        return split_train_val(self.source.labels.cpu().numpy(), data)[1]
+
+    def _check_examples(self, have: int, who: str) -> None:
+        wanted = self.config.mask.examples
+        if have < wanted:
+            raise refuse("mask.examples", wanted, f"{who} only {have} examples")
+
+    def _check_blend(self) -> None:
+        """Blending keeps the old parameters of every client: refuse what does not fit."""
+        need = 4.0 * len(self.start) * len(self.shards)
+        if need > BLEND_LIMIT:
+            size = f"would keep {need / 1e9:.0f} GB of the clients' old parameters"
+            raise refuse("local.blend", "fisher", f"{size}; use fewer clients or a smaller model")

@@ -1,0 +1,103 @@
+"""What a search found: the best trials, the jobs that confirm them, what ran before (layer 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from fl_core.config import TrialConfig, Value
+from fl_core.jobs import Arm, Job
+from fl_core.search import JOURNAL, open_studies
+from fl_core.trial import Record, recorded_curve
+
+MOST = 6  # configurations of a Pareto front that are confirmed
+
+
+def best_trial(study: optuna.Study) -> FrozenTrial | None:
+    """The selection rule: the highest score among trials that ran to their full budget."""
+    finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return max(finished, key=lambda t: (t.values[0], -t.number), default=None)
+
+
+def pareto_front(study: optuna.Study) -> list[FrozenTrial]:
+    """The finished trials that none beats in everything, best score first.
+
+    Of trials with equal values the earliest: the others add nothing to the front.
+    """
+    points: dict[tuple[float, ...], FrozenTrial] = {}
+    for trial in sorted(study.best_trials, key=lambda t: t.number):
+        points.setdefault(tuple(trial.values), trial)
+    return [points[values] for values in sorted(points, key=lambda v: (-v[0], *v[1:]))]
+
+
+def thinned(front: list[FrozenTrial], most: int = MOST) -> list[FrozenTrial]:
+    """At most `most` trials spread along a front, its ends (the best in each objective) included.
+
+    Each further one is the farthest from those chosen, the score and the logarithms of the costs
+    (bytes span decades) scaled to the ranges they have on the front; ties go to the higher score.
+    """
+    if len(front) <= most:
+        return front
+    points = np.array([trial.values for trial in front])  # (trials, objectives)
+    costs = points[:, 1:]  # a view
+    if (costs > 0).all():
+        np.log(costs, out=costs)
+    span = np.ptp(points, axis=0)
+    points = points / np.where(span > 0, span, 1.0)
+    chosen = list(dict.fromkeys([0, *map(int, points[:, 1:].argmin(axis=0))]))
+    while len(chosen) < most:
+        apart = np.linalg.norm(points[:, None] - points[chosen], axis=2)  # (trials, chosen)
+        chosen.append(int(apart.min(axis=1).argmax()))
+    return [front[place] for place in sorted(chosen[:most])]
+
+
+def winners(study: optuna.Study) -> list[FrozenTrial]:
+    """What is confirmed: the best trial; with several objectives, the Pareto front, thinned."""
+    if len(study.directions) > 1:
+        return thinned(pareto_front(study))
+    best = best_trial(study)
+    return [] if best is None else [best]
+
+
+def confirm(
+    number: int,
+    arm: Arm,
+    study: optuna.Study,
+    seeds: Sequence[int],
+    overrides: Mapping[str, Value],
+) -> list[Job]:
+    """The confirmation of an arm: each of its winners with each fresh seed.
+
+    None without a finished trial. These jobs alone read the test set (contract 5).
+    """
+    jobs = []
+    for winner in winners(study):
+        chosen = winner.user_attrs["chosen"]
+        for seed in seeds:
+            config = arm.config.override({**chosen, **overrides, "seed": seed})
+            jobs.append(Job("confirm", number, seed, config, chosen))
+    return jobs
+
+
+def past_jobs(arms: list[Arm], folder: Path) -> list[tuple[Job, str, list[Record]]]:
+    """Search trials that ended in earlier runs: job, status, recorded curve."""
+    past = []
+    for number, study in enumerate(open_studies(arms, folder / JOURNAL)):
+        for old in study.get_trials(deepcopy=False):
+            if not old.state.is_finished() or "chosen" not in old.user_attrs:
+                continue
+            chosen = old.user_attrs["chosen"]
+            job = Job("search", number, old.number, arms[number].config.override(chosen), chosen)
+            status = old.user_attrs.get("status", "failed")
+            past.append((job, status, recorded_curve(folder / "trials", job.config)))
+    return past
+
+
+def best_configs(arms: list[Arm], folder: Path) -> dict[int, TrialConfig]:
+    """The chosen configuration of every arm that has one, by the arm's number."""
+    best = enumerate(map(best_trial, open_studies(arms, folder / JOURNAL)))
+    return {n: arms[n].config.override(trial.user_attrs["chosen"]) for n, trial in best if trial}

@@ -1,0 +1,157 @@
+"""What a run sends between server and clients, in bytes, each way (layer 2).
+
+Every count is the length of an encoded message.
+
+* Dense run: the whole vector both ways.
+* Shared mask: at a client's first round the server sends the whole vector (the client needs the
+  frozen entries and the head too) and the mask once. From then on only active entries change and
+  both sides hold the mask, so downloads are values alone; uploads are from the first, for the
+  server made the mask.
+* Per-client masks: the first download is the whole vector, and the client computes its own mask.
+  Its first upload must bring that mask: `index` or `bitmap`, which are mask and values in one
+  message. Later uploads are values alone. Later downloads are the entries that have changed since,
+  at most the union of the masks of all clients of earlier rounds; a client does not know the
+  others' masks, so the positions go along.
+
+Of the encodings that the receiver can decode the shortest is sent. For comparison the same
+traffic is also counted with every message dense, index or bitmap. There a first download is the
+whole vector, dense (no positions could shorten it), and no mask is sent apart: what is really sent
+bears that cost, so the comparison does not flatter it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from fl_core.messages import COMPARED, ENCODINGS, cheapest, encode, encode_mask
+
+Masks = Callable[[int], "Tensor | None"]  # of a client; None only in a dense run
+
+
+class _Message(NamedTuple):
+    encoding: str
+    sent: int  # bytes
+    lengths: Mapping[str, int]  # in the encodings compared
+
+
+class Ledger:
+    """Bytes of a run so far, each way, by encoding and as sent.
+
+    Lengths depend on the mask alone: each is measured once, by encoding, and kept; masks are not.
+    `seen` (the clients of earlier rounds) and `union` (of their masks, if they are per client)
+    are what earlier rounds have delivered; `replay` rebuilds them.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        scope: str | None,
+        totals: Mapping[str, float],
+        seen: Iterable[int] = (),
+        union: Tensor | None = None,
+    ) -> None:
+        if scope not in (None, "shared", "per_client"):
+            raise ValueError(f"scope={scope!r}: must be None, shared or per_client")
+        self.totals = {key: float(totals.get(key, 0)) for key in _keys(scope)}
+        self.seen = {int(client) for client in seen}
+        if self.seen and union is None and scope == "per_client":
+            raise ValueError("scope='per_client': clients seen without the union of their masks")
+        self.union = torch.zeros(size, dtype=torch.bool) if union is None else union.cpu()
+        self._size, self._scope = size, scope
+        self._dense = 0  # length of the whole vector
+        self._mask = 0  # of the shared mask
+        self._lengths: dict[int | None, dict[str, int]] = {}  # by client; None: the shared mask
+        self._changed: dict[str, int] = {}  # of the union, until it grows
+
+    def round_trip(self, params: Tensor, clients: Sequence[int], masks: Masks) -> None:
+        """Account one round: the clients' downloads, and their uploads after training.
+
+        `params` is any vector of the run's layout: lengths do not depend on values. `masks` is
+        asked for what has not been measured yet.
+        """
+        if params.numel() != self._size:
+            raise ValueError(f"params: {params.numel()} entries, the ledger is of {self._size}")
+        self._dense = self._dense or len(encode(params, None, "dense"))
+        down = [self._download(params, client, masks) for client in clients]
+        up = [self._upload(params, client, masks) for client in clients]
+        self.seen.update(int(client) for client in clients)
+        totals = dict(self.totals)  # a new one: the last may be part of a checkpoint
+        for way, messages in (("down", down), ("up", up)):
+            totals[f"bytes_{way}_round"] = float(sum(message.sent for message in messages))
+            totals[f"bytes_{way}"] += totals[f"bytes_{way}_round"]
+            for message in messages if self._scope else ():
+                totals[f"messages_{way}_{message.encoding}"] += 1
+                for encoding in COMPARED:
+                    totals[f"bytes_{way}_{encoding}"] += message.lengths[encoding]
+        self.totals = totals
+
+    def replay(self, clients_of_rounds: Iterable[Sequence[int]], masks: Masks) -> None:
+        """Take these earlier rounds as done: `seen` and `union` grow, nothing is counted."""
+        for client in (client for clients in clients_of_rounds for client in clients):
+            if client not in self.seen and self._scope == "per_client":
+                self._join(_need(masks, client))
+            self.seen.add(int(client))
+
+    def _download(self, params: Tensor, client: int, masks: Masks) -> _Message:
+        if self._scope is None or client not in self.seen:
+            if self._scope == "shared":
+                self._lengths_of(params, client, masks)  # measures the mask
+            whole = dict.fromkeys(COMPARED, self._dense)
+            return _Message("dense", self._dense + self._mask, whole)
+        if self._scope == "shared":
+            return _shortest(self._lengths_of(params, client, masks), ENCODINGS)
+        if not self._changed:
+            self._changed = self._measure(params, self.union, COMPARED)
+        return _shortest(self._changed, COMPARED)
+
+    def _upload(self, params: Tensor, client: int, masks: Masks) -> _Message:
+        if self._scope is None:
+            return _Message("dense", self._dense, {})
+        unknown = self._scope == "per_client" and client not in self.seen
+        lengths = self._lengths_of(params, client, masks)
+        return _shortest(lengths, ("index", "bitmap") if unknown else ENCODINGS)
+
+    def _lengths_of(self, params: Tensor, client: int, masks: Masks) -> dict[str, int]:
+        """Lengths of what a client's mask lets through, in every encoding."""
+        key = client if self._scope == "per_client" else None
+        if key not in self._lengths:
+            mask = _need(masks, client)
+            self._lengths[key] = self._measure(params, mask, ENCODINGS)
+            if self._scope == "shared":
+                self._mask = len(encode_mask(mask))
+            else:
+                self._join(mask)
+        return self._lengths[key]
+
+    def _measure(self, params: Tensor, mask: Tensor, encodings: Sequence[str]) -> dict[str, int]:
+        sparse = {name: len(encode(params, mask, name)) for name in encodings if name != "dense"}
+        return {"dense": self._dense, **sparse}
+
+    def _join(self, mask: Tensor) -> None:
+        self.union = self.union | mask.cpu()
+        self._changed = {}
+
+
+def _keys(scope: str | None) -> list[str]:
+    """The names of a ledger's totals."""
+    plain = [f"bytes_{way}{part}" for way in ("up", "down") for part in ("", "_round")]
+    if scope is None:
+        return plain
+    ways = [f"bytes_{way}_{name}" for way in ("up", "down") for name in COMPARED]
+    return plain + ways + [f"messages_{way}_{e}" for way in ("up", "down") for e in ENCODINGS]
+
+
+def _need(masks: Masks, client: int) -> Tensor:
+    mask = masks(client)
+    if mask is None:
+        raise ValueError(f"client {client}: no mask, though the run has masks")
+    return mask
+
+
+def _shortest(lengths: Mapping[str, int], choices: Sequence[str]) -> _Message:
+    encoding = cheapest({name: lengths[name] for name in choices})
+    return _Message(encoding, lengths[encoding], lengths)

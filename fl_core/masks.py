@@ -1,0 +1,239 @@
+"""Which parameters stay trainable: scores -> boolean masks (layer 2).
+
+A mask is a flat (P,) vector in the order of a layout, True = trainable (active). Sparsity s is
+the FROZEN fraction of the n maskable entries, and a LOW score stays active. `calibrate_mask`
+prunes in R rounds as TaLoS does (Iurada et al., ICLR 2025): after round r = 1..R
+
+    round(n (1 - s)^(r/R))
+
+entries are active, the lowest-scored of those still active by that round's own scores; what was
+dropped is never reconsidered. All counts are exact: ties go to the lower index.
+
+The selection runs in numpy on the CPU, for scores of any device: every device gives the same mask,
+and numpy's partition and boolean indexing take a fraction of the time of torch's there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from fl_core.fields import refuse
+from fl_core.params import Layout
+from fl_core.sections import LAYERS, MaskConfig
+
+Bools = npt.NDArray[np.bool_]
+Scores = npt.NDArray[np.floating[Any]]
+
+#: Scores from which the place of a threshold is guessed.
+SAMPLE = 1 << 16
+
+
+def layer_kinds(module: nn.Module) -> dict[str, str]:
+    """Parameter name -> its kind in `fl_core.sections.LAYERS`.
+
+    A class that is called …Attention claims everything below it, and so does the top-level child
+    `head`. What is in no known layer (class token, position embedding, layer scales) counts as
+    embedding. A bare nn.Linear is the linear model on features: all of it is the head.
+    """
+    kinds: dict[str, str] = {}
+    for name, part in module.named_modules():  # parents come first, so they can claim
+        kind = _kind(part)
+        if name == "head" or (not name and kind == "linear"):
+            kind = "head"
+        claims = kind in ("head", "attention")
+        for parameter, _ in part.named_parameters(name, recurse=claims):
+            kinds.setdefault(parameter, kind)
+    return kinds
+
+
+def _kind(module: nn.Module) -> str:
+    if type(module).__name__.endswith("Attention"):  # timm's, torch's and others' own classes
+        return "attention"
+    match module:
+        case nn.Linear():
+            return "linear"
+        case nn.LayerNorm() | nn.GroupNorm():
+            return "norm"
+        case nn.Conv2d():
+            return "conv"
+        case _:
+            return "embedding"
+
+
+def maskable(module: nn.Module, layout: Layout, layers: str) -> Tensor:
+    """(P,) bool on the module's device: the entries of the layout whose kind is in `layers`."""
+    kinds = layer_kinds(module)
+    present = [kind for kind in LAYERS if kind in {kinds[name] for name in layout.names}]
+    wanted = set(LAYERS if layers == "all" else layers.split("+"))
+    if wanted.isdisjoint(present):
+        raise refuse("mask.layers", layers, f"matches nothing; here are {', '.join(present)}")
+    chosen = torch.tensor([kinds[name] in wanted for name in layout.names])
+    sizes = torch.tensor([shape.numel() for shape in layout.shapes])
+    return chosen.repeat_interleave(sizes).to(next(module.parameters()).device)
+
+
+def active_counts(maskable: int, sparsity: float, rounds: int) -> list[int]:
+    """Active entries after each of the R rounds; 0 where n (1 - s)^(r/R) rounds to it."""
+    return [round(maskable * (1 - sparsity) ** (r / rounds)) for r in range(1, rounds + 1)]
+
+
+def lowest(scores: Tensor, count: int) -> Tensor:
+    """(N,) bool with exactly `count` True: the lowest scores, equal ones by lower index."""
+    return torch.from_numpy(_lowest(scores.detach().cpu().numpy(), count)).to(scores.device)
+
+
+def _lowest(scores: Scores, count: int) -> Bools:
+    if not 0 <= count <= scores.size:
+        raise ValueError(f"cannot choose {count} of {scores.size} scores")
+    if scores.size and np.isnan(scores.max()):  # max hands a NaN on
+        raise ValueError("a score is not a number (NaN)")
+    if count == 0:
+        return np.zeros(scores.shape, np.bool_)
+    threshold = _kth(scores, count)
+    chosen: Bools = scores <= threshold
+    surplus = np.count_nonzero(chosen) - count
+    if surplus:
+        chosen[np.flatnonzero(scores == threshold)[-surplus:]] = False
+    return chosen
+
+
+def _kth(scores: Scores, k: int) -> float:
+    """The k-th lowest score (1-based): of those between two quantiles of a sample, if it is there.
+
+    So the partition sees one score in sixty: it is slow without a CPU's vector instructions, and
+    with them where many scores are equal (1 s for 21.6 million, nine in ten of them zero).
+    """
+    sample = np.sort(scores[:: -(-scores.size // SAMPLE)])
+    middle, reach = (k - 1) * sample.size // scores.size, round(2 * sample.size**0.5)  # 4 sigma
+    low, high = sample[max(middle - reach, 0)], sample[min(middle + reach, sample.size - 1)]
+    inside = scores >= low
+    below = scores.size - int(np.count_nonzero(inside))
+    inside &= scores <= high
+    if below < k <= below + np.count_nonzero(inside):
+        if low == high:
+            return float(low)
+        scores, k = scores[inside], k - below
+    return float(np.partition(scores, k - 1)[k - 1])
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A mask and what the collapse guard had to add to it."""
+
+    mask: Tensor  # (P,) bool
+    added: int  # entries beyond the exact count
+
+
+def calibrate_mask(
+    score: Callable[[Tensor, int], Tensor], allowed: Tensor, layout: Layout, config: MaskConfig
+) -> Calibrated:
+    """The mask after R rounds of `score(active, round)` -> (P,) scores, round = 0..R-1.
+
+    `score` gets what is active so far; it applies the soft mask itself. `granularity=global` is
+    one threshold for all active entries; `tensor` gives each tensor its share of the same total.
+
+    A tensor without an active entry is a layer that no longer learns (layer collapse, Tanaka et
+    al., NeurIPS 2020). So in every round each keeps max(min_active, ceil(min_share * size)) of
+    its best entries, or all if it has fewer, ON TOP of the exact count: `Calibrated.added`.
+    """
+    ends = np.cumsum([shape.numel() for shape in layout.shapes]).tolist()
+    spans = [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+    active: Bools = allowed.cpu().numpy()
+    sizes = [int(np.count_nonzero(active[span])) for span in spans]
+    counts = active_counts(sum(sizes), config.sparsity, config.rounds)
+    least = [min(n, max(config.min_active, math.ceil(config.min_share * n))) for n in sizes]
+    if counts[-1] == 0 and not any(least):
+        why = f"freezes all of the {sum(sizes)} maskable parameters"
+        raise refuse("mask.sparsity", config.sparsity, why)
+    quotas = _quotas(counts, sizes)
+    for number, count in enumerate(counts):
+        given = score(torch.from_numpy(active).to(allowed.device), number)
+        scores = given.detach().cpu().numpy()
+        if config.granularity == "global":
+            chosen = _best(scores, active, count)
+            need = least
+        else:
+            chosen = np.zeros_like(active)
+            need = [max(pair) for pair in zip(quotas[number], least, strict=True)]
+        for span, enough in zip(spans, need, strict=True):
+            if np.count_nonzero(chosen[span]) < enough:
+                chosen[span] = _best(scores[span], active[span], enough)
+        active = chosen
+    added = int(np.count_nonzero(active)) - counts[-1]
+    return Calibrated(torch.from_numpy(active).to(allowed.device), added)
+
+
+def _best(scores: Scores, active: Bools, count: int) -> Bools:
+    """The `count` lowest-scored of the active entries."""
+    best = np.zeros_like(active)
+    best[active] = _lowest(scores[active], count)
+    return best
+
+
+def _quotas(counts: list[int], sizes: list[int]) -> list[list[int]]:
+    """Each round's active entries of every tensor: in all exactly `counts`, and never growing.
+
+    The last round's are proportional to the sizes. Apportioning each round by itself could give
+    a tensor MORE entries of a smaller total (the Alabama paradox), so the earlier ones go
+    backwards: what a round drops is taken in proportion from the entries without a later use.
+    """
+    quotas, later = [], [0] * len(sizes)
+    for count in reversed(counts):
+        spare = [size - used for size, used in zip(sizes, later, strict=True)]
+        more = _apportion(count - sum(later), spare)
+        later = [used + extra for used, extra in zip(later, more, strict=True)]
+        quotas.append(later)
+    return quotas[::-1]
+
+
+def _apportion(total: int, sizes: list[int]) -> list[int]:
+    """`total` in proportion to `sizes`, each within one: by largest remainder, in integers."""
+    whole = max(sum(sizes), 1)  # nothing to share where no size is left: total = 0
+    shares = [total * size // whole for size in sizes]
+    order = sorted(range(len(sizes)), key=lambda i: -(total * sizes[i] % whole))
+    for i in order[: total - sum(shares)]:
+        shares[i] += 1
+    return shares
+
+
+def soft_mask(params: Tensor, active: Tensor, allowed: Tensor, dropped_weight: float) -> Tensor:
+    """A copy of `params` with the dropped maskable entries times `dropped_weight`."""
+    return torch.where(allowed & ~active, params * dropped_weight, params)
+
+
+def pack(mask: Tensor) -> Tensor:
+    """(ceil(P/8),) uint8 on the CPU: one bit an entry, the first in the highest bit."""
+    return torch.from_numpy(np.packbits(mask.cpu().numpy()))
+
+
+def unpack(packed: Tensor, size: int) -> Tensor:
+    """(size,) bool on the CPU: the mask that `pack` was given."""
+    if len(packed) != -(-size // 8):
+        raise ValueError(f"{len(packed)} bytes cannot hold a mask of {size} entries")
+    return torch.from_numpy(np.unpackbits(packed.numpy(), count=size).view(np.bool_))
+
+
+def combine(packed: Iterable[Tensor], how: str) -> Tensor:
+    """Packed union, intersection or majority (strictly more than half) of packed masks."""
+    match how:
+        case "union":
+            return reduce(torch.bitwise_or, packed)
+        case "intersection":
+            return reduce(torch.bitwise_and, packed)
+        case "majority":
+            masks = list(packed)
+            votes = np.zeros(8 * len(masks[0]), np.int32)
+            for mask in masks:
+                votes += np.unpackbits(mask.numpy())
+            return torch.from_numpy(np.packbits(2 * votes > len(masks)))
+        case _:
+            raise ValueError(f"how={how!r}: must be union, intersection or majority")

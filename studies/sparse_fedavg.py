@@ -1,0 +1,63 @@
+"""What does sparse fine-tuning cost or buy in a federation, and who should make the masks?
+
+After a warm-up of the head, the clients train only the least sensitive parameters: under one mask
+from the server, or each under its own mask from its own data. The masks are calibrated in R
+rounds.
+
+scientific  mask.sparsity x mask.rounds (R) x mask.scope x sharding (iid, N_c), beside dense FedAvg
+nuisance    learning rate, momentum
+fixed       K, C, J, split, backbone, the head's warm-up, rule (least sensitive)
+
+    python studies/sparse_fedavg.py                       # linear head on embedded features
+    python studies/sparse_fedavg.py --search-arms         # sparsity, R and scope jointly
+    python studies/sparse_fedavg.py --preset vit-tiny --weights FILE
+    python studies/sparse_fedavg.py --preset paper        # fine-tunes DINO ViT-S/16
+
+Expect on the embedded default: a fifth of the head's parameters costs less than heterogeneity.
+"""
+
+from fl_core.arms import DENSE, each, grid, shardings
+from fl_core.command import main
+from fl_core.study import FIRST, PAPER_BACKBONE, SPARSE_BACKBONE, VIT_TINY, Preset, Study
+from search_spaces import masks
+
+BASE = {
+    "federation.clients": 100,
+    "federation.participation": 0.1,
+    "local.steps": 4,
+    "head.method": "fedavg",
+}
+SCOPES = each("mask.scope", ("shared", "per_client"))
+SPARSITIES = each("mask.sparsity", (0.5, 0.8, 0.9))
+SHARDINGS = shardings(None, 10, 1)
+ARMS = grid(SHARDINGS, [DENSE, *grid(SCOPES, each("mask.rounds", (1, 4)), SPARSITIES)])
+FEW = [DENSE, *each("mask.sparsity", (0.5, 0.9))]
+HEAD = {"fine_tune.strategy": "head", "mask.sparsity": 0.0}
+
+STUDY = Study(
+    name="sparse_fedavg",
+    question=__doc__,
+    base=BASE,
+    arms=ARMS,
+    space=masks.head,
+    joint_arms=SHARDINGS,
+    joint_space=masks.sparsity_and_rounds,
+    presets={
+        "embedded": Preset("linear head on features that ship with it; minutes, no GPU",
+                           budget=400, eval_steps=80, trials=6, seeds=3),
+        "smoke": Preset("the same, shortened to under a minute",
+                        budget=64, eval_steps=16, trials=2, seeds=2, prune=False,
+                        arms=grid(shardings(None, 10), FEW)),
+        "vit-tiny": Preset("ViT-Ti/16 on images at 64 px, 20 rounds; an hour without a GPU",
+                           budget=80, eval_steps=40, trials=2, seeds=1, first=FIRST,
+                           arms=grid(shardings(None, 10), [HEAD, *FEW]),
+                           overrides={**VIT_TINY, **SPARSE_BACKBONE, "mask.rounds": 4},
+                           space=masks.fine_tuning),
+        "paper": Preset("DINO ViT-S/16 on images; days on a large GPU",
+                        budget=800, eval_steps=80, trials=8, seeds=3,
+                        overrides={**PAPER_BACKBONE, **SPARSE_BACKBONE}, space=masks.fine_tuning),
+    },
+)  # fmt: skip
+
+if __name__ == "__main__":
+    main(STUDY)

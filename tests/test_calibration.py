@@ -1,0 +1,221 @@
+"""Masks of a trial: rules, parties, storage; and what the config refuses before any work."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from test_fedavg import CLASSES, WIDTH, linear_federation
+
+from fl_core import calibration as module
+from fl_core.cache import load_artefact
+from fl_core.calibration import SERVER, Calibration
+from fl_core.config import ConfigError, Machine, TrialConfig
+from fl_core.masks import lowest, soft_mask, unpack
+from fl_core.params import FlatModule
+from fl_core.rng import stream
+from fl_core.scores import fisher
+
+P = CLASSES * (WIDTH + 1)
+
+
+def config(**values: Any) -> TrialConfig:
+    names = {name.replace("__", "."): value for name, value in values.items()}
+    base = {"federation.clients": 6, "mask.sparsity": 0.5, "mask.examples": 8, "mask.batch_size": 4,
+            "mask.min_active": 0, "head.method": "fedavg", "data.val_fraction": 0.4}  # fmt: skip
+    return TrialConfig().override({**base, **names})
+
+
+def calibration(cfg: TrialConfig, folder: Path) -> Calibration:
+    """On a linear model with random weights."""
+    fed = linear_federation()
+    start = torch.from_numpy(stream(1, "init").standard_normal(P)).float()
+    machine = Machine(cache_dir=folder)
+    return Calibration(cfg, machine, fed.model, fed.train, fed.shards, start)
+
+
+def sensitivity(found: Calibration, party: int, pool: np.ndarray, round: int = 0) -> torch.Tensor:
+    """Fisher by hand: the party's examples, the round's labels, at the starting parameters."""
+    cfg = found.config
+    found.model.flat.copy_(found.start)
+    chosen = stream(cfg.seed, "calibration", party + 1).choice(pool, 8, replace=False)
+    labels = stream(cfg.seed, "labels", party + 1, round)
+    return fisher(found.model, found.source, chosen, cfg.mask.fisher, 4, labels)
+
+
+RULES = {
+    "least_sensitive": lambda f, w: f,
+    "most_sensitive": lambda f, w: -f,
+    "low_magnitude": lambda f, w: w,  # of |w|, not of Fisher scores (mistake 3)
+    "high_magnitude": lambda f, w: -w,
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("party", [SERVER, 3])
+def test_each_rule_keeps_what_its_name_says(rule: str, party: int, tmp_path: Path) -> None:
+    scope = "shared" if party == SERVER else "per_client"
+    found = calibration(config(mask__rule=rule, mask__scope=scope), tmp_path)
+    pool = found._server_pool if party == SERVER else found.shards[party]
+    scores = RULES[rule](sensitivity(found, party, pool), found.start.abs())
+    assert torch.equal(found(max(party, 0)).mask, lowest(scores, P // 2))
+
+
+def test_random_masks_follow_the_seed_and_the_client(tmp_path: Path) -> None:
+    def masks(**values: Any) -> list[torch.Tensor]:
+        found = calibration(
+            config(mask__rule="random", mask__scope="per_client", **values), tmp_path
+        )
+        return [found(client).mask for client in range(3)]
+
+    first, other = masks(), masks(seed=1)
+    assert all(int(mask.sum()) == P // 2 for mask in first)
+    assert not torch.equal(first[0], first[1])
+    assert not torch.equal(first[0], other[0])
+    assert all(torch.equal(a, b) for a, b in zip(first, masks(), strict=True))
+
+
+def test_rounds_recalibrate_the_damped_model(tmp_path: Path) -> None:
+    """R=2 by hand: the second round's scores are those of the softly masked model, fresh labels."""
+    found = calibration(config(mask__rounds=2, mask__sparsity=0.75), tmp_path)
+    first = lowest(sensitivity(found, SERVER, found._server_pool), P // 2)
+    twin = replace(found, start=soft_mask(found.start, first, found.allowed, 0.1))
+    scores = sensitivity(twin, SERVER, found._server_pool, round=1)
+    scores[~first] = torch.inf
+    assert torch.equal(found(0).mask, lowest(scores, P // 4))
+
+
+def test_summed_client_scores_weigh_examples(tmp_path: Path) -> None:
+    found = calibration(config(mask__source="scores"), tmp_path)
+    found.shards = [found.shards[0], np.concatenate(found.shards[1:])]
+    sizes = np.array([len(shard) for shard in found.shards])
+    parts = [sensitivity(found, client, shard) for client, shard in enumerate(found.shards)]
+    total = sum(part * float(n) for part, n in zip(parts, sizes / sizes.sum(), strict=True))
+    assert isinstance(total, torch.Tensor)
+    assert torch.equal(found(0).mask, lowest(total, P // 2))
+
+
+@pytest.mark.parametrize(("source", "least"), [("union", 1), ("intersection", 6), ("majority", 4)])
+def test_client_masks_combine_to_a_shared_one(source: str, least: int, tmp_path: Path) -> None:
+    own = calibration(config(mask__scope="per_client"), tmp_path / "own")
+    votes = sum(own(client).mask.int() for client in range(6))
+    shared = calibration(config(mask__source=source), tmp_path / "shared")
+    assert torch.equal(shared(0).mask, votes >= least)
+    assert torch.equal(shared(0).mask, shared(5).mask)
+
+
+def test_masks_are_stored_packed_once_and_shared_by_trials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fields of the main stage give the same file; those of the mask another one."""
+    calls = []
+
+    def counted(*args: Any) -> torch.Tensor:
+        calls.append(args)
+        return fisher(*args)
+
+    monkeypatch.setattr(module, "fisher", counted)
+    base = config()
+    wanted = calibration(base, tmp_path)(0).mask
+    assert len(calls) == 1
+    for values in (
+        {"local.lr": 0.5}, {"rounds": 3}, {"schedule.name": "cosine"}, {"server.lr": 0.5},
+        {"local.momentum": 0.9}, {"eval_every": 1}, {"fine_tune.keep": "best"},
+    ):  # fmt: skip
+        assert torch.equal(calibration(base.override(values), tmp_path)(0).mask, wanted)
+    assert len(calls) == 1
+    assert len(list(tmp_path.iterdir())) == 1
+    for number, values in enumerate((
+        {"mask.sparsity": 0.6}, {"mask.fisher": "talos"}, {"seed": 1}, {"head.rounds": 3},
+        {"mask.examples": 9}, {"mask.rounds": 2}, {"mask.granularity": "tensor"},
+    ), 2):  # fmt: skip
+        calibration(base.override(values), tmp_path)(0)
+        assert len(list(tmp_path.iterdir())) == number
+    (packed,) = load_artefact(next(tmp_path.iterdir()))[0].values()
+    assert packed.dtype == torch.uint8
+    assert len(packed) == -(-P // 8)
+    assert unpack(packed, P).dtype == torch.bool
+
+
+def test_a_client_mask_is_computed_when_first_asked_for(tmp_path: Path) -> None:
+    found = calibration(config(mask__scope="per_client"), tmp_path)
+    assert not list(tmp_path.iterdir())
+    found(4)
+    assert [p.name.endswith("-4.safetensors") for p in tmp_path.iterdir()] == [True]
+
+
+def test_the_guard_is_reported(tmp_path: Path) -> None:
+    """High weights, low bias scores: without the guard the bias would be frozen altogether."""
+    cfg = config(mask__rule="high_magnitude", mask__sparsity=0.9, mask__min_active=2)
+    found = calibration(cfg, tmp_path)
+    found.start[-CLASSES:] = 0
+    assert int(found(0).mask.sum()) == round(0.1 * P) + 2
+    assert found.added(SERVER) == 2
+
+
+def test_hybrid_ends_are_its_parts(tmp_path: Path) -> None:
+    def mask(**values: Any) -> torch.Tensor:
+        return calibration(config(**values), tmp_path)(0).mask
+
+    def hybrid(weight: float) -> torch.Tensor:
+        return mask(mask__rule="hybrid", mask__hybrid_weight=weight)
+
+    assert torch.equal(hybrid(1.0), mask())
+    assert torch.equal(hybrid(0.0), mask(mask__rule="low_magnitude"))
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"mask__examples": 41}, "mask.examples=41: the server's calibration split has only 40"),
+        ({"mask__scope": "per_client", "mask__examples": 11}, "client 0 has only 10 examples"),
+        ({"mask__source": "union", "mask__examples": 11}, "client 0 has only 10 examples"),
+        ({"mask__layers": "conv"}, "mask.layers='conv': "),
+        ({"mask__sparsity": 0.999}, "mask.sparsity=0.999: freezes all 28 parameters"),
+        ({"local__blend": "fisher", "mask__examples": 11}, "client 0 has only 10 examples"),
+    ],
+)
+def test_what_cannot_be_calibrated_is_one_line_before_work(
+    values: dict[str, Any], text: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        calibration(config(**values), tmp_path)
+    assert text in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_rules_without_fisher_need_no_examples(tmp_path: Path) -> None:
+    cfg = config(mask__rule="random", mask__scope="per_client", mask__examples=10**6)
+    assert int(calibration(cfg, tmp_path)(0).mask.sum()) == P // 2
+
+
+def test_blending_refuses_what_would_not_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BLEND_LIMIT", 4.0 * P * 6 - 1)
+    with pytest.raises(ConfigError, match=r"local.blend='fisher': would keep 0 GB"):
+        calibration(config(local__blend="fisher", mask__sparsity=0.0), tmp_path)
+
+
+def test_client_fisher_is_that_of_the_start(tmp_path: Path) -> None:
+    found = calibration(config(local__blend="fisher"), tmp_path)
+    wanted = sensitivity(found, 2, found.shards[2])
+    found.model.flat.zero_()
+    assert torch.equal(found.client_fisher(2), wanted)
+
+
+def test_calibration_leaves_no_trace_in_the_model_that_matters(tmp_path: Path) -> None:
+    found = calibration(config(mask__rounds=3), tmp_path)
+    start, trainable = (
+        found.start.clone(),
+        [p.requires_grad for p in found.model.module.parameters()],
+    )
+    found(0)
+    assert torch.equal(found.start, start)
+    assert [p.requires_grad for p in found.model.module.parameters()] == trainable
+    assert isinstance(found.model, FlatModule)

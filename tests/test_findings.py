@@ -1,0 +1,210 @@
+"""Searches with several objectives: the Pareto front, its thinning, its confirmation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from fl_core.asha import ArmASHA
+from fl_core.config import TrialConfig, Value
+from fl_core.findings import (
+    best_configs,
+    best_trial,
+    confirm,
+    pareto_front,
+    past_jobs,
+    thinned,
+    winners,
+)
+from fl_core.jobs import SCORE, TIME, Arm, Job
+from fl_core.search import JOURNAL, ArmSearcher, open_studies
+
+Point = tuple[float, float]  # score, bytes
+
+
+def space(trial: optuna.Trial) -> Mapping[str, Value]:
+    return {
+        "local.lr": trial.suggest_float("local.lr", 1e-3, 1.0, log=True),
+        "local.momentum": trial.suggest_float("local.momentum", 0.0, 0.9),
+    }
+
+
+def arm(*objectives: str) -> Arm:
+    config = TrialConfig().override({"rounds": 10, "local.steps": 4})
+    return Arm("all", {}, config, objectives)
+
+
+def searcher(tmp_path: Path, trials: int) -> ArmSearcher:
+    return ArmSearcher([arm("bytes_up")], space, trials, tmp_path / JOURNAL, seed=0)
+
+
+def record(score: float, bytes_up: float, **more: Any) -> dict[str, Any]:
+    values = {TIME: 40, SCORE: score, "bytes_up": bytes_up, "finished": True, "diverged": False}
+    return {**values, **more}
+
+
+def suggested(one: ArmSearcher, name: str) -> Job:
+    suggestion = one.suggest(name)
+    assert isinstance(suggestion, dict)
+    return Job.from_json(suggestion["job"])
+
+
+def drive(one: ArmSearcher, first: int, last: int) -> list[Job]:
+    """Ask for and finish trials, one at a time; each sixth diverges, having sent little."""
+    jobs = []
+    for n in range(first, last):
+        job = suggested(one, f"t{n}")
+        one.on_trial_result(f"t{n}", record(0.1, 10.0, finished=False))
+        local = job.config.local
+        end = record(0.9 - abs(local.lr - 0.1), 100 * (1 - local.momentum))
+        if n % 6 == 5:
+            end = record(0.0, 1.0, diverged=True)
+        one.on_trial_complete(f"t{n}", end)
+        jobs.append(job)
+    return jobs
+
+
+def study_of(points: list[Point]) -> optuna.Study:
+    """An Optuna study whose finished trials have these values."""
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    for n, values in enumerate(points):
+        trial = study.ask()
+        trial.set_user_attr("chosen", {"local.lr": 0.01 * (n + 1)})
+        study.tell(trial, values)
+    return study
+
+
+# --- the search -----------------------------------------------------------------------------------
+
+
+def test_trials_are_told_score_and_cost(tmp_path: Path) -> None:
+    one = searcher(tmp_path, 3)
+    for n in range(3):
+        suggested(one, f"t{n}")
+    one.on_trial_result("t0", record(0.3, 10.0, finished=False))  # no curve is kept, no error
+    one.on_trial_complete("t0", record(0.7, 100.0))
+    one.on_trial_complete("t1", record(0.0, 1.0, diverged=True))
+    one.on_trial_complete("t2", None, error=True)
+    trials = one.studies[0].get_trials()
+    assert [t.state for t in trials] == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL]
+    assert trials[0].values == [0.7, 100.0]
+    assert trials[1].user_attrs["status"] == "diverged"
+    assert [t.number for t in pareto_front(one.studies[0])] == [0]
+    best = best_trial(one.studies[0])
+    assert best is not None
+    assert best.number == 0
+
+
+@pytest.mark.parametrize("stop", [3, 7, 15])
+def test_interrupted_search_makes_the_same_suggestions(stop: int, tmp_path: Path) -> None:
+    """Also beyond the random trials, and with diverged ones among them."""
+    whole = drive(searcher(tmp_path / "whole", 20), 0, 20)
+    first = drive(searcher(tmp_path / "parts", 20), 0, stop)
+    rest = drive(searcher(tmp_path / "parts", 20), stop, 20)
+    assert first + rest == whole
+    assert len({job.config.digest() for job in whole}) == 20
+
+
+def test_running_trial_goes_on_with_its_values(tmp_path: Path) -> None:
+    killed = searcher(tmp_path, 9)
+    drive(killed, 0, 7)
+    live = suggested(killed, "live")
+    assert suggested(searcher(tmp_path, 9), "other") == live
+
+
+def test_a_search_learns_both_objectives(tmp_path: Path) -> None:
+    """After the random trials: nearer to the best learning rate or to the highest momentum."""
+    jobs = drive(searcher(tmp_path, 40), 0, 40)
+    early, late = ([j.config.local.momentum for j in part] for part in (jobs[:5], jobs[20:]))
+    assert sum(late) / len(late) > sum(early) / len(early)
+
+
+def test_one_objective_and_two_are_two_searches(tmp_path: Path) -> None:
+    """A study that gets another objective does not go on with trials that were told one value."""
+    both = open_studies([arm(), arm("bytes_up")], tmp_path / JOURNAL)
+    assert [len(study.directions) for study in both] == [1, 2]
+    assert arm().digest() != arm("bytes_up").digest() != arm("bytes_down").digest()
+
+
+def test_asha_refuses_several_objectives(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="several objectives"):
+        ArmASHA(searcher(tmp_path, 2), grace_steps=4)
+
+
+# --- the front ------------------------------------------------------------------------------------
+
+
+def test_front_of_hand_worked_points() -> None:
+    study = study_of([
+        (0.50, 10.0),  # cheapest
+        (0.60, 30.0),  # beaten by the next
+        (0.70, 20.0),
+        (0.70, 20.0),  # the same point again
+        (0.70, 25.0),  # as good, dearer
+        (0.90, 90.0),  # best
+        (0.40, 10.0),  # as cheap as the cheapest, worse
+    ])  # fmt: skip
+    pruned = study.ask()
+    study.tell(pruned, state=TrialState.PRUNED)
+    assert [trial.number for trial in pareto_front(study)] == [5, 2, 0]
+    assert [trial.number for trial in winners(study)] == [5, 2, 0]
+
+
+@pytest.mark.parametrize("cost", [lambda place: 1e3 * 1e4**place, lambda place: place])
+def test_a_long_front_is_thinned_to_its_ends_and_what_is_far_apart(
+    cost: Callable[[float], float],
+) -> None:
+    """On the diagonal of the unit square: 0, 1, then the middle, then the quarters.
+
+    Bytes over four decades count by their logarithms; costs that may be 0 as they are.
+    """
+    places = [0.0, 0.04, 0.08, 0.25, 0.5, 0.52, 0.75, 0.96, 1.0]
+    study = study_of([(place, cost(place)) for place in places])
+
+    def kept(most: int) -> list[float]:
+        return [trial.values[0] for trial in thinned(pareto_front(study), most)]
+
+    assert kept(2) == [1.0, 0.0]
+    assert kept(3) == [1.0, 0.5, 0.0]
+    assert kept(5) == [1.0, 0.75, 0.5, 0.25, 0.0]
+    assert len(winners(study)) == 6
+    assert kept(9) == sorted(places, reverse=True)
+
+
+def test_nothing_to_choose_from() -> None:
+    assert winners(study_of([])) == []
+    one = optuna.create_study(direction="maximize")
+    assert winners(one) == []
+
+
+# --- the confirmation -----------------------------------------------------------------------------
+
+
+def test_each_point_of_the_front_is_confirmed_with_every_seed() -> None:
+    study = study_of([(0.5, 10.0), (0.4, 20.0), (0.9, 90.0)])
+    jobs = confirm(3, arm("bytes_up"), study, [7, 8], {"data.train_on": "train+val"})
+    assert [(job.arm, job.number, job.config.seed, job.chosen["local.lr"]) for job in jobs] == [
+        (3, 7, 7, 0.03), (3, 8, 8, 0.03), (3, 7, 7, 0.01), (3, 8, 8, 0.01),
+    ]  # fmt: skip
+    assert {job.config.data.train_on for job in jobs} == {"train+val"}
+    keys = {(job.arm, job.number, job.config.digest()) for job in jobs}
+    assert len(keys) == len(jobs)  # what names a run in MLflow
+
+
+def test_what_an_earlier_run_left(tmp_path: Path) -> None:
+    """The best of an arm is its highest score; diverged trials are past, and nothing else."""
+    jobs = drive(searcher(tmp_path, 12), 0, 12)
+    arms = [arm("bytes_up")]
+    past = past_jobs(arms, tmp_path)
+    assert [job for job, _, _ in past] == jobs
+    assert [status for _, status, _ in past] == (["finished"] * 5 + ["diverged"]) * 2
+    finished = [job for job, status, _ in past if status == "finished"]
+    best = min(finished, key=lambda job: abs(job.config.local.lr - 0.1))
+    assert best_configs(arms, tmp_path) == {0: best.config}
+    (study,) = open_studies(arms, tmp_path / JOURNAL)
+    assert {5, 11}.isdisjoint(trial.number for trial in winners(study))
