@@ -38,7 +38,8 @@ def captions(results: Sequence[Outcome], searched: Sequence[int]) -> dict[str, s
         "confirmation seeds of the chosen configuration; grey: not maskable.",
         "overlap_layers": "Agreement of the clients' masks, layer by layer: Jaccard index minus "
         "that of independent masks of the same active shares in the layer; white: chance. Rows as "
-        "in mask_active; an arrow: masks beyond the scale are the same for every client; grey: no pair of clients has an active entry there.",
+        "in mask_active; an arrow at the scale: masks beyond it are the same for every client; "
+        "grey: no pair of clients has an active entry there.",
         "overlap_depth": "The same by depth: excess over chance, averaged by size over the "
         "tensors of a block.",
         "overlap_sharding": "Overlap of the clients' masks (mean over pairs of clients, then mean "

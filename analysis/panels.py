@@ -109,14 +109,14 @@ def facets(results: Sequence[Outcome], axes: Sequence[str], inside: Sequence[str
     for outcome in results:
         if outcome.arm not in dense:
             groups.setdefault(_key(rest, outcome), []).append(outcome)
-    slow = sorted(rest, key=lambda a: len(levels(a, results)))  # stable
-    order = {axis: levels(axis, results) for axis in slow}
+    names = {axis: levels(axis, masked_arms(results)) for axis in rest}
+    order = dict(sorted(names.items(), key=lambda item: len(item[1])))  # stable
     parts = []
     for group in sorted(groups.values(), key=lambda g: _ranks(order, g[0])):
         where = _key(plain, group[0])
         also = [o for o in results if o.arm in dense and _key(plain, o) == where]
         parts.append((joined(rest, group[0]), [*group, *also]))
-    return Facets(parts, len(order[slow[-1]]) if slow else 1)
+    return Facets(parts, max(map(len, order.values()), default=1))
 
 
 def _ranks(order: Mapping[str, Sequence[str]], outcome: Outcome) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -22,7 +23,7 @@ from analysis.panels import (
     panels,
 )
 from analysis.plot_layers import Layers
-from analysis.style import error_line, pretty
+from analysis.style import colours, error_line, pretty
 
 
 def depth_figure(results: Sequence[Outcome], tables: Layers) -> Figure | None:
@@ -64,8 +65,8 @@ def heterogeneity_figure(results: Sequence[Outcome]) -> Figure | None:
                 for o in mine
             ]
             error_line(ax, marks, (index, len(names)), label)
-        # as errorbar, for its place in the legend after the lines
-        ax.errorbar(*_chance(group, points), color="black", lw=1, ls=(0, (1, 1)), label="chance")
+        for mine, colour in _levels_of_chance(group, lines):
+            ax.errorbar(*_chance(mine, points), color=colour, lw=1, ls=(0, (1, 1)), label="chance")
         ax.set_xticks(range(len(points)), [pretty(point) for point in points])
         ax.set_xlim(-0.5, len(points) - 0.5)
         ax.set_ylim(0, 1.03)
@@ -87,9 +88,21 @@ def _by_heterogeneity(shown: Sequence[Outcome]) -> list[str]:
     return levels("sharding", sorted(shown, key=likeness))
 
 
+def _levels_of_chance(
+    group: Sequence[Outcome], lines: str | None
+) -> list[tuple[list[Outcome], Any]]:
+    """Arms of one sparsity have one level of chance: black, or its line's colour."""
+    sparsities = levels("mask.sparsity", group)
+    paint = colours(len(sparsities)) if lines == "mask.sparsity" else ["black"] * len(sparsities)
+    return [
+        ([o for o in group if axis_value("mask.sparsity", o.config) == level], colour)
+        for level, colour in zip(sparsities, paint, strict=True)
+    ]
+
+
 def _chance(group: Sequence[Outcome], points: Sequence[str]) -> tuple[list[int], list[float]]:
-    """Expected overlap at each sharding: it follows from the active share, which a panel's arms
-    have in common but for guarded entries; their mean.
+    """Expected overlap at each sharding: it follows from the active share, which these arms have
+    in common but for guarded entries; their mean.
     """
     found: dict[int, list[float]] = {}
     for outcome in group:

@@ -35,7 +35,7 @@ from fl_core.masks import (
 from fl_core.params import FlatModule
 from fl_core.rng import stream
 from fl_core.scores import fisher, hybrid, magnitude
-from fl_core.sparse_sgdm import Active
+from fl_core.sgdm import Active
 
 #: Fields of the main stage that no mask reads.
 _IGNORED = ("rounds", "eval_every", "local.", "server.", "schedule.", "data.flip", "data.crop",

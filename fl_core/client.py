@@ -18,7 +18,7 @@ from torch import Tensor
 from fl_core.data import DRAWS_PER_IMAGE, Source
 from fl_core.params import FlatModule
 from fl_core.sections import LocalConfig, ScheduleConfig
-from fl_core.sparse_sgdm import Active, sgdm_step
+from fl_core.sgdm import Active, sgdm_step
 
 
 class Work(NamedTuple):

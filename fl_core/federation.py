@@ -15,7 +15,7 @@ from fl_core.data import ImageSource, Source
 from fl_core.params import FlatModule
 from fl_core.rng import stream
 from fl_core.server import select_clients
-from fl_core.sparse_sgdm import Active
+from fl_core.sgdm import Active
 from fl_core.stacked import stacked_updates
 
 

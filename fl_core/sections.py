@@ -79,7 +79,7 @@ class LocalConfig(Section):
     batch_size: int = number(64, 1)
     keep_momentum: bool = False  # momentum survives the round: one client only (centralised)
     #: What a client starts a round from: the server's parameters, or those blended with its own
-    #: old ones by Fisher information (see fl_core.blend).
+    #: old ones by Fisher information (see fl_core.federation).
     blend: str = choice("none", "none", "fisher")
 
 

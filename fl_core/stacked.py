@@ -19,7 +19,7 @@ from fl_core.client import Update, Work, precision_context
 from fl_core.data import Source
 from fl_core.params import FlatModule
 from fl_core.sections import LocalConfig
-from fl_core.sparse_sgdm import Active, sgdm_step
+from fl_core.sgdm import Active, sgdm_step
 
 
 def stacked_updates(

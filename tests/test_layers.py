@@ -14,7 +14,17 @@ LAYERS = (
     {"fields", "sections", "config", "rng", "params"},
     {"data", "sharding", "levelling", "backbone"},
     {
-        *("scores", "masks", "overlap", "sparse_sgdm", "messages", "ledger", "ridge", "evaluate"),
+        *(
+            "scores",
+            "masks",
+            "overlap",
+            "sgdm",
+            "sparse_sgdm",
+            "messages",
+            "ledger",
+            "ridge",
+            "evaluate",
+        ),
         *("client", "stacked", "server", "federation", "fedavg"),
     },
     {"cache", "features", "calibration", "stages", "trial"},

@@ -211,3 +211,26 @@ def test_outcome() -> None:
     assert outcome({"diverged": True, "finished": True}) == "diverged"
     assert outcome({"diverged": False, "finished": True}) == "finished"
     assert outcome({"diverged": False, "finished": False}) == "pruned"
+
+
+FIRST = ({"local.lr": 0.02}, {"local.lr": 0.3})
+
+
+@pytest.mark.parametrize("stop", [0, 1, 2, 3])
+def test_known_points_come_first_also_after_an_interruption(stop: int, tmp_path: Path) -> None:
+    def opened(folder: Path) -> ArmSearcher:
+        return ArmSearcher(arms(), space, 3, folder / "optuna.journal", seed=0, first=FIRST)
+
+    whole = drive(opened(tmp_path / "whole"), 6)
+    assert [job.config.local.lr for job in whole[:4]] == [0.02, 0.02, 0.3, 0.3]
+    assert len({job.config.local.lr for job in whole}) == 4  # then the sampler's own
+    parts = drive(opened(tmp_path / "parts"), stop) + drive(opened(tmp_path / "parts"), 6 - stop)
+    assert [job.config for job in parts] == [job.config for job in whole]
+
+
+def test_a_point_that_was_queued_and_never_run_is_run_once(tmp_path: Path) -> None:
+    """Killed between the queue and the question."""
+    journal = tmp_path / "optuna.journal"
+    ArmSearcher(arms(1), space, 3, journal, 0).studies[0].enqueue_trial(dict(FIRST[0]))
+    jobs = drive(ArmSearcher(arms(1), space, 3, journal, 0, first=FIRST), 3)
+    assert [job.config.local.lr for job in jobs[:2]] == [0.02, 0.3]

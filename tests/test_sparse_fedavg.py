@@ -15,7 +15,7 @@ from fl_core.federation import Federation, ServerState, participants
 from fl_core.rng import stream
 from fl_core.sections import ServerConfig
 from fl_core.server import aggregate
-from fl_core.sparse_sgdm import Active
+from fl_core.sgdm import Active
 
 P = CLASSES * (WIDTH + 1)
 RULES: list[dict[str, Any]] = [

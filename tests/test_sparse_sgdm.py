@@ -14,11 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fl_core import sparse_sgdm
+from fl_core import sgdm, sparse_sgdm
 from fl_core.fields import ConfigError
 from fl_core.params import Layout
 from fl_core.sections import LocalConfig
-from fl_core.sparse_sgdm import Active, SparseSGDM, sgdm_step
+from fl_core.sgdm import Active, sgdm_step
+from fl_core.sparse_sgdm import SparseSGDM
 
 SHAPES = ((3, 5), (7,), (1,), (33, 17), (1, 2, 3))  # odd: vector code has a tail in each
 ROWS, STEPS = 3, 100
@@ -110,7 +111,7 @@ def test_the_velocity_is_changed_in_place() -> None:
 def test_the_gradient_survives_where_asked() -> None:
     """In one piece, in several, by index."""
     rule = LocalConfig(momentum=0.5, weight_decay=0.1, nesterov=True)
-    for size in (5, sparse_sgdm.CHUNK + 5):
+    for size in (5, sgdm.CHUNK + 5):
         mask = torch.arange(size) % 2 == 0
         for active in (None, Active(mask, None), Active(mask, mask.nonzero().squeeze(1))):
             grad = torch.ones(size)
@@ -247,15 +248,15 @@ def test_pieces_change_no_bit(rule: dict[str, Any], monkeypatch: pytest.MonkeyPa
         return [tensor for form in forms for tensor in run(*form)]
 
     whole = runs()
-    monkeypatch.setattr(sparse_sgdm, "CHUNK", 17)
-    monkeypatch.setattr(sparse_sgdm, "INDEX_CHUNK", 7)
+    monkeypatch.setattr(sgdm, "CHUNK", 17)
+    monkeypatch.setattr(sgdm, "INDEX_CHUNK", 7)
     for one, other in zip(whole, runs(), strict=True):
         assert torch.equal(bits(one), bits(other))
 
 
 def test_only_a_cpu_works_in_pieces() -> None:
     for device, count in (("cpu", 4), ("meta", 1)):
-        assert len(list(sparse_sgdm._pieces(torch.empty(2, 10, device=device), 6))) == count
+        assert len(list(sgdm._pieces(torch.empty(2, 10, device=device), 6))) == count
 
 
 def test_the_form_follows_the_density() -> None:

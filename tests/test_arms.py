@@ -1,0 +1,94 @@
+"""Arms put together by name; every study file's arms and spaces give valid configurations."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+from pathlib import Path
+
+import optuna
+import pytest
+
+from fl_core.arms import DENSE, each, grid, rules, shardings
+from fl_core.config import TrialConfig
+from fl_core.sections import RULES
+from fl_core.study import Study
+
+STUDIES = sorted((Path(__file__).parent.parent / "studies").glob("*.py"))
+
+
+def load(path: Path) -> Study:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    study: Study = module.STUDY
+    return study
+
+
+def test_grid_is_the_product_in_order() -> None:
+    found = grid(each("seed", (1, 2)), [DENSE, {"mask.sparsity": 0.5, "rounds": 3}])
+    assert found == [
+        {"seed": 1, "mask.sparsity": 0.0},
+        {"seed": 1, "mask.sparsity": 0.5, "rounds": 3},
+        {"seed": 2, "mask.sparsity": 0.0},
+        {"seed": 2, "mask.sparsity": 0.5, "rounds": 3},
+    ]
+    assert grid() == [{}]
+
+
+def test_shardings_and_rules() -> None:
+    assert shardings(None, 5) == [
+        {"federation.sharding": "iid"},
+        {"federation.sharding": "classes", "federation.classes_per_client": 5},
+    ]
+    assert [setting["mask.rule"] for setting in rules()] == list(RULES)
+    assert rules("hybrid", hybrid_weight=0.25) == [
+        {"mask.rule": "hybrid", "mask.hybrid_weight": 0.25}
+    ]
+    assert all("mask.hybrid_weight" not in s for s in rules() if s["mask.rule"] != "hybrid")
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_every_study_gives_valid_configurations(path: Path) -> None:
+    """Each preset: arms with names of their own; 30 draws of its space, and of the joint search."""
+    study = load(path)
+    assert study.name == path.stem
+    assert {"embedded", "smoke", "paper"} <= study.presets.keys()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    for preset in study.presets.values():
+        at = study.at(preset, {"seed": 3})
+        for asked in (at, at.joint(preset, {"seed": 3})):
+            arms = asked.resolve(preset, {"seed": 3})
+            assert (
+                len({arm.name for arm in arms}) == len({arm.digest() for arm in arms}) == len(arms)
+            )
+            sampler = optuna.samplers.RandomSampler(seed=0)
+            search = optuna.create_study(sampler=sampler)
+            for arm, _ in itertools.product(arms, range(max(2, 30 // len(arms)))):
+                config = arm.config.override(asked.space(search.ask()))
+                assert isinstance(config, TrialConfig)
+                assert config.seed == 3
+                steps = config.rounds * config.local.steps
+                assert abs(steps - preset.budget) < config.local.steps  # contract 7
+        for point in preset.first:  # points of the space
+            search.enqueue_trial(dict(point))
+            chosen = at.space(search.ask())
+            assert {name: chosen[name] for name in point} == point
+
+
+def test_a_conditional_dimension_opens_only_where_it_is_used() -> None:
+    (path,) = [p for p in STUDIES if p.stem == "calibration_rules"]
+    study = load(path)
+    preset = study.presets["embedded"]
+    space = study.at(preset, {}).joint(preset, {}).space
+    search = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    seen = set()
+    for _ in range(60):
+        chosen = space(search.ask())
+        fisher = chosen["mask.rule"] in ("least_sensitive", "most_sensitive", "hybrid")
+        assert fisher == ("mask.rounds" in chosen) == ("mask.fisher" in chosen)
+        assert ("mask.hybrid_weight" in chosen) == (chosen["mask.rule"] == "hybrid")
+        seen.add(chosen["mask.rule"])
+    assert seen == set(RULES)
