@@ -113,10 +113,9 @@ def _mask_fields(configs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
             "mask.examples": "{} calibration examples",
             "mask.dropped_weight": "dropped weights × {} while calibrating",
         }
-    fields |= {
-        "mask.min_active": "guard: at least {} active entries",
-        "mask.min_share": "guard: at least a share of {} of each tensor",
-    }
+    fields["mask.min_active"] = "guard: at least {} active entries a tensor"
+    if any(config.get("mask.min_share") for config in configs):
+        fields["mask.min_share"] = "and a share of {} of it"
     if "per_client" in scopes:
         fields["mask.average"] = "averaged over {}"
     return fields

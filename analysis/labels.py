@@ -177,10 +177,15 @@ def level_label(axis: str, level: str) -> str:
     if axis.startswith("mask.") and level in (DENSE, DASH):
         return DENSE
     if axis in NAMELESS:
-        return level.replace("_", " ")
+        return tick_label(axis, level)
     if axis == "head.method":
         return f"head {level}"
     return f"{LETTERS.get(axis, compact(axis))}={level}"
+
+
+def tick_label(axis: str, level: str) -> str:
+    """One level where the axis is named beside it."""
+    return level.replace("_", " ") if axis in NAMELESS else level
 
 
 def _decides(one: Sequence[str], other: Sequence[str]) -> bool:

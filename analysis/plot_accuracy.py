@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from analysis.labels import DASH, axis_label, axis_value, percent
+from analysis.labels import DASH, axis_label, axis_value, percent, tick_label
 from analysis.outcome import Outcome
 from analysis.panels import (
     Facets,
@@ -103,8 +103,12 @@ def _draw_cells(
         grid[_place(outcome, inside, names)] = 100 * outcome.mean
     scale = matplotlib.colormaps["viridis"].with_extremes(bad="#e6e6e6")
     image = ax.imshow(np.ma.masked_invalid(grid), cmap=scale, aspect="auto")
-    ax.set_xticks(range(len(names[1])), names[1])
-    ax.set_yticks(range(len(names[0])), [pretty(r) for r in names[0]])
+    rows, columns = (
+        [tick_label(axis, level) for level in shown]
+        for axis, shown in zip(inside, names, strict=True)
+    )
+    ax.set_xticks(range(len(columns)), columns)
+    ax.set_yticks(range(len(rows)), [pretty(row) for row in rows])
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     return image

@@ -33,7 +33,7 @@ def pareto_figure(runs: StudyRuns, results: Sequence[Outcome]) -> Figure | None:
         ax.plot(mine[cost], 100 * mine["val_accuracy"], ".", ms=4, mew=0, color=colour, alpha=0.35,
                 label=f"{name}: trials, validation")  # fmt: skip
         ax.plot([p.trial[cost] for p in front], [100 * p.trial["val_accuracy"] for p in front],
-                ls=line_style(index), lw=1, color=colour, drawstyle="steps-post",
+                ls=line_style(index), lw=1, color=colour, marker=".", ms=4, drawstyle="steps-post",
                 label=f"{name}: front, validation")  # fmt: skip
         seen = [p for p in front if len(p.confirmed)]
         spread = [100 * p.test[1] if math.isfinite(p.test[1]) else 0.0 for p in seen]

@@ -93,8 +93,9 @@ def _steps_figure(
     for ax, group in grid:
         for line in group:
             mine = frame[frame["arm"] == line.arm.arm]
+            alone = "o" if len(mine) == 1 else None  # one evaluation makes no line
             ax.plot(mine["step"], scale * mine["mean"], color=line.colour, ls=line.style,
-                    label=line.label)  # fmt: skip
+                    marker=alone, ms=3, label=line.label)  # fmt: skip
             low, high = mine["mean"] - mine["std"], mine["mean"] + mine["std"]
             ax.fill_between(mine["step"], scale * low, scale * high, color=line.colour, alpha=0.2,
                             lw=0)  # fmt: skip
@@ -116,8 +117,9 @@ def bytes_figure(results: Sequence[Outcome], data: Curves) -> Figure | None:
     for ax, group in grid:
         for line in group:
             mine = known[known["arm"] == line.arm.arm]
+            alone = "o" if len(mine) == 1 else None
             ax.plot(mine["bytes"], 100 * mine["mean"], color=line.colour, ls=line.style,
-                    label=line.label)  # fmt: skip
+                    marker=alone, ms=3, label=line.label)  # fmt: skip
         ax.set_xscale("log")
         ax.xaxis.set_major_locator(FixedLocator(ticks))
         ax.xaxis.set_major_formatter(EngFormatter(unit="B"))

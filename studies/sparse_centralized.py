@@ -6,7 +6,7 @@ one round is one epoch, and the best epoch counts.
 
 scientific  mask.rule x mask.sparsity, beside dense training
 nuisance    learning rate, momentum
-fixed       split, backbone, the head's warm-up, epochs, R=4 rounds of calibration
+fixed       split, backbone, the head's warm-up, epochs, batch size, R=4 rounds of calibration
 
     python studies/sparse_centralized.py                  # linear head on embedded features
     python studies/sparse_centralized.py --preset vit-tiny --weights FILE
@@ -26,6 +26,7 @@ BASE = {
     "local.unit": "epochs",
     "local.steps": 1,
     "local.keep_momentum": True,
+    "local.batch_size": 256,
     "head.method": "fedavg",
     "fine_tune.keep": "best",
     "mask.rounds": 4,
