@@ -20,6 +20,7 @@ SYMBOLS = {
     "local.steps": "J",
     "mask.sparsity": "s",
     "mask.rounds": "R",
+    "mask.hybrid_weight": "w",
 }
 #: Fields whose values speak for themselves.
 NAMELESS = ("mask.rule", "mask.scope", "fine_tune.strategy")

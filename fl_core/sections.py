@@ -171,7 +171,8 @@ class FineTuneConfig(Section):
 
     head: the classifier; full: everything, densely. head_then_sparse_backbone and
     head_then_sparse_full: the classifier first (section `head`), then the backbone alone or
-    everything, under the mask; sparse_full: everything under the mask at once.
+    everything, under the mask; sparse_full: everything under the mask at once, from a small
+    random head where head.method=none (behind zeros nothing in the backbone would be sensitive).
     """
 
     prefix: ClassVar[str] = "fine_tune."

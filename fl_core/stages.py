@@ -162,7 +162,7 @@ def _feature_federation(config: TrialConfig, machine: Machine) -> Federation:
 
 
 def _image_federation(config: TrialConfig, machine: Machine, head: Tensor | None) -> Federation:
-    """The whole classifier on images, with the parts `fine_tune.trainable` names unfrozen."""
+    """The whole classifier on images, with the part that the strategy trains unfrozen."""
     model, preprocess = build_classifier(config, machine, head)
     images = _images(config.data.name, machine.data_dir, machine.device, train=True)
     source = ImageSource(*images, preprocess, config.data)
@@ -188,6 +188,10 @@ def build_classifier(
     if head is not None:
         layout = Layout.of(model.head.named_parameters())
         model.head.load_state_dict(layout.views(head.cpu()))
+    elif config.fine_tune.strategy == "sparse_full":
+        # behind a head of zeros the backbone has no Fisher information: timm's own scale
+        draws = stream(config.seed, "head").standard_normal(model.head.weight.shape, np.float32)
+        model.head.weight.data.copy_(torch.from_numpy(0.02 * draws))
     model.backbone.requires_grad_(config.part in ("backbone", "full"))
     model.head.requires_grad_(config.part in ("head", "full"))
     if not machine.device.startswith("cuda"):  # no slower on a CPU, and vmap knows it

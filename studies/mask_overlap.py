@@ -14,7 +14,8 @@ fixed       everything else; R=1
     python studies/mask_overlap.py --preset paper         # DINO ViT-S/16
 
 Expect on the embedded default: magnitude masks are the same everywhere (they look at no data),
-random ones overlap by chance, Fisher masks overlap less the fewer classes a client holds.
+random ones overlap by chance; Fisher masks agree a little more than that among iid clients, and far
+more where every client holds one class.
 """
 
 from fl_core.arms import each, grid, rules, shardings

@@ -12,7 +12,8 @@ fixed       split, backbone, the head's warm-up, epochs, batch size, R=4 rounds 
     python studies/sparse_centralized.py --preset vit-tiny --weights FILE
     python studies/sparse_centralized.py --preset paper   # fine-tunes DINO ViT-S/16
 
-Expect on the embedded default: half of a head's parameters do as well as all, whatever the rule.
+Expect on the embedded default: freezing half of the head costs a point, nine tenths three to five;
+the least sensitive weights do no better than random ones.
 """
 
 from fl_core.arms import DENSE, each, grid, rules

@@ -22,6 +22,7 @@ import torch
 from fl_core import features as features_stage
 from fl_core import stages, trial
 from fl_core.cache import DamagedArtefact, load_artefact, save_artefact
+from fl_core.calibration import SERVER, Calibration
 from fl_core.config import Machine, TrialConfig, UserError
 from fl_core.features import FeatureSpec, dequantise, quantise
 from fl_core.rng import stream
@@ -609,3 +610,31 @@ def test_random_weights_follow_the_seed_and_features_are_stored_once(
         list(run_trial(cfg.override({"seed": 1}), machine))
     other = cfg.override({"local.lr": 0.3, "rounds": 9, "head.method": "ridge"})
     assert FeatureSpec.of(other).path(tmp_path) == FeatureSpec.of(cfg).path(tmp_path)
+
+
+@pytest.mark.usefixtures("images")
+def test_sparse_full_starts_from_a_small_random_head(tmp_path: Path) -> None:
+    """Behind a head of zeros every backbone parameter has Fisher information zero: all ties."""
+    machine = machine_of(tmp_path)
+
+    def head(strategy: str, **values: Any) -> torch.Tensor:
+        cfg = image_config("cnn", "full").override(
+            {"fine_tune.strategy": strategy, "mask.examples": 8, **values}
+        )
+        fed, _ = stages.prepare(cfg, machine)
+        weight: torch.Tensor = fed.model.module.head.weight  # type: ignore[assignment,union-attr]
+        return weight.detach().clone()
+
+    assert not head("full").any()
+    random = head("sparse_full")
+    assert 0.015 < float(random.std()) < 0.025
+    assert torch.equal(random, head("sparse_full"))
+    assert not torch.equal(random, head("sparse_full", seed=1))
+    cfg = image_config("cnn", "full").override(
+        {"fine_tune.strategy": "sparse_full", "mask.sparsity": 0.9, "mask.examples": 8,
+         "data.val_fraction": 0.5, "mask.min_active": 0}
+    )  # fmt: skip
+    fed, _ = stages.prepare(cfg, machine)
+    assert isinstance(fed.masks, Calibration)
+    scores = fed.model.layout.views(fed.masks._score(SERVER, fed.masks.allowed, 0))
+    assert all(bool((score > 0).any()) for score in scores.values())

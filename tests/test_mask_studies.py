@@ -1,0 +1,111 @@
+"""The studies of gradient masks as a user runs them: on embedded features, and on real images."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from test_study import ROOT, Place
+
+pytestmark = pytest.mark.slow
+
+
+def masks_csv(place: Place) -> list[pd.DataFrame]:
+    """The table by layer of every confirmation run, as MLflow keeps it."""
+    return [pd.read_csv(path) for path in sorted(place.folder.glob("mlartifacts/**/masks.csv"))]
+
+
+def test_overlap_of_client_masks(tmp_path: Path) -> None:
+    """iid and N_c=10, least sensitive and random, s=0.5: chance is 1/3, random masks stay there."""
+    place = Place(tmp_path)
+    place.run("mask_overlap", "--preset", "smoke")
+    table = place.table().set_index(["federation.sharding", "mask.rule"])
+    assert len(table) == 4
+    runs = [r for r in place.runs() if r.data.tags.get("phase") == "confirm"]
+    assert len(runs) == 8
+    for run in runs:
+        metrics = run.data.metrics
+        assert metrics["mask_active"] == 19_300 / 2
+        assert metrics["mask_expected"] == pytest.approx(1 / 3, abs=1e-3)
+        assert metrics["mask_excess"] == pytest.approx(
+            metrics["mask_jaccard"] - metrics["mask_expected"]
+        )
+        if run.data.params["mask.rule"] == "random":
+            assert abs(metrics["mask_excess"]) < 0.01
+        else:
+            assert metrics["mask_excess"] > 0.05
+    for layers in masks_csv(place):
+        assert list(layers["layer"]) == ["weight", "bias", "overall"]
+    text = (place.folder / "out" / "table.md").read_text()
+    assert "chance" in text
+    assert (place.folder / "out" / "figures" / "overlap_sharding.png").exists()
+
+
+def test_sparse_fedavg_sends_less_and_keeps_its_table_when_repeated(tmp_path: Path) -> None:
+    tables = []
+    for name in ("one", "other"):
+        place = Place(tmp_path / name)
+        place.folder.mkdir()
+        place.run("sparse_fedavg", "--preset", "smoke")
+        tables.append((place.folder / "out" / "table.csv").read_text())
+    assert tables[0] == tables[1]
+    runs = [r for r in place.runs() if r.data.tags.get("phase") == "confirm"]
+    up = {float(r.data.params["mask.sparsity"]): r.data.metrics["bytes_up"] for r in runs}
+    messages = 16 * 10
+    assert up[0.0] == messages * (16 + 4 * 19_300)
+    assert up[0.9] == messages * (16 + 4 * 1_930)
+    assert all(r.data.metrics["test_accuracy"] > 0.5 for r in runs)
+
+
+IMAGES = """
+import sys
+from dataclasses import replace
+sys.path.insert(0, {studies!r})
+from calibration_rules import STUDY
+from fl_core.command import main
+few = replace(
+    STUDY.presets["vit-tiny"], arms=[{{"mask.scope": s}} for s in ("shared", "per_client")],
+    budget=2, eval_steps=2, trials=1,
+)
+main(replace(STUDY, presets={{"vit-tiny": few}}), {argv!r})
+"""
+
+
+def test_a_real_transformer_on_real_images(tmp_path: Path, cifar_dir: Path) -> None:
+    """The vit-tiny preset cut to a round of two clients; without a head it needs no features."""
+    weights = os.environ.get("FL_WEIGHTS")
+    if not weights:
+        pytest.skip("FL_WEIGHTS names no weights")
+    place = Place(tmp_path)
+    values = {
+        "head.method": "none", "fine_tune.strategy": "sparse_full", "mask.sparsity": 0.9,
+        "mask.rounds": 2, "mask.examples": 16, "mask.layers": "linear+attention+norm+conv",
+        "local.steps": 2, "local.batch_size": 8, "local.momentum": 0.9, "local.lr": 0.01,
+        "federation.participation": 0.02, "data.val_fraction": 0.01,
+    }  # fmt: skip
+    argv = ["--preset", "vit-tiny", "--weights", weights, "--data-dir", str(cifar_dir)]
+    argv += ["--out", str(tmp_path / "out"), "--tracking-uri", place.uri]
+    argv += [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
+    script = IMAGES.format(studies=str(ROOT / "studies"), argv=argv)
+    result = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=600,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    table = place.table()
+    assert list(table["mask.scope"]) == ["shared", "per_client"]
+    layers = masks_csv(place)
+    assert len(layers) == 2
+    for frame in layers:
+        overall = frame.set_index("layer").loc["overall"]
+        assert overall["active_share"] == pytest.approx(0.1, abs=1e-3)  # the guard adds a few
+        assert not frame["layer"].str.contains("pos_embed|cls_token|head").any()  # out of scope
+        assert (frame["active_share"] > 0).all()  # no layer has collapsed
+        assert frame["layer"].str.startswith("backbone.").sum() == len(frame) - 1
+    own = [frame for frame in layers if frame["jaccard"].notna().any()]
+    assert len(own) == 1  # the clients' own masks, two of them
+    assert own[0].set_index("layer").loc["overall", "excess"] > 0.05
