@@ -32,7 +32,7 @@ STUDY = Study(
     objectives=("bytes_up",),
     presets={
         "embedded": Preset("linear head on features that ship with it; minutes, no GPU",
-                           budget=400, eval_steps=80, trials=60, seeds=3),
+                           budget=400, eval_steps=80, trials=24, seeds=3),
         "smoke": Preset("the same, shortened to under a minute",
                         budget=64, eval_steps=16, trials=5, seeds=2),
         "vit-tiny": Preset("ViT-Ti/16 on images at 64 px, a few rounds; hours without a GPU",

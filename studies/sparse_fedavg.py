@@ -44,7 +44,7 @@ STUDY = Study(
     joint_space=masks.sparsity_and_rounds,
     presets={
         "embedded": Preset("linear head on features that ship with it; minutes, no GPU",
-                           budget=400, eval_steps=80, trials=6, seeds=3),
+                           budget=400, eval_steps=80, trials=4, seeds=3),
         "smoke": Preset("the same, shortened to under a minute",
                         budget=64, eval_steps=16, trials=2, seeds=2, prune=False,
                         arms=grid(shardings(None, 10), FEW)),
