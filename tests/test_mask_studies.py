@@ -37,7 +37,7 @@ def test_overlap_of_client_masks(tmp_path: Path) -> None:
         if run.data.params["mask.rule"] == "random":
             assert abs(metrics["mask_excess"]) < 0.01
         else:
-            assert metrics["mask_excess"] > 0.05
+            assert metrics["mask_excess"] > 0.03
     for layers in masks_csv(place):
         assert list(layers["layer"]) == ["weight", "bias", "overall"]
     text = (place.folder / "out" / "table.md").read_text()
@@ -49,10 +49,13 @@ def test_sparse_clients_send_what_they_train(tmp_path: Path) -> None:
     place = Place(tmp_path)
     place.run("sparse_fedavg", "--preset", "smoke")
     runs = [r for r in place.runs() if r.data.tags.get("phase") == "confirm"]
-    up = {float(r.data.params["mask.sparsity"]): r.data.metrics["bytes_up"] for r in runs}
-    messages = 16 * 10
-    assert up[0.0] == messages * (16 + 4 * 19_300)
-    assert up[0.9] == messages * (16 + 4 * 1_930)
+    assert len(runs) == 6 * 2
+    for run in runs:
+        active = run.data.metrics.get("mask_active", 19_300)
+        share = 1 - float(run.data.params["mask.sparsity"])
+        assert abs(active - share * 19_300) <= 2  # the guard may add an entry a tensor
+        messages = 16 * 10
+        assert run.data.metrics["bytes_up"] == messages * (16 + 4 * active)
     assert all(r.data.metrics["test_accuracy"] > 0.5 for r in runs)
 
 
