@@ -57,7 +57,7 @@ def run_trial(
 def test_metrics(config: TrialConfig, machine: Machine, folder: Path) -> dict[str, float]:
     """Accuracy and loss of a finished trial on the TEST set, and its spread over clients.
 
-    Only `fl_core.tuning.confirm` may call this (contract 5).
+    Only the jobs of `fl_core.findings.confirm` may call this (contract 5).
     """
     _, state = _resume(trial_path(folder, config), machine.device)
     if state is None:
