@@ -23,7 +23,7 @@ from torch import Tensor
 
 from fl_core.config import Machine, TrialConfig, UserError, digest_of
 
-STAGE_VERSION = 2  # part of every stage's key
+STAGE_VERSION = 3  # part of every stage's key
 
 
 class DamagedArtefact(Exception):

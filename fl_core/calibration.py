@@ -63,6 +63,7 @@ class Calibration:
     shards: Sequence[np.ndarray]
     start: Tensor  # (P,) what fine-tuning starts from
     _packed: dict[int, Tensor] = field(default_factory=dict)
+    _added: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         mask, local = self.config.mask, self.config.local
@@ -99,13 +100,13 @@ class Calibration:
             tensors = stage_artefact(
                 "mask", config, self.machine, _IGNORED, lambda: self._calibrate(party), party
             )
-            self._packed[party] = tensors["mask"]
+            self._packed[party], self._added[party] = tensors["mask"], int(tensors["added"])
         return unpack(self._packed[party], len(self.start)).to(self.start.device)
 
     def added(self, party: int) -> int:
         """Entries that the guard against layer collapse added to a mask's exact number."""
-        allowed, sparsity = int(self.allowed.sum()), self.config.mask.sparsity
-        return int(self.mask(party).sum()) - active_counts(allowed, sparsity, 1)[-1]
+        self.mask(party)
+        return self._added[party]
 
     def client_fisher(self, client: int) -> Tensor:
         """(P,) diagonal Fisher of the starting parameters on a client's own examples."""
@@ -131,12 +132,14 @@ class Calibration:
             for client in range(len(self.shards)):
                 self.mask(client)
             packed = [self._packed[client] for client in range(len(self.shards))]
-            return {"mask": combine(packed, config.source)}
+            # no exact number was asked for: what the clients' guards added is in their masks
+            return {"mask": combine(packed, config.source), "added": torch.tensor(0)}
 
         def score(active: Tensor, round: int) -> Tensor:
             return self._score(party, active, round)
 
-        return {"mask": pack(calibrate_mask(score, self.allowed, self.model.layout, config).mask)}
+        found = calibrate_mask(score, self.allowed, self.model.layout, config)
+        return {"mask": pack(found.mask), "added": torch.tensor(found.added)}
 
     def _score(self, party: int, active: Tensor, round: int) -> Tensor:
         """(P,) scores of the rule, low = stays trainable, while dropped weights are damped."""

@@ -106,6 +106,7 @@ def test_client_masks_combine_to_a_shared_one(source: str, least: int, tmp_path:
     shared = calibration(config(mask__source=source), tmp_path / "shared")
     assert torch.equal(shared(0).mask, votes >= least)
     assert torch.equal(shared(0).mask, shared(5).mask)
+    assert shared.added(SERVER) == 0  # another number of entries is not the guard's doing
 
 
 def test_masks_are_stored_packed_once_and_shared_by_trials(
@@ -135,7 +136,7 @@ def test_masks_are_stored_packed_once_and_shared_by_trials(
     ), 2):  # fmt: skip
         calibration(base.override(values), tmp_path)(0)
         assert len(list(tmp_path.iterdir())) == number
-    (packed,) = load_artefact(next(tmp_path.iterdir()))[0].values()
+    packed = load_artefact(next(tmp_path.iterdir()))[0]["mask"]
     assert packed.dtype == torch.uint8
     assert len(packed) == -(-P // 8)
     assert unpack(packed, P).dtype == torch.bool
