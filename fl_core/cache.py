@@ -18,10 +18,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from torch import Tensor
 
 from fl_core.config import Machine, TrialConfig, UserError, digest_of
+from fl_core.locations import is_local, local_copy
 
 STAGE_VERSION = 3  # part of every stage's key
 
@@ -31,7 +32,10 @@ class DamagedArtefact(Exception):
 
 
 def save_artefact(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
-    """Write tensors and JSON metadata to `path`, atomically, with a digest per tensor."""
+    """Write tensors and JSON metadata to `path`, atomically, with a digest per tensor.
+
+    A remote file (fl_core.locations) is put in one piece, as whole as its file system makes it.
+    """
     # copies: safetensors refuses tensors that share memory, as "params" and "best" may
     plain = {
         name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
@@ -39,10 +43,18 @@ def save_artefact(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, 
     }
     digests = {name: _sha256(tensor) for name, tensor in plain.items()}
     text = {"meta": json.dumps(meta), "sha256": json.dumps(digests)}
+    metadata = {**text, "checksum": _checksum(text)}
+    try:
+        if not is_local(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(save(plain, metadata))
+            return
+    except Exception as error:  # every file system of fsspec raises its own kinds
+        raise UserError(f"{path}: cannot be written ({error})") from error
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(plain, temporary, metadata={**text, "checksum": _checksum(text)})
+        save_file(plain, temporary, metadata=metadata)
         temporary.chmod(0o644)  # safetensors makes it readable for one account alone
         temporary.replace(path)
     except (OSError, SafetensorError) as error:
@@ -54,7 +66,7 @@ def save_artefact(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, 
 def load_artefact(path: Path, prefix: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
     """(tensors whose name starts with `prefix`, metadata); DamagedArtefact if bytes differ."""
     try:
-        with safe_open(path, framework="pt") as file:
+        with local_copy(path) as local, safe_open(local, framework="pt") as file:
             text = file.metadata() or {}
             names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
             # copies of the bytes: views of the mapped file would change with it

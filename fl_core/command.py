@@ -4,45 +4,41 @@ from __future__ import annotations
 
 import argparse
 import errno
-import json
-import shlex
-import subprocess
 import sys
 import time
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from importlib import metadata
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import yaml
+from typing import TYPE_CHECKING
 
 from fl_core import options
-from fl_core.config import Machine, TrialConfig, UserError, Value, digest_of
-from fl_core.folder import locked, write_atomically
-from fl_core.study import Preset, Study, describe_space
+from fl_core.config import Machine, UserError, digest_of
+from fl_core.folder import locked, start_over
+from fl_core.jobs import Arm, Workers
+from fl_core.session import Executor, Session
+from fl_core.study import Study
 
 if TYPE_CHECKING:
     import numpy as np
-    import optuna
 
-    from fl_core.jobs import Arm, Job
     from fl_core.tracking import Tracker
-    from fl_core.tuning import Workers
 
-PACKAGES = ("torch", "torchvision", "timm", "ray", "optuna", "mlflow", "pandas", "numpy")
 #: The fields that decide which images, features, heads, shards and calibration examples are read.
 INPUTS = ("seed", "federation.", "data.", "backbone.", "head.", "fine_tune.strategy",
           "mask.layers", "mask.scope", "mask.source", "mask.examples")  # fmt: skip
-SELECTION = "highest validation accuracy among trials that ran to their full budget"
 
 
 def main(study: Study, argv: Sequence[str] | None = None) -> None:
     """Run a study from its command line; a user's mistake is one line and exit code 2."""
     args = options.parse(study, argv)
     try:
+        if args.replay:
+            from fl_core.replay import replay
+
+            raise SystemExit(replay(study.name, args))
         run(study, args)
     except UserError as error:
         options.fail(str(error))
@@ -63,112 +59,47 @@ def run(study: Study, args: argparse.Namespace) -> None:
     extra = options.extra_values(args)
     study = study.at(preset, extra)
     study.resolve(preset, extra)  # before the heavy imports
+    pruner = study.pruner(preset, args.scheduler)
     uri = options.tracking_uri(args)
     out = (args.out or Path("results") / study.name).resolve()
+    if args.fresh and out.exists():
+        start_over(out)
     with locked(out), ThreadPoolExecutor(1) as pool:
         opening = pool.submit(_open_tracker, uri, study.name)  # seconds of import
-        machine = options.machine_of(args)
+        machine, places = options.machine_of(args), options.places_of(args, study.name, out)
         if study.uses_images(preset, extra):
             extra.setdefault("fine_tune.precision", options.default_precision(machine))
         if args.search_arms:
             study = study.joint(preset, extra)
         base, arms = study.config(preset, {}, extra), study.resolve(preset, extra)
-        partitions = check_inputs(arms, machine)
-        from fl_core import tuning
+        from fl_core import samplers
 
-        workers = options.workers_of(args, machine)
-        with tuning.ray_session(args.ray_address, workers.slots):
+        plan = options.plan_of(args, preset, pruner)
+        samplers.check_searcher(plan.searcher, study.space, 1 + len(study.objectives))
+        partitions = check_inputs(arms, machine)
+        workers = options.workers_of(args, machine, arms, study.space)
+        machine = replace(machine, gpu_share=min(1.0, workers.gpus or 1.0))
+        with _executor(args, workers) as execute:
             tracker = opening.result()
-            session = Session(study, preset, args, base, arms, machine, workers, out, tracker)
-            session.execute(partitions)
-    report(study.name, tracker.study_run, uri, out)
+            session = Session(
+                study, preset, args, base, arms, machine, places, plan, out, tracker, execute
+            )
+            session.run(partitions)
     print(f"done in {time.monotonic() - started:.0f} s")
 
 
-@dataclass(frozen=True)
-class Session:
-    """One run of a study's command, with everything resolved."""
+@contextmanager
+def _executor(args: argparse.Namespace, workers: Workers) -> Iterator[Executor]:
+    """What runs the jobs: Ray Tune's workers, or this process."""
+    if args.serial:
+        from fl_core.serial import run_serial
 
-    study: Study
-    preset: Preset
-    args: argparse.Namespace
-    base: TrialConfig  # what all arms start from
-    arms: list[Arm]
-    machine: Machine
-    workers: Workers
-    out: Path
-    tracker: Tracker
+        yield run_serial
+        return
+    from fl_core import tuning
 
-    def execute(self, partitions: Mapping[str, np.ndarray]) -> None:
-        """Search, confirm, and log what belongs to the arms, whatever happens."""
-        trials = self.args.trials or self.preset.trials
-        seeds = [self.args.seed + 1 + n for n in range(self.args.seeds or self.preset.seeds)]
-        facts = describe(self, trials, seeds)
-        write_atomically(self.out / "study.yaml", yaml.safe_dump(facts, sort_keys=False))
-        lists = ("space", "arms", "seeds", "versions", "objectives")
-        tags = {**facts, **{name: json.dumps(facts[name]) for name in lists}}
-        # not the arms, trials or seeds: a study with more of them is the same study, extended
-        digest = digest_of(
-            [tags.pop("base"), sorted(facts["space"]), self.preset.budget, *self.study.objectives]
-        )
-        self.tracker.open(digest, {n: str(v) for n, v in tags.items()}, self.arms)
-        status = "KILLED"
-        try:
-            self._run(trials, seeds)
-            status = "FINISHED"
-        finally:
-            self._log_arms(partitions)
-            warning = self.tracker.close(status)
-            if warning:
-                print(f"warning: {warning}", file=sys.stderr)
-
-    def _run(self, trials: int, seeds: Sequence[int]) -> None:
-        """Search and confirmation."""
-        from fl_core import findings, tuning
-        from fl_core.display import Display
-
-        past = findings.past_jobs(self.arms, self.out)
-        for job, status, records in past:  # a new or a damaged store: bring it up to date
-            if not self.tracker.knows(job):
-                self.tracker.log_past(job, status, records)
-        done = [Counter(s for j, s, _ in past if j.arm == n) for n in range(len(self.arms))]
-        search = sum(max(trials, counts.total()) for counts in done)
-        overrides: dict[str, Value] = {"data.train_on": self.args.confirm_on}
-        with Display([arm.name for arm in self.arms], done, search) as display:
-
-            def then(arm: int, found: optuna.Study) -> list[Job]:
-                jobs = findings.confirm(arm, self.arms[arm], found, seeds, overrides)
-                display.expect(jobs)
-                return jobs
-
-            tuning.run_study(
-                self.arms,
-                self.study.space,
-                trials,
-                folder=self.out,
-                machine=self.machine,
-                workers=self.workers,
-                seed=self.args.seed,
-                grace_steps=self.preset.eval_steps if self.study.prunes(self.preset) else None,
-                then=then,
-                listeners=[display, self.tracker],
-                first=self.preset.first,
-            )
-
-    def _log_arms(self, partitions: Mapping[str, np.ndarray]) -> None:
-        """Each arm's realised partition and best configuration, as artifacts."""
-        from fl_core import findings
-
-        best = findings.best_configs(self.arms, self.out)
-        for number, arm in enumerate(self.arms):
-            run = self.tracker.arm_run(arm)
-            if arm.name in partitions:
-                lines = [",".join(map(str, row)) for row in partitions[arm.name].tolist()]
-                header = ",".join(map(str, range(partitions[arm.name].shape[1])))
-                self.tracker.text(run, "\n".join([header, *lines, ""]), "partition.csv")
-            if number in best:
-                text = yaml.safe_dump(best[number].to_flat(), sort_keys=False)
-                self.tracker.text(run, text, "best.yaml")
+    with tuning.ray_session(args.ray_address, workers.slots):
+        yield partial(tuning.run_on_ray, workers=workers)
 
 
 def check_inputs(arms: list[Arm], machine: Machine) -> dict[str, np.ndarray]:
@@ -189,50 +120,7 @@ def check_inputs(arms: list[Arm], machine: Machine) -> dict[str, np.ndarray]:
     return partitions
 
 
-def describe(session: Session, trials: int, seeds: Sequence[int]) -> dict[str, Any]:
-    """The resolved study: everything a reader needs to judge or repeat it."""
-    study, args = session.study, session.args
-    return {
-        "study": study.name,
-        "preset": args.preset,
-        "question": study.question.strip(),
-        "selection": SELECTION,
-        "objectives": list(study.objectives),
-        "trials": trials,
-        "seeds": list(seeds),
-        "seed": args.seed,
-        "confirm_on": args.confirm_on,
-        "arms": [dict(arm.values) for arm in session.arms],
-        "space": describe_space(study.space),
-        "base": session.base.to_flat(),
-        "device": session.machine.device,
-        "command": shlex.join(["python", f"studies/{study.name}.py", *sys.argv[1:]]),
-        "git_commit": _git_commit(),
-        "versions": {name: metadata.version(name) for name in PACKAGES},
-    }
-
-
-def _git_commit() -> str:
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
 def _open_tracker(uri: str, experiment: str) -> Tracker:
     from fl_core import tracking
 
     return tracking.Tracker(uri, experiment)
-
-
-def report(name: str, run_id: str, uri: str, out: Path) -> None:
-    """The final table on the screen, tables and figures in the folder."""
-    from analysis import figures, final_tables, store
-
-    runs = store.read_study(uri, name, run_id)
-    print(final_tables.write_tables(runs, out))
-    drawn = figures.write_figures(runs, out / "figures")
-    print(f"tables   {out}/table.md, table.csv, table.tex")
-    print(f"figures  {out / 'figures'} ({len(drawn)} files)")
-    print(f"MLflow   {uri}  (make ui, or mlflow ui, shows every run)")

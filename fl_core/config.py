@@ -147,6 +147,7 @@ class Machine:
     cache_dir: Path = Path("results/artefacts")
     weights_file: Path | None = None
     threads: int | None = None  # torch threads; None = torch's own choice
+    gpu_share: float = 1.0  # of a GPU's memory that a trial may take
 
 
 def digest_of(value: object) -> str:

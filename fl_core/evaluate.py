@@ -23,6 +23,8 @@ class Evaluation:
     loss: float  # mean cross-entropy, nats
     class_correct: np.ndarray  # (classes,) correctly predicted examples of each class
     class_total: np.ndarray  # (classes,)
+    #: (examples, 3) label, prediction, its probability; none unless asked for
+    predictions: np.ndarray | None = None
 
     def client_accuracies(self, class_counts: np.ndarray) -> np.ndarray:
         """Expected accuracy (clients,) on each client's own mix of classes (clients, classes).
@@ -39,15 +41,27 @@ class Evaluation:
         accuracies: np.ndarray = shares @ by_class
         return accuracies
 
+    def predictions_csv(self) -> str:
+        """Every example's label, prediction and its probability, in the order of the source."""
+        assert self.predictions is not None, "evaluate(..., keep=True)"
+        lines = [f"{label:.0f},{guess:.0f},{p:.4f}" for label, guess, p in self.predictions]
+        return "\n".join(["label,prediction,confidence", *lines, ""])
+
 
 @torch.inference_mode()
-def evaluate(model: nn.Module, source: Source, precision: str = "float32") -> Evaluation:
-    """Evaluate `model` as it stands on all of `source`, without augmentation."""
+def evaluate(
+    model: nn.Module, source: Source, precision: str = "float32", *, keep: bool = False
+) -> Evaluation:
+    """Evaluate `model` as it stands on all of `source`, without augmentation.
+
+    keep: whether every single prediction is kept.
+    """
     labels = source.labels
     device = labels.device
     kind = "linear" if isinstance(model, nn.Linear) else device.type
     model.eval()
     correct: list[torch.Tensor] = []
+    kept: list[torch.Tensor] = []
     loss = torch.zeros((), dtype=torch.float64, device=device)
     classes = 0
     for indices in torch.split(torch.arange(len(labels), device=device), BATCH[kind]):
@@ -55,7 +69,11 @@ def evaluate(model: nn.Module, source: Source, precision: str = "float32") -> Ev
             logits = model(source.batch(indices)).float()
         target = labels[indices]
         loss += F.cross_entropy(logits, target, reduction="sum").double()
-        correct.append(logits.argmax(1) == target)
+        guess = logits.argmax(1)
+        correct.append(guess == target)
+        if keep:
+            confidence = logits.softmax(1).amax(1)
+            kept.append(torch.stack([target.float(), guess.float(), confidence], 1))
         classes = logits.shape[1]
     hits = torch.cat(correct)
     return Evaluation(
@@ -63,4 +81,5 @@ def evaluate(model: nn.Module, source: Source, precision: str = "float32") -> Ev
         loss=float(loss) / len(labels),
         class_correct=torch.bincount(labels[hits], minlength=classes).cpu().numpy(),
         class_total=torch.bincount(labels, minlength=classes).cpu().numpy(),
+        predictions=torch.cat(kept).cpu().numpy() if keep else None,
     )

@@ -1,4 +1,4 @@
-"""What a search found: the best trials, the jobs that confirm them, what ran before (layer 4)."""
+"""What a search found: the finalists, the jobs that confirm them, what ran before (layer 4)."""
 
 from __future__ import annotations
 
@@ -9,18 +9,23 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from fl_core.config import TrialConfig, Value
+from fl_core.config import Value
 from fl_core.jobs import Arm, Job
-from fl_core.search import JOURNAL, open_studies
-from fl_core.trial import Record, recorded_curve
+from fl_core.runner import ended_records
+from fl_core.trial import Record
 
 MOST = 6  # configurations of a Pareto front that are confirmed
 
 
-def best_trial(study: optuna.Study) -> FrozenTrial | None:
-    """The selection rule: the highest score among trials that ran to their full budget."""
+def best_trials(study: optuna.Study, most: int = 1) -> list[FrozenTrial]:
+    """The selection rule: the highest scores among trials that ran to their full budget.
+
+    Ties go to the earliest; of trials with the same configuration the first stands for all.
+    """
     finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return max(finished, key=lambda t: (t.values[0], -t.number), default=None)
+    ranked = sorted(finished, key=lambda t: (-t.values[0], t.number))
+    distinct = {trial.user_attrs["digest"]: trial for trial in reversed(ranked)}
+    return [trial for trial in ranked if distinct[trial.user_attrs["digest"]] is trial][:most]
 
 
 def pareto_front(study: optuna.Study) -> list[FrozenTrial]:
@@ -55,12 +60,11 @@ def thinned(front: list[FrozenTrial], most: int = MOST) -> list[FrozenTrial]:
     return [front[place] for place in sorted(chosen[:most])]
 
 
-def winners(study: optuna.Study) -> list[FrozenTrial]:
-    """What is confirmed: the best trial; with several objectives, the Pareto front, thinned."""
+def finalists(study: optuna.Study, most: int) -> list[FrozenTrial]:
+    """What is confirmed: the best trials; with several objectives, the Pareto front, thinned."""
     if len(study.directions) > 1:
         return thinned(pareto_front(study))
-    best = best_trial(study)
-    return [] if best is None else [best]
+    return best_trials(study, most)
 
 
 def confirm(
@@ -69,35 +73,33 @@ def confirm(
     study: optuna.Study,
     seeds: Sequence[int],
     overrides: Mapping[str, Value],
+    most: int = 1,
 ) -> list[Job]:
-    """The confirmation of an arm: each of its winners with each fresh seed.
+    """The confirmation of an arm: each of its finalists with each fresh seed.
 
-    None without a finished trial. These jobs alone read the test set (contract 5).
+    The same seeds for all arms and finalists: their results are paired. None without a finished
+    trial. These jobs alone read the test set (contract 5).
     """
     jobs = []
-    for winner in winners(study):
-        chosen = winner.user_attrs["chosen"]
+    for finalist in finalists(study, most):
+        chosen = finalist.user_attrs["chosen"]
         for seed in seeds:
             config = arm.config.override({**chosen, **overrides, "seed": seed})
             jobs.append(Job("confirm", number, seed, config, chosen))
     return jobs
 
 
-def past_jobs(arms: list[Arm], folder: Path) -> list[tuple[Job, str, list[Record]]]:
+def past_jobs(
+    arms: list[Arm], studies: Sequence[optuna.Study], folder: Path
+) -> list[tuple[Job, str, list[Record]]]:
     """Search trials that ended in earlier runs: job, status, recorded curve."""
     past = []
-    for number, study in enumerate(open_studies(arms, folder / JOURNAL)):
+    for number, study in enumerate(studies):
         for old in study.get_trials(deepcopy=False):
             if not old.state.is_finished() or "chosen" not in old.user_attrs:
                 continue
             chosen = old.user_attrs["chosen"]
             job = Job("search", number, old.number, arms[number].config.override(chosen), chosen)
             status = old.user_attrs.get("status", "failed")
-            past.append((job, status, recorded_curve(folder / "trials", job.config)))
+            past.append((job, status, ended_records(folder, job)))
     return past
-
-
-def best_configs(arms: list[Arm], folder: Path) -> dict[int, TrialConfig]:
-    """The chosen configuration of every arm that has one, by the arm's number."""
-    best = enumerate(map(best_trial, open_studies(arms, folder / JOURNAL)))
-    return {n: arms[n].config.override(trial.user_attrs["chosen"]) for n, trial in best if trial}

@@ -14,6 +14,32 @@ from fl_core.config import UserError
 MIN_FREE_BYTES = 200e6
 
 
+GENERATION = "generation"  # how often a study started over (--fresh)
+
+
+def start_over(out: Path) -> int:
+    """Put what is in a study's folder aside, under the first free name; how often that was done."""
+    with locked(out):
+        number = 1
+        while (aside := out.with_name(f"{out.name}.{number}")).exists():
+            number += 1
+        new = out.with_name(f".{out.name}.{os.getpid()}")
+        try:
+            new.mkdir()
+            (new / GENERATION).write_text(str(number))
+            out.rename(aside)
+            new.rename(out)
+        except OSError as error:
+            raise UserError(f"--fresh: {out} cannot be put aside ({error.strerror})") from error
+    return number
+
+
+def generation(out: Path) -> int:
+    """How often the study of this folder started over."""
+    path = out / GENERATION
+    return int(path.read_text()) if path.exists() else 0
+
+
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
     """The study's folder, for this process alone. The kernel drops the lock of a killed one."""

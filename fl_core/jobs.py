@@ -7,13 +7,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fl_core.config import TrialConfig, Value, digest_of
 
+if TYPE_CHECKING:
+    from fl_core.trial import Record
+
 SCORE = "score"  # what a search maximises: validation accuracy (of the kept parameters)
 TIME = "local_steps"  # what a trial costs
+#: What is tried next (fl_core.samplers), what stops a trial early (fl_core.pruning).
+SEARCHERS = ("tpe", "random", "grid", "nsga2", "cmaes")
+PRUNERS = ("asha", "median", "none")
+#: Keys of a record that no training made: the job could not go on.
+ABORTED = "aborted"  # the reason: the user must mend something (a full disk) before any job can
+OUT_OF_MEMORY = "out_of_memory"
 
 
 @dataclass(frozen=True)
@@ -39,13 +48,21 @@ class Arm:
 
 @dataclass(frozen=True)
 class Job:
-    """One trial to run: of the search (number counts up) or the confirmation (number = seed)."""
+    """One trial to run: of the search (number counts up) or the confirmation (number = seed).
+
+    alone: with the whole machine to itself, after it ran out of memory beside others.
+    """
 
     phase: str  # "search" | "confirm"
     arm: int
     number: int
     config: TrialConfig
     chosen: Mapping[str, Value] = field(default_factory=dict)  # the searched values
+    alone: bool = False
+
+    def by_itself(self) -> Job:
+        """The same job with the whole machine to itself."""
+        return replace(self, alone=True)
 
     def to_json(self) -> str:
         """For the way to a worker and back."""
@@ -56,6 +73,32 @@ class Job:
         """The inverse of `to_json`."""
         fields = json.loads(text)
         return cls(**{**fields, "config": TrialConfig.from_flat(fields["config"])})
+
+
+@dataclass(frozen=True)
+class Workers:
+    """How jobs are spread over the machine."""
+
+    slots: int  # jobs at a time
+    cpus: float  # of each
+    gpus: float  # of each, a fraction 1/n shares a GPU
+
+    def of(self, config: Mapping[str, Any]) -> dict[str, float]:
+        """What a job asks of Ray; one that ran out of memory beside others has a GPU, or the
+        machine, to itself.
+        """
+        if not json.loads(config["job"])["alone"]:
+            return {"cpu": self.cpus, "gpu": self.gpus}
+        cpus = self.cpus if self.gpus else self.cpus * self.slots
+        return {"cpu": cpus, "gpu": 1.0 if self.gpus else 0.0}
+
+
+class Listener(Protocol):
+    """Hears of every job: the display and the tracker."""
+
+    def job_started(self, job: Job) -> None: ...
+    def job_record(self, job: Job, record: Record) -> None: ...
+    def job_ended(self, job: Job, status: str, message: str) -> None: ...
 
 
 def outcome(record: Mapping[str, Any]) -> str:

@@ -15,10 +15,14 @@ from urllib.parse import urlparse
 import yaml
 
 from fl_core.config import ConfigError, Machine, UserError, Value
-from fl_core.study import Study
+from fl_core.folder import generation
+from fl_core.jobs import PRUNERS, SEARCHERS, Arm, Workers
+from fl_core.locations import check_writable, location
+from fl_core.study import Preset, Space, Study
 
 if TYPE_CHECKING:
-    from fl_core.tuning import Workers
+    from fl_core.runner import Places
+    from fl_core.search import Plan
 
 
 class _Parser(argparse.ArgumentParser):
@@ -53,24 +57,39 @@ def parse(study: Study, argv: Sequence[str] | None) -> argparse.Namespace:
     add("--trials", type=_positive, metavar="N", help="search trials of each arm")
     add("--seeds", type=_positive, metavar="N", help="confirmation seeds of each arm")
     add("--seed", type=_natural, default=0, metavar="N", help="seed of the search (0)")
+    add("--finalists", type=_positive, metavar="N",
+        help="best trials of each arm that are confirmed with every seed")  # fmt: skip
     add("--search-arms", action="store_true", help="one joint search that chooses the arm too")
     add("--confirm-on", choices=("train", "train+val"), default="train",
         help="what the confirmation trains on (train)")  # fmt: skip
     add("--image-size", type=_positive, metavar="PX", help="input resolution of the backbone")
     add("--set", action="append", default=[], metavar="NAME=VALUE", dest="values",
         help="fix any configuration field, e.g. --set federation.clients=1000")  # fmt: skip
+    add("--fresh", action="store_true",
+        help="start over; what is there stays, in a folder of its own")  # fmt: skip
+    add("--replay", metavar="RUN",
+        help="run one recorded trial again (an MLflow run id or a digest) and compare")  # fmt: skip
+    add = parser.add_argument_group("how to search").add_argument
+    add("--searcher", choices=SEARCHERS, default="tpe", help="what is tried next (tpe)")
+    add("--scheduler", choices=PRUNERS, help="what stops trials early (asha)")
+    add("--time-budget", type=_seconds, metavar="TIME",
+        help="no search trial starts later (90s, 30m, 8h); confirmed all the same")  # fmt: skip
     add = parser.add_argument_group("where things are").add_argument
     add("--out", type=Path, metavar="DIR", help=f"the study's folder (results/{study.name})")
     add("--tracking-uri", metavar="URI", help="MLflow store (MLFLOW_TRACKING_URI, ./mlflow.db)")
     add("--data-dir", type=Path, metavar="DIR", help="CIFAR's folder (FL_DATA_DIR, ./data)")
     add("--cache-dir", type=Path, metavar="DIR",
         help="artefacts shared by studies (FL_CACHE_DIR, ./results/artefacts)")  # fmt: skip
+    add("--storage", metavar="URL",
+        help="artefacts and checkpoints on a path or fsspec URL that all nodes share")  # fmt: skip
+    add("--keep-checkpoints", action="store_true", help="keep the parameters of ended trials")
     add("--weights", type=Path, metavar="FILE", help="local weights file of the backbone")
     add = parser.add_argument_group("machine").add_argument
     add("--device", default="auto", help="auto, cpu or cuda (auto)")
     add("--workers", type=_positive, metavar="N", help="trials at a time (one a core)")
+    add("--serial", action="store_true", help="one trial at a time in this process, without Ray")
     add("--gpus-per-trial", type=_fraction, default=1.0, metavar="F",
-        help="1, or 1/n to share a GPU among n trials (1)")  # fmt: skip
+        help="1, or 1/n to share a GPU among n trials, or auto to measure n (1)")  # fmt: skip
     add("--ray-address", metavar="ADDR", help="join a running Ray cluster")
     return parser.parse_args(argv)
 
@@ -139,12 +158,50 @@ def machine_of(args: argparse.Namespace) -> Machine:
     return Machine(
         device=device,
         data_dir=(args.data_dir or Path(env.get("FL_DATA_DIR") or "data")).resolve(),
-        cache_dir=(
-            args.cache_dir or Path(env.get("FL_CACHE_DIR") or "results/artefacts")
-        ).resolve(),
+        cache_dir=cache_of(args),
         weights_file=args.weights.resolve() if args.weights else None,
         threads=1 if device == "cpu" else None,
     )
+
+
+def places_of(args: argparse.Namespace, name: str, out: Path) -> Places:
+    """Where the study's trials are kept; UserError for a storage that cannot be used.
+
+    A study that started over takes nothing from others: its trials are to be computed.
+    """
+    from fl_core.runner import Places
+
+    cache = cache_of(args)
+    own = location(args.storage) / name / "trials" if args.storage else out / "trials"
+    if args.storage:
+        check_writable(own)
+    count = generation(out)
+    if args.storage and count:
+        own = own.with_name(f"trials.{count}")
+    return Places(own, None if count else cache / "trials", keep=args.keep_checkpoints)
+
+
+def plan_of(args: argparse.Namespace, preset: Preset, pruner: str) -> Plan:
+    """How the search goes about it."""
+    from fl_core.search import Plan
+
+    return Plan(
+        trials=args.trials or preset.trials,
+        seed=args.seed,
+        searcher=args.searcher,
+        pruner=pruner,
+        grace_steps=preset.eval_steps,
+        first=preset.first,
+        seconds=args.time_budget,
+    )
+
+
+def cache_of(args: argparse.Namespace) -> Path:
+    """The folder of artefacts that studies share."""
+    if args.storage:
+        return location(args.storage) / "artefacts"
+    named = args.cache_dir or Path(os.environ.get("FL_CACHE_DIR") or "results/artefacts")
+    return Path(named).resolve()
 
 
 def default_precision(machine: Machine) -> str:
@@ -160,18 +217,30 @@ def default_precision(machine: Machine) -> str:
     return "bfloat16" if able.get("amx_bf16") or able.get("avx512_bf16") else "float32"
 
 
-def workers_of(args: argparse.Namespace, machine: Machine) -> Workers:
+def workers_of(
+    args: argparse.Namespace, machine: Machine, arms: Sequence[Arm], space: Space
+) -> Workers:
     """Trials at a time and what each may use: one core each, or an equal share of a GPU."""
     import torch
-
-    from fl_core.tuning import Workers
 
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     if machine.device == "cpu":
         wanted = args.workers or cores
         return Workers(wanted if args.ray_address else min(wanted, cores), 1.0, 0.0)
-    slots = args.workers or max(1, int(torch.cuda.device_count() / args.gpus_per_trial + 1e-9))
-    return Workers(slots, min(1.0, cores / slots), args.gpus_per_trial)
+    share = args.gpus_per_trial or 1 / _measured_share(machine, arms, space, cores)
+    slots = args.workers or max(1, int(torch.cuda.device_count() / share + 1e-9))
+    return Workers(slots, min(1.0, cores / slots), share)
+
+
+def _measured_share(machine: Machine, arms: Sequence[Arm], space: Space, cores: int) -> int:
+    """How many trials of the study's largest configuration share a GPU, and why."""
+    from fl_core import gpu
+    from fl_core.largest import largest_config
+
+    found = gpu.probe(largest_config(arms, space, device=machine.device), machine)
+    count = found.trials(most=cores)
+    print(gpu.explain(found, count))
+    return count
 
 
 def _as_number(text: str) -> Value:
@@ -198,7 +267,21 @@ def _natural(text: str) -> int:
     return value
 
 
-def _fraction(text: str) -> float:
+def _seconds(text: str) -> float:
+    number, unit = (text[:-1], text[-1]) if text[-1:] in ("s", "m", "h") else (text, "s")
+    try:
+        value = float(number) * {"s": 1, "m": 60, "h": 3600}[unit]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text} is not a time; 90s, 30m or 8h") from error
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not allowed: must be above 0")
+    return value
+
+
+def _fraction(text: str) -> float | None:
+    """None for auto."""
+    if text == "auto":
+        return None
     try:
         value = float(text)
     except ValueError as error:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from fl_core.arms import arm_name
-from fl_core.config import ConfigError, TrialConfig, Value
+from fl_core.config import ConfigError, TrialConfig, UserError, Value
 
 if TYPE_CHECKING:
     import optuna
@@ -37,6 +37,7 @@ class Preset:
     arms: Sequence[Mapping[str, Value]] | None = None  # None = the study's own
     first: Sequence[Mapping[str, Value]] = ()  # points of the space that are tried first
     prune: bool = True  # ASHA; without it a search of random trials does not depend on timing
+    finalists: int = 1  # best trials of an arm that are confirmed
 
     def pace(self, steps: int, fixed: Mapping[str, Value]) -> dict[str, Value]:
         """Rounds and evaluations for J local steps (contract 7), but for what the user fixes."""
@@ -99,9 +100,14 @@ class Study:
     joint_arms: Sequence[Mapping[str, Value]] = ({},)
     joint_space: Space | None = None
 
-    def prunes(self, preset: Preset) -> bool:
-        """Whether ASHA may stop trials: not where spending little is an objective."""
-        return preset.prune and not self.objectives
+    def pruner(self, preset: Preset, wanted: str | None) -> str:
+        """What may stop trials early: nothing where spending little is an objective."""
+        if self.objectives and wanted not in (None, "none"):
+            raise UserError(
+                f"--scheduler {wanted}: {self.name} minimises {', '.join(self.objectives)} too, "
+                "and a trial that is stopped early looks cheap; only none is possible"
+            )
+        return wanted or ("asha" if preset.prune and not self.objectives else "none")
 
     def resolve(self, preset: Preset, extra: Mapping[str, Value]) -> list[Arm]:
         """Every arm with its complete configuration; ConfigError for what is not possible.

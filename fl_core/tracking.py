@@ -1,225 +1,32 @@
-"""Every run in MLflow: study -> arm -> trial (layer 4; the only MLflow import).
+"""Every run in MLflow: study -> arm -> trial (layer 4).
 
 Runs are found again by their tags, so a resumed trial continues its own run. All writes go
-through one background thread: the search does not wait for the store. `analysis/` reads what is
-written here; the schema is in its README section.
+through one background queue (`store_writer`): the search does not wait for the store, and what a
+store that is away for a while should have heard waits for it. `analysis/` reads what is written
+here; the schema is in its README section.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 import json
-import logging
-import os
-import queue
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # no network at run time
-for _name in ("alembic", "mlflow.store.db.utils"):  # a new store's set-up: ten lines of it
-    logging.getLogger(_name).setLevel(logging.WARNING)
+from fl_core.config import TrialConfig
+from fl_core.jobs import Arm, Job
+from fl_core.machine_load import INTERVAL, MachineLoad
+from fl_core.run_notes import NOTE, arm_note, experiment_tags, origin, run_name, study_note
+from fl_core.run_store import OUTCOMES, PARENT, RunStore
+from fl_core.store_client import insist, one_line, tag_experiment
+from fl_core.store_writer import Writer
+from fl_core.trial import Record
 
-from mlflow import MlflowClient  # noqa: E402
-from mlflow.entities import Metric, Param, RunTag  # noqa: E402
-
-from fl_core.config import UserError  # noqa: E402
-from fl_core.jobs import Arm, Job  # noqa: E402
-from fl_core.trial import Record  # noqa: E402
-
-FLUSH_SECONDS = 5.0  # metrics of a running trial reach the store at least this often
-
-
-@contextmanager
-def _one_line(uri: str) -> Iterator[None]:
-    """MLflow, SQLAlchemy and requests each raise their own: one clear line for all."""
-    try:
-        yield
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0][:200]
-        raise UserError(f"--tracking-uri {uri}: cannot be used ({reason})") from error
-
-
-class Tracker:
-    """Logs one study. A listener of `fl_core.tuning`; close it to drain its queue."""
-
-    def __init__(self, uri: str, experiment: str) -> None:
-        self.uri = uri
-        with _one_line(uri):
-            self.client = MlflowClient(uri)
-            found = self.client.get_experiment_by_name(experiment)
-            self.experiment = (
-                found.experiment_id
-                if found
-                else self.client.create_experiment(experiment, _artifact_location(uri))
-            )
-        self._runs: dict[tuple[str, ...], str] = {}  # tags that name a run -> run id
-        self._logged: dict[str, int] = {}  # run id -> last local step in the store
-        self._pending: dict[str, list[Metric]] = {}
-        self._flushed = time.monotonic()
-        self._failures: list[str] = []
-        self._queue: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._write, daemon=True)
-        self._thread.start()
-
-    def open(self, digest: str, tags: Mapping[str, str], arms: list[Arm]) -> str:
-        """Find or create the run of the study and of each arm; returns the study run's id."""
-        self.arms, self._study = arms, digest
-        with _one_line(self.uri):
-            self._find_runs()
-            name = f"{tags['study']} ({tags['preset']})"
-            self.study_run = self._run({"kind": "study", **tags}, name, None, {})
-            self.client.update_run(self.study_run, status="RUNNING")
-            for arm in arms:
-                fields = {"kind": "arm", "arm_digest": arm.digest(), **_arm_tags(arm)}
-                self._run(fields, arm.name, self.study_run, arm.config.to_flat())
-        return self.study_run
-
-    def _find_runs(self) -> None:
-        """All runs of this study that the store has, by the tags that name them."""
-        token: str | None = ""
-        while token is not None:
-            page = self.client.search_runs(
-                [self.experiment], f"tags.study_digest = '{self._study}'", max_results=5000,
-                page_token=token or None,
-            )  # fmt: skip
-            for run in page:
-                self._runs[_key(run.data.tags)] = run.info.run_id
-                self._logged[run.info.run_id] = int(run.data.metrics.get("local_steps", -1))
-            token = page.token or None
-
-    def arm_run(self, arm: Arm) -> str:
-        """The run id of an arm."""
-        return self._runs[_key({"kind": "arm", "arm_digest": arm.digest()})]
-
-    def knows(self, job: Job) -> bool:
-        """Whether this job has a run already."""
-        return _key(self._job_tags(job)) in self._runs
-
-    def job_started(self, job: Job) -> None:
-        """Create the job's run, or go on with the one it has."""
-        self._queue.put(partial(self._job_run, job))
-
-    def job_record(self, job: Job, record: Record) -> None:
-        """Log an evaluation; ones the store has already (a replayed curve) are skipped.
-
-        Tables of a trial's last record become artifacts. They are written again when the record
-        comes again: the driver may have been killed between the metrics and them.
-        """
-
-        def write() -> None:
-            run, step = self._job_run(job), int(record["local_steps"])
-            for name, text in record.get("tables", {}).items():
-                self.client.log_text(run, text, name)
-            if step <= self._logged.get(run, -1):
-                return
-            self._logged[run] = step
-            now = int(time.time() * 1000)
-            self._pending.setdefault(run, []).extend(
-                Metric(name, float(value), now, step)
-                for name, value in record.items()
-                if isinstance(value, (int, float))
-                and (name in METRICS or name.startswith(FAMILIES))
-            )
-            if time.monotonic() - self._flushed > FLUSH_SECONDS:
-                self._flush_all()
-
-        self._queue.put(write)
-
-    def job_ended(self, job: Job, status: str, message: str) -> None:
-        """Log what is left of the curve, and how the job ended."""
-
-        def write() -> None:
-            run = self._job_run(job)
-            self._flush(run)
-            tags = [RunTag("status", status)] + ([RunTag("message", message)] if message else [])
-            self.client.log_batch(run, tags=tags)
-            self.client.set_terminated(run, _STATUS.get(status, "FINISHED"))
-
-        self._queue.put(write)
-
-    def log_past(self, job: Job, status: str, records: list[Record]) -> None:
-        """A whole job at once, from its record on disk."""
-        for record in records:
-            self.job_record(job, record)
-        self.job_ended(job, status, "")
-
-    def text(self, run: str, text: str, name: str) -> None:
-        """Attach a text to a run."""
-        self._queue.put(lambda: self.client.log_text(run, text, name))
-
-    def close(self, status: str) -> str | None:
-        """Drain, end the arms' and the study's runs; a line about writes that failed, if any."""
-
-        def end() -> None:
-            self._flush_all()
-            for run in [*map(self.arm_run, self.arms), self.study_run]:
-                self.client.set_terminated(run, status)
-
-        self._queue.put(end)
-        self._queue.put(None)
-        self._thread.join()
-        if not self._failures:
-            return None
-        count, last = len(self._failures), self._failures[-1]
-        return f"{count} writes to MLflow failed ({last}); run the same command again to repair it"
-
-    def _write(self) -> None:
-        while (task := self._queue.get()) is not None:
-            for attempt in range(3):
-                try:
-                    task()
-                    break
-                except Exception as error:  # a store's trouble must not end a search
-                    if attempt == 2:
-                        self._failures.append(str(error).strip().splitlines()[0][:200])
-                    time.sleep(attempt)
-
-    def _flush_all(self) -> None:
-        for run in list(self._pending):
-            self._flush(run)
-        self._flushed = time.monotonic()
-
-    def _flush(self, run: str) -> None:
-        metrics = self._pending.pop(run, [])
-        for start in range(0, len(metrics), 1000):
-            self.client.log_batch(run, metrics=metrics[start : start + 1000])
-
-    def _job_tags(self, job: Job) -> dict[str, str]:
-        arm = self.arms[job.arm]
-        return {"kind": "trial", "arm_digest": arm.digest(), "phase": job.phase,
-                "number": str(job.number), "digest": job.config.digest(),
-                **_arm_tags(arm)}  # fmt: skip
-
-    def _job_run(self, job: Job) -> str:
-        arm = self.arms[job.arm]
-        chosen = json.dumps(dict(job.chosen))  # without the dimensions a condition closed
-        tags = {**self._job_tags(job), "status": "running", "chosen": chosen}
-        kind = f"#{job.number}" if job.phase == "search" else f"seed {job.number}"
-        return self._run(tags, f"{arm.name} {kind}", self.arm_run(arm), job.config.to_flat())
-
-    def _run(
-        self, tags: Mapping[str, str], name: str, parent: str | None, params: Mapping[str, Any]
-    ) -> str:
-        """The run these tags name, created if it is new."""
-        key = _key(tags)
-        if key not in self._runs:
-            fields = {**tags, "study_digest": self._study}
-            if parent:
-                fields["mlflow.parentRunId"] = parent
-            run = self.client.create_run(self.experiment, tags=fields, run_name=name).info.run_id
-            self._runs[key] = run
-            self.client.log_batch(run, params=[Param(n, str(v)) for n, v in params.items()])
-        elif tags["kind"] == "study":
-            run_tags = [RunTag(n, v) for n, v in tags.items()]
-            self.client.log_batch(self._runs[key], tags=run_tags)
-        return self._runs[key]
-
-
+FLUSH_SECONDS = 5.0  # what is known of a running trial reaches the store at least this often
+PATIENCE = 600.0  # seconds that a study which ends waits for a store that is away
 METRICS = frozenset(
     ("score", "train_loss", "client_drift", "client_drift_active", "val_accuracy", "val_loss",
      "test_accuracy", "test_loss",
@@ -229,22 +36,258 @@ METRICS = frozenset(
 )  # fmt: skip
 #: What messages cost, by direction and encoding; what masks look like.
 FAMILIES = ("bytes_", "messages_", "mask_")
-_STATUS = {"pruned": "KILLED", "failed": "FAILED"}
+#: Of these, what no table reads goes into a file instead of onto the page of every trial.
+DETAILS = ("_round", "_index", "_bitmap", "_values")
+DETAILS_FILE = "messages.csv"
 
 
-def _key(tags: Mapping[str, str]) -> tuple[str, ...]:
-    """The tags that name a run within a study."""
-    names = ("kind", "arm_digest", "phase", "number", "digest")
-    return tuple(tags.get(name, "") for name in names)
+class Tracker:
+    """Logs one study. A listener of `fl_core.tuning`; close it to drain its queue.
+
+    `patience`: seconds that `close` waits for a store that is away. `load_seconds`: between
+    samples of the machine's load.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        experiment: str,
+        patience: float = PATIENCE,
+        load_seconds: float = INTERVAL,
+    ) -> None:
+        self.uri = uri
+        self._store = RunStore(uri, experiment)
+        self.client, self.experiment = self._store.client, self._store.experiment
+        self._writer = Writer(self._store.is_away, patience)
+        self._load_seconds = load_seconds
+        self._load: MachineLoad | None = None
+        self.arms: list[Arm] = []
+        self.study_run = ""
+        self._details: dict[str, dict[int, Mapping[str, float]]] = {}  # run -> step -> values
+        self._named: dict[tuple[str, int, int], tuple[TrialConfig, dict[str, str]]] = {}
+        self._flushed = time.monotonic()
+        self._closed = False
+
+    def open(self, digest: str, tags: Mapping[str, str], arms: list[Arm]) -> str:
+        """Find or create the run of the study and of each arm; returns the study run's id.
+
+        Trials that a dead driver left running are marked as interrupted.
+        """
+        self.arms, self._tags, self._origin = arms, dict(tags), origin(tags)
+        with one_line(self.uri):
+            stale = insist(partial(self._open, digest))
+        for run in stale:
+            self._later(self._store.interrupt, run)
+        for arm in arms:
+            self._later(self._store.revive, self.arm_run(arm))
+        start = self._store.started(self.study_run)
+        self._load = MachineLoad(self._machine, start, self._load_seconds)
+        return self.study_run
+
+    def _open(self, digest: str) -> list[str]:
+        """Repeatable: it begins with what the store has."""
+        stale = self._store.load(digest)
+        tags, now = {"kind": "study", **self._tags}, _now()
+        tag_experiment(self.client, self.experiment, experiment_tags(tags, self.experiment))
+        found = self._store.find(tags)
+        if found is None:
+            note = {NOTE: study_note(tags, self.experiment), **self._origin}
+            name = f"{tags['study']} ({tags['preset']})"
+            found = self._store.create({**tags, **note}, name, {}, now, again=False)
+        self.study_run = found
+        self._store.revive(found)
+        self._store.flush(found, tags)
+        for arm in self.arms:
+            fields = {"kind": "arm", "arm_digest": arm.digest(), **_arm_tags(arm)}
+            if self._store.find(fields) is None:
+                fields |= {PARENT: found, NOTE: arm_note(arm), **self._origin}
+                params = arm.config.to_flat()
+                run = self._store.create(fields, arm.name, params, now, again=False)
+                self._store.flush(run)
+        return stale
+
+    def arm_run(self, arm: Arm) -> str:
+        """The run id of an arm."""
+        run = self._store.find({"kind": "arm", "arm_digest": arm.digest()})
+        if run is None:
+            raise KeyError(f"arm {arm.name}: not of this study")
+        return run
+
+    def knows(self, job: Job) -> bool:
+        """Whether the store has this job's run, ended as jobs end."""
+        return bool(self._store.outcome(self._store.find(self._job_tags(job))))
+
+    def job_started(self, job: Job) -> None:
+        """Create the job's run, or go on with the one it has."""
+        self._writer.put(partial(self._start, job, _now()))
+
+    def job_record(self, job: Job, record: Record) -> None:
+        """Log an evaluation; ones the store has already (a replayed curve) are skipped.
+
+        Tables of a trial's last record become artifacts. They are written again when the record
+        comes again: the driver may have been killed between the metrics and them.
+        """
+        objectives = self.arms[job.arm].objectives
+        metrics: dict[str, float] = {}
+        details: dict[str, float] = {}
+        for name, value in record.items():
+            if not isinstance(value, (int, float)):
+                continue
+            if name in METRICS or name in objectives:
+                metrics[name] = float(value)
+            elif name.startswith(FAMILIES):
+                detail = name.startswith("messages_") or name.endswith(DETAILS)
+                (details if detail else metrics)[name] = float(value)
+        step, now, tables = int(record["local_steps"]), _now(), dict(record.get("tables", {}))
+
+        def write(again: bool) -> None:
+            run = self._job_run(job, now, again)
+            for name, text in tables.items():
+                self.client.log_text(run, text, name)
+            if details:
+                self._details.setdefault(run, {})[step] = {"local_steps": step, **details}
+            self._store.add(run, metrics, step, now)
+            self._flush_if_due()
+
+        self._writer.put(write)
+
+    def job_ended(self, job: Job, status: str, message: str) -> None:
+        """Log what is left of the curve, and how the job ended."""
+        now = _now()
+
+        def write(again: bool) -> None:
+            run = self._job_run(job, now, again)
+            if self._store.outcome(run) == status:
+                return  # told before, and nothing new since
+            if run in self._details:
+                self.client.log_text(run, _csv(self._details[run]), DETAILS_FILE)
+            self._store.end_trial(run, status, message, now)
+            self._details.pop(run, None)
+
+        def refused() -> None:
+            """The end is worth more than a curve that the store refuses."""
+            run = self._store.find(self._job_tags(job))
+            if run is not None:
+                self._store.drop(run)
+                self._details.pop(run, None)
+                self._writer.put(write)
+
+        self._writer.put(write, refused)
+
+    def log_past(self, job: Job, status: str, records: list[Record]) -> None:
+        """A whole job at once, from its record on disk."""
+        for record in records:
+            self.job_record(job, record)
+        self.job_ended(job, status, "")
+
+    def text(self, run: str, text: str, name: str) -> None:
+        """Attach a text to a run."""
+        self._later(self.client.log_text, run, text, name)
+
+    def waiting(self) -> int:
+        """How many writes have not reached the store yet."""
+        return self._writer.waiting()
+
+    def arm_best(self, arm: Arm, best: TrialConfig) -> None:
+        """Show an arm's best configuration in its description."""
+        self._later(self.client.set_tag, self.arm_run(arm), NOTE, arm_note(arm, best.to_flat()))
+
+    def summary(self, markdown: str) -> str | None:
+        """Attach the final table to the study's run, and show it in its description.
+
+        Also after `close`; then the answer is a warning like that of `close`.
+        """
+        note = study_note(self._tags, self.experiment, markdown)
+        self.text(self.study_run, markdown, "table.md")
+        self._later(self.client.set_tag, self.study_run, NOTE, note)
+        return self._writer.close() if self._closed else None
+
+    def close(self, status: str) -> str | None:
+        """Drain, end the runs of study and arms, and trials that have not ended as interrupted.
+
+        A line about writes that failed, if any.
+        """
+        if self._load:
+            self._load.stop()
+        now = _now()
+
+        def end(again: bool) -> None:
+            for run in self._store.running_trials():
+                self._later(self._store.end_trial, run, "interrupted", "", now)
+            for run in filter(None, [*map(self.arm_run, self.arms), self.study_run]):
+                self._later(self._store.end, run, status, now)
+
+        self._writer.put(end)
+        self._closed = True
+        return self._writer.close()
+
+    def _start(self, job: Job, now: int, again: bool) -> None:
+        run = self._job_run(job, now, again)
+        if self._store.outcome(run) not in OUTCOMES:  # else it is a replay, until news come
+            self._store.revive(run)
+        self._flush_if_due()
+
+    def _machine(self, means: Mapping[str, float], step: int) -> None:
+        """The machine's load, on the study's run."""
+        now = _now()
+
+        def write(again: bool) -> None:
+            self._store.log(self.study_run, means, step, now)
+            self._flush_if_due()
+
+        self._writer.put(write)
+
+    def _flush_if_due(self) -> None:
+        """A task a run, so that one that the store refuses holds up nobody else's."""
+        if time.monotonic() - self._flushed > FLUSH_SECONDS:
+            self._flushed = time.monotonic()
+            for run in self._store.unsent():
+                refused = partial(self._store.drop, run)
+                self._later(self._store.flush, run, refused=refused)
+
+    def _later(
+        self, write: Callable[..., object], *args: Any, refused: Callable[[], object] | None = None
+    ) -> None:
+        """Queue a write that may simply be repeated."""
+        self._writer.put(lambda again: write(*args), refused)
+
+    def _job_tags(self, job: Job) -> dict[str, str]:
+        """The tags that name its run; digests take milliseconds, so they are kept."""
+        key = (job.phase, job.arm, job.number)
+        config, tags = self._named.get(key, (None, {}))
+        if config != job.config:
+            tags = {"kind": "trial", "arm_digest": self.arms[job.arm].digest(),
+                    "phase": job.phase, "number": str(job.number),
+                    "digest": job.config.digest()}  # fmt: skip
+            self._named[key] = job.config, tags
+        return dict(tags)
+
+    def _job_run(self, job: Job, now: int, again: bool) -> str:
+        """The job's run, created if it is new."""
+        tags, arm = self._job_tags(job), self.arms[job.arm]
+        found = self._store.find(tags)
+        if found is not None:
+            return found
+        chosen = json.dumps(dict(job.chosen))  # without the dimensions a condition closed
+        tags |= {"status": "running", "chosen": chosen, PARENT: self.arm_run(arm)}
+        tags |= {**_arm_tags(arm), **self._origin}
+        return self._store.create(tags, run_name(arm, job), job.config.to_flat(), now, again)
+
+
+def _now() -> int:
+    """Milliseconds since the epoch, when it happened: the store may hear of it later."""
+    return int(time.time() * 1000)
 
 
 def _arm_tags(arm: Arm) -> dict[str, str]:
     return {"arm": json.dumps(dict(arm.values)), "arm_name": arm.name}
 
 
-def _artifact_location(uri: str) -> str | None:
-    """Beside the SQLite file; a server decides for itself."""
-    parsed = urlparse(uri)
-    if parsed.scheme != "sqlite":
-        return None
-    return (Path(parsed.path.removeprefix("/")).resolve().parent / "mlartifacts").as_uri()
+def _csv(rows: Mapping[int, Mapping[str, float]]) -> str:
+    """One row an evaluation."""
+    text = io.StringIO()
+    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows[step] for step in sorted(rows))
+    return text.getvalue()

@@ -54,8 +54,11 @@ def run_trial(
         yield records[-1]
 
 
-def test_metrics(config: TrialConfig, machine: Machine, folder: Path) -> dict[str, float]:
-    """Accuracy and loss of a finished trial on the TEST set, and its spread over clients.
+def test_metrics(
+    config: TrialConfig, machine: Machine, folder: Path
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Accuracy and loss of a finished trial on the TEST set, and its spread over clients; and
+    every prediction, as a table (file name -> CSV) in the order of the test set.
 
     Only the jobs of `fl_core.findings.confirm` may call this (contract 5).
     """
@@ -64,10 +67,11 @@ def test_metrics(config: TrialConfig, machine: Machine, folder: Path) -> dict[st
         raise ValueError(f"trial {config.digest()} has no stored parameters")
     params = state.params if state.best is None else state.best  # no best: no validation set
     model, source = stages.test_model(config, machine, params)
-    result = evaluate(model, source, config.fine_tune.precision)
+    result = evaluate(model, source, config.fine_tune.precision, keep=True)
     fed, _ = stages.prepare(config, machine)
     clients = spread(result.client_accuracies(fed.class_counts))
-    return {"test_accuracy": result.accuracy, "test_loss": result.loss, **clients}
+    metrics = {"test_accuracy": result.accuracy, "test_loss": result.loss, **clients}
+    return metrics, {"predictions.csv": result.predictions_csv()}
 
 
 def mask_report(config: TrialConfig, machine: Machine) -> tuple[dict[str, float], dict[str, str]]:

@@ -1,21 +1,22 @@
-"""Running jobs on Ray Tune: the search and the confirmation (layer 4; the only Ray imports
-besides fl_core.search and fl_core.asha).
+"""Running a study's jobs on Ray Tune, on one machine or a cluster (layer 4; the only Ray imports).
 
-`run_study` searches every arm on validation data alone, then runs the jobs of
-`fl_core.findings.confirm`: the chosen configurations with fresh seeds, the only ones that read the
-test set.
+Tune asks for jobs, spreads them over workers that are reused, and starts a job of a dead worker
+again; what is tried and what is stopped, `fl_core.search` says through `fl_core.conductor`.
+Neither Tune's checkpoints nor its experiment state are used: jobs are idempotent.
 """
 
 from __future__ import annotations
 
+import _thread
+import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 # Ray reads these when it is imported; its workers inherit them.
 for _name, _value in {
@@ -31,76 +32,39 @@ for _name, _value in {
 }.items():
     os.environ.setdefault(_name, _value)
 
-import optuna  # noqa: E402
+import psutil  # noqa: E402
 import ray  # noqa: E402
 from ray import tune  # noqa: E402
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # noqa: E402
+from ray.tune.search import Searcher  # noqa: E402
 
-from fl_core.asha import ArmASHA  # noqa: E402
-from fl_core.config import Machine, UserError, Value  # noqa: E402
-from fl_core.jobs import SCORE, Arm, Job, outcome  # noqa: E402
-from fl_core.search import JOURNAL, ArmSearcher, Space, Unpickled  # noqa: E402
-from fl_core.trial import (  # noqa: E402
-    Record,
-    forget_state,
-    mask_report,
-    run_trial,
-    test_metrics,
-    trial_path,
-)
-
-
-class Listener(Protocol):
-    """Hears of every job: the display and the tracker."""
-
-    def job_started(self, job: Job) -> None: ...
-    def job_record(self, job: Job, record: Record) -> None: ...
-    def job_ended(self, job: Job, status: str, message: str) -> None: ...
-
-
-@dataclass(frozen=True)
-class Workers:
-    """How jobs are spread over the machine."""
-
-    slots: int  # jobs at a time
-    cpus: float  # of each
-    gpus: float  # of each, a fraction 1/n shares a GPU
+from fl_core.conductor import Conductor  # noqa: E402
+from fl_core.config import Machine, UserError  # noqa: E402
+from fl_core.gpu import release  # noqa: E402
+from fl_core.jobs import Job, Workers  # noqa: E402
+from fl_core.runner import Places, attempt  # noqa: E402
 
 
 class TrialRunner(tune.Trainable):  # type: ignore[misc]
     """One evaluation interval a `step`; the process is reused for the next job."""
 
-    def setup(self, config: dict[str, Any], machine: Machine, folder: Path) -> None:
-        self.machine, self.folder = machine, folder
+    def setup(self, config: dict[str, Any], machine: Machine, places: Places) -> None:
+        self.machine, self.places = machine, places
+        self.records: Any = None
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self.job = Job.from_json(new_config["job"])
-        self.records = run_trial(self.job.config, self.machine, self.folder)
-        self.best = 0.0
+        if self.records is not None:  # of a stopped job: its memory is free before the next begins
+            self.records.close()
+            release(self.machine.device)
+        self.records = attempt(Job.from_json(new_config["job"]), self.machine, self.places)
         return True
 
     def step(self) -> dict[str, Any]:
-        record = dict(next(self.records))
-        record["finished"] = record["done"]
-        if self.job.phase == "search":
-            record[SCORE] = self._score(record)
-        if record["finished"]:
-            path = trial_path(self.folder, self.job.config)
-            if self.job.phase == "search":
-                forget_state(path)
-            elif not record["diverged"]:
-                record |= test_metrics(self.job.config, self.machine, self.folder)
-                metrics, tables = mask_report(self.job.config, self.machine)
-                record |= metrics | ({"tables": tables} if tables else {})
-        return record
+        return dict(next(self.records))
 
-    def _score(self, record: Record) -> float:
-        """Validation accuracy of the parameters that would be kept; 0 for a diverged trial."""
-        accuracy = float(record.get("val_accuracy", 0.0))
-        self.best = max(self.best, accuracy)
-        if record["diverged"]:
-            return 0.0
-        return self.best if self.job.config.fine_tune.keep == "best" else accuracy
+    def cleanup(self) -> None:
+        self.records.close()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: run_trial keeps its own checkpoints, by content."""
@@ -109,41 +73,87 @@ class TrialRunner(tune.Trainable):  # type: ignore[misc]
         """Nothing: run_trial finds its own checkpoint."""
 
 
-class _Relay(Unpickled, tune.Callback):  # type: ignore[misc]
-    """Tune's callbacks, passed on to the listeners; keeps failures and prunes the disk."""
+class _Unpickled:
+    """Tune pickles its parts for `Tuner.restore`; ours have their state on disk and stay out."""
 
-    def __init__(self, listeners: Sequence[Listener], folder: Path) -> None:
-        self.listeners, self.folder = listeners, folder
-        self.failures: list[str] = []
-        self.started: set[str] = set()
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
 
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        if trial.trial_id not in self.started:  # a retried trial is not a new one
-            self.started.add(trial.trial_id)
-            for listener in self.listeners:
-                listener.job_started(Job.from_json(trial.config["job"]))
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Unpickled:
+        return self
 
-    def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any
+
+class _Jobs(_Unpickled, Searcher):  # type: ignore[misc]
+    """Tune's searcher: hands out the conductor's jobs."""
+
+    def __init__(self, conductor: Conductor) -> None:
+        super().__init__()  # no metric: confirmation jobs have no score to search by
+        self.conductor = conductor
+        self.live: dict[str, Job] = {}  # by Tune's trial id
+
+    def suggest(self, trial_id: str) -> dict[str, str] | str | None:
+        """The next job, as Tune configuration; None while there is only to wait."""
+        job = self.conductor.next_job()
+        if job is None:
+            return str(Searcher.FINISHED) if self.conductor.ended else None
+        self.live[trial_id] = job
+        return {"job": job.to_json()}
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        job = Job.from_json(trial.config["job"])
-        for listener in self.listeners:
-            listener.job_record(job, result)
+        """The end of a job; of one that failed, `_Failures` hears the reason."""
+        if error or trial_id not in self.live:
+            return
+        job = self.live.pop(trial_id)
+        if result and result.get("finished"):  # Tune's scheduler does not hear of the last one
+            self.conductor.record(job, result)
+        self.conductor.end(job, result)
 
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        job = Job.from_json(trial.config["job"])
-        status = outcome(trial.last_result)
-        path = trial_path(self.folder, job.config)
-        if status == "pruned" and path.exists():
-            forget_state(path)
-        for listener in self.listeners:
-            listener.job_ended(job, status, "")
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the journal holds it all."""
+        Path(checkpoint_path).touch()
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore: the journal holds it all."""
+
+
+class _Verdicts(_Unpickled, FIFOScheduler):  # type: ignore[misc]
+    """Tune's scheduler: passes records on, stops what the conductor says."""
+
+    def __init__(self, jobs: _Jobs) -> None:
+        super().__init__()
+        self.jobs = jobs
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """CONTINUE or STOP."""
+        stop = self.jobs.conductor.record(self.jobs.live[trial.trial_id], result)
+        return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
+
+
+class _Failures(_Unpickled, tune.Callback):  # type: ignore[misc]
+    """Tune's callback: why a job failed, after it was tried three times."""
+
+    def __init__(self, jobs: _Jobs) -> None:
+        self.jobs = jobs
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        lines = str(trial.get_pickled_error() or "worker died").strip().splitlines()
-        self.failures.append(lines[-1])
-        for listener in self.listeners:
-            listener.job_ended(Job.from_json(trial.config["job"]), "failed", lines[-1])
+        details = str(trial.get_pickled_error() or "worker died").strip()
+        if trial.trial_id in self.jobs.live:
+            self.jobs.conductor.end(self.jobs.live.pop(trial.trial_id), None, details)
+
+
+class _Abort(_Unpickled, tune.Stopper):  # type: ignore[misc]
+    """Tune's stopper: ends the run when no job can go on."""
+
+    def __init__(self, conductor: Conductor) -> None:
+        self.conductor = conductor
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False  # the last record says `done` itself
+
+    def stop_all(self) -> bool:
+        return self.conductor.aborted is not None
 
 
 @contextmanager
@@ -154,7 +164,7 @@ def ray_session(address: str | None = None, cpus: int | None = None) -> Iterator
         options |= {"num_cpus": cpus, "include_dashboard": False}
     try:
         ray.init(log_to_driver=False, configure_logging=True, **options)
-    except (ConnectionError, RuntimeError, OSError) as error:
+    except (ConnectionError, RuntimeError, OSError, ValueError) as error:
         raise UserError(f"Ray does not start: {str(error).splitlines()[0]}") from error
     try:
         yield
@@ -162,50 +172,61 @@ def ray_session(address: str | None = None, cpus: int | None = None) -> Iterator
         ray.shutdown()
 
 
-def run_study(
-    arms: list[Arm],
-    space: Space,
-    trials: int,
-    *,
-    folder: Path,
-    machine: Machine,
-    workers: Workers,
-    seed: int,
-    grace_steps: int | None,
-    then: Callable[[int, optuna.Study], list[Job]],
-    listeners: Sequence[Listener],
-    first: Sequence[Mapping[str, Value]] = (),
-) -> None:
-    """Search every arm until it has had `trials` trials, then run the jobs `then` makes of each.
-
-    What finished in an earlier run is not repeated. `grace_steps`: local steps before ASHA may
-    stop a trial; None runs every trial to its end. `first`: points of the space that every arm
-    tries before any other. Raises UserError if every job failed.
-    """
-    searcher = ArmSearcher(arms, space, trials, folder / JOURNAL, seed, then, first)
-    scheduler = None if grace_steps is None else ArmASHA(searcher, grace_steps)
-    relay = _Relay(listeners, folder / "trials")
-    trainable = tune.with_parameters(TrialRunner, machine=machine, folder=folder / "trials")
+def run_on_ray(conductor: Conductor, machine: Machine, places: Places, workers: Workers) -> None:
+    """Every job of the study. Raises UserError where the user must mend something."""
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by the display
+    jobs = _Jobs(conductor)
+    trainable = tune.with_parameters(TrialRunner, machine=machine, places=places)
     scratch = tempfile.mkdtemp(prefix="fl-tune-")  # Tune's own records: nothing we need
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, workers.of),
+        tune_config=tune.TuneConfig(
+            search_alg=jobs,
+            scheduler=_Verdicts(jobs),
+            num_samples=-1,
+            max_concurrent_trials=workers.slots,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: str(trial.trial_id),
+        ),
+        run_config=tune.RunConfig(
+            storage_path=scratch,
+            verbose=0,
+            callbacks=[_Failures(jobs)],
+            stop=_Abort(conductor),
+            failure_config=tune.FailureConfig(max_failures=2),
+        ),
+    )
     try:
-        tune.Tuner(
-            tune.with_resources(trainable, {"cpu": workers.cpus, "gpu": workers.gpus}),
-            tune_config=tune.TuneConfig(
-                search_alg=searcher,
-                scheduler=scheduler,
-                num_samples=-1,
-                max_concurrent_trials=workers.slots,
-                reuse_actors=True,
-                trial_dirname_creator=lambda trial: str(trial.trial_id),
-            ),
-            run_config=tune.RunConfig(
-                storage_path=scratch,
-                verbose=0,
-                callbacks=[relay],
-                failure_config=tune.FailureConfig(max_failures=2),
-            ),
-        ).fit()
+        with _watched(conductor):
+            tuner.fit()
+    except (Exception, KeyboardInterrupt):
+        if conductor.aborted is None:
+            raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    if relay.failures and len(relay.failures) == len(relay.started):
-        raise UserError(f"every trial failed; the last one: {relay.failures[-1]}")
+    conductor.close()
+
+
+@contextmanager
+def _watched(conductor: Conductor) -> Iterator[None]:
+    """Stop at once when the local Ray instance dies: Tune would retry its trials to death first."""
+    ours = [child for child in psutil.Process().children() if child.name() == "raylet"]
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.5):
+            if all(raylet.is_running() and raylet.status() != "zombie" for raylet in ours):
+                continue
+            conductor.aborted = "Ray's own process died (killed, or the machine's memory is full)"
+            _thread.interrupt_main()
+            if not over.wait(10):
+                print(f"error: {conductor.aborted}; the same command goes on from here")
+                os._exit(2)
+            return
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()

@@ -61,6 +61,16 @@ def refused(
         (["--trials", "many"], ["--trials", "whole number"]),
         (["--seed", "-1"], ["--seed", "negative"]),
         (["--gpus-per-trial", "0.4"], ["--gpus-per-trial", "0.4", "1/n"]),
+        (["--gpus-per-trial", "automatic"], ["--gpus-per-trial", "not a number"]),
+        (["--searcher", "bayes"], ["--searcher", "tpe", "grid"]),
+        (["--searcher", "grid"], ["--searcher grid", "local.lr is continuous", "--set"]),
+        (["--searcher", "cmaes"], ["--searcher cmaes", "local.batch_size is a choice"]),
+        (["--scheduler", "hyperband"], ["--scheduler", "asha", "median"]),
+        (["--time-budget", "soon"], ["--time-budget", "soon", "30m"]),
+        (["--time-budget", "0h"], ["--time-budget", "above 0"]),
+        (["--storage", "gopher://x/y"], ["--storage gopher://x/y", "cannot be opened"]),
+        (["--storage", "/proc/nothing"], ["--storage /proc/nothing", "cannot be used"]),
+        (["--replay", "0123456789abcdef"], ["--replay 0123456789abcdef", "no such trial"]),
         (["--set", "federation.clints=10"], ["federation.clints", "federation.clients"]),
         (["--set", "local.lr"], ["local.lr", "NAME=VALUE"]),
         (["--set", "local.lr=.nan"], ["local.lr", "nan", "finite"]),
@@ -332,9 +342,13 @@ def test_objectives_reach_every_arm_and_stop_pruning() -> None:
     study = load_study("fedavg_iid")
     preset = study.presets["embedded"]
     assert preset.prune
-    assert study.prunes(preset)
+    assert study.pruner(preset, None) == "asha"
+    assert study.pruner(preset, "median") == "median"
+    assert study.pruner(replace(preset, prune=False), None) == "none"
     several = replace(study, objectives=("bytes_up",))
-    assert not several.prunes(preset)
+    assert several.pruner(preset, None) == several.pruner(preset, "none") == "none"
+    with pytest.raises(UserError, match="--scheduler asha: fedavg_iid minimises bytes_up"):
+        several.pruner(preset, "asha")
     for one in (several.at(preset, {}), several.joint(preset, {})):
         assert {arm.objectives for arm in one.resolve(preset, {})} == {("bytes_up",)}
 

@@ -10,19 +10,11 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from fl_core.asha import ArmASHA
 from fl_core.config import TrialConfig, Value
-from fl_core.findings import (
-    best_configs,
-    best_trial,
-    confirm,
-    pareto_front,
-    past_jobs,
-    thinned,
-    winners,
-)
+from fl_core.findings import best_trials, confirm, finalists, pareto_front, past_jobs, thinned
 from fl_core.jobs import SCORE, TIME, Arm, Job
-from fl_core.search import JOURNAL, ArmSearcher, open_studies
+from fl_core.memory import JOURNAL, open_studies
+from fl_core.search import Plan, Search
 
 Point = tuple[float, float]  # score, bytes
 
@@ -39,8 +31,8 @@ def arm(*objectives: str) -> Arm:
     return Arm("all", {}, config, objectives)
 
 
-def searcher(tmp_path: Path, trials: int) -> ArmSearcher:
-    return ArmSearcher([arm("bytes_up")], space, trials, tmp_path / JOURNAL, seed=0)
+def searcher(tmp_path: Path, trials: int) -> Search:
+    return Search([arm("bytes_up")], space, Plan(trials), tmp_path / JOURNAL)
 
 
 def record(score: float, bytes_up: float, **more: Any) -> dict[str, Any]:
@@ -48,23 +40,23 @@ def record(score: float, bytes_up: float, **more: Any) -> dict[str, Any]:
     return {**values, **more}
 
 
-def suggested(one: ArmSearcher, name: str) -> Job:
-    suggestion = one.suggest(name)
-    assert isinstance(suggestion, dict)
-    return Job.from_json(suggestion["job"])
+def suggested(one: Search) -> Job:
+    job = one.next_job()
+    assert job is not None
+    return job
 
 
-def drive(one: ArmSearcher, first: int, last: int) -> list[Job]:
+def drive(one: Search, first: int, last: int) -> list[Job]:
     """Ask for and finish trials, one at a time; each sixth diverges, having sent little."""
     jobs = []
     for n in range(first, last):
-        job = suggested(one, f"t{n}")
-        one.on_trial_result(f"t{n}", record(0.1, 10.0, finished=False))
+        job = suggested(one)
+        assert not one.report(job, record(0.1, 10.0, finished=False))  # ASHA would compare
         local = job.config.local
         end = record(0.9 - abs(local.lr - 0.1), 100 * (1 - local.momentum))
         if n % 6 == 5:
             end = record(0.0, 1.0, diverged=True)
-        one.on_trial_complete(f"t{n}", end)
+        one.end(job, end)
         jobs.append(job)
     return jobs
 
@@ -84,20 +76,17 @@ def study_of(points: list[Point]) -> optuna.Study:
 
 def test_trials_are_told_score_and_cost(tmp_path: Path) -> None:
     one = searcher(tmp_path, 3)
-    for n in range(3):
-        suggested(one, f"t{n}")
-    one.on_trial_result("t0", record(0.3, 10.0, finished=False))  # no curve is kept, no error
-    one.on_trial_complete("t0", record(0.7, 100.0))
-    one.on_trial_complete("t1", record(0.0, 1.0, diverged=True))
-    one.on_trial_complete("t2", None, error=True)
+    jobs = [suggested(one) for _ in range(3)]
+    one.report(jobs[0], record(0.3, 10.0, finished=False))  # no curve is kept, no error
+    one.end(jobs[0], record(0.7, 100.0))
+    one.end(jobs[1], record(0.0, 1.0, diverged=True))
+    one.end(jobs[2], None)
     trials = one.studies[0].get_trials()
     assert [t.state for t in trials] == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL]
     assert trials[0].values == [0.7, 100.0]
     assert trials[1].user_attrs["status"] == "diverged"
     assert [t.number for t in pareto_front(one.studies[0])] == [0]
-    best = best_trial(one.studies[0])
-    assert best is not None
-    assert best.number == 0
+    assert [t.number for t in best_trials(one.studies[0])] == [0]
 
 
 @pytest.mark.parametrize("stop", [3, 7, 15])
@@ -113,8 +102,8 @@ def test_interrupted_search_makes_the_same_suggestions(stop: int, tmp_path: Path
 def test_running_trial_goes_on_with_its_values(tmp_path: Path) -> None:
     killed = searcher(tmp_path, 9)
     drive(killed, 0, 7)
-    live = suggested(killed, "live")
-    assert suggested(searcher(tmp_path, 9), "other") == live
+    live = suggested(killed)
+    assert suggested(searcher(tmp_path, 9)) == live
 
 
 def test_a_search_learns_both_objectives(tmp_path: Path) -> None:
@@ -126,14 +115,9 @@ def test_a_search_learns_both_objectives(tmp_path: Path) -> None:
 
 def test_one_objective_and_two_are_two_searches(tmp_path: Path) -> None:
     """A study that gets another objective does not go on with trials that were told one value."""
-    both = open_studies([arm(), arm("bytes_up")], tmp_path / JOURNAL)
+    both = open_studies([arm(), arm("bytes_up")], space, tmp_path / JOURNAL)
     assert [len(study.directions) for study in both] == [1, 2]
     assert arm().digest() != arm("bytes_up").digest() != arm("bytes_down").digest()
-
-
-def test_asha_refuses_several_objectives(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="several objectives"):
-        ArmASHA(searcher(tmp_path, 2), grace_steps=4)
 
 
 # --- the front ------------------------------------------------------------------------------------
@@ -152,7 +136,7 @@ def test_front_of_hand_worked_points() -> None:
     pruned = study.ask()
     study.tell(pruned, state=TrialState.PRUNED)
     assert [trial.number for trial in pareto_front(study)] == [5, 2, 0]
-    assert [trial.number for trial in winners(study)] == [5, 2, 0]
+    assert [trial.number for trial in finalists(study, 1)] == [5, 2, 0]
 
 
 @pytest.mark.parametrize("cost", [lambda place: 1e3 * 1e4**place, lambda place: place])
@@ -172,14 +156,14 @@ def test_a_long_front_is_thinned_to_its_ends_and_what_is_far_apart(
     assert kept(2) == [1.0, 0.0]
     assert kept(3) == [1.0, 0.5, 0.0]
     assert kept(5) == [1.0, 0.75, 0.5, 0.25, 0.0]
-    assert len(winners(study)) == 6
+    assert len(finalists(study, 1)) == 6
     assert kept(9) == sorted(places, reverse=True)
 
 
 def test_nothing_to_choose_from() -> None:
-    assert winners(study_of([])) == []
+    assert finalists(study_of([]), 1) == []
     one = optuna.create_study(direction="maximize")
-    assert winners(one) == []
+    assert finalists(one, 3) == []
 
 
 # --- the confirmation -----------------------------------------------------------------------------
@@ -196,15 +180,29 @@ def test_each_point_of_the_front_is_confirmed_with_every_seed() -> None:
     assert len(keys) == len(jobs)  # what names a run in MLflow
 
 
+def test_finalists_of_one_objective_are_distinct(tmp_path: Path) -> None:
+    """The best n configurations, each with the same seeds; a repeated one counts once."""
+    one = Search([arm()], space, Plan(5, pruner="none"), tmp_path / JOURNAL)
+    jobs = [suggested(one) for _ in range(5)]
+    for job, score in zip(jobs, (0.3, 0.9, 0.5, 0.7, 0.1), strict=True):
+        one.end(job, record(score, 1.0))
+    study = one.studies[0]
+    assert [t.number for t in finalists(study, 3)] == [1, 3, 2]
+    twin = study.ask()
+    twin.set_user_attr("digest", jobs[1].config.digest())
+    twin.set_user_attr("chosen", dict(jobs[1].chosen))
+    study.tell(twin, 0.9)
+    assert [t.number for t in finalists(study, 2)] == [1, 3]
+    confirming = confirm(0, arm(), study, [4, 5], {}, most=2)
+    assert [job.number for job in confirming] == [4, 5, 4, 5]
+    assert [job.chosen for job in confirming] == [dict(jobs[n].chosen) for n in (1, 1, 3, 3)]
+
+
 def test_what_an_earlier_run_left(tmp_path: Path) -> None:
-    """The best of an arm is its highest score; diverged trials are past, and nothing else."""
-    jobs = drive(searcher(tmp_path, 12), 0, 12)
-    arms = [arm("bytes_up")]
-    past = past_jobs(arms, tmp_path)
+    """Diverged trials are past, and never finalists."""
+    one = searcher(tmp_path, 12)
+    jobs = drive(one, 0, 12)
+    past = past_jobs([arm("bytes_up")], one.studies, tmp_path)
     assert [job for job, _, _ in past] == jobs
     assert [status for _, status, _ in past] == (["finished"] * 5 + ["diverged"]) * 2
-    finished = [job for job, status, _ in past if status == "finished"]
-    best = min(finished, key=lambda job: abs(job.config.local.lr - 0.1))
-    assert best_configs(arms, tmp_path) == {0: best.config}
-    (study,) = open_studies(arms, tmp_path / JOURNAL)
-    assert {5, 11}.isdisjoint(trial.number for trial in winners(study))
+    assert {5, 11}.isdisjoint(trial.number for trial in finalists(one.studies[0], 1))

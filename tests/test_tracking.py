@@ -55,7 +55,8 @@ def test_tree_parameters_and_ends(store: str) -> None:
     tracker.text(tracker.arm_run(arm()), "a: 1\n", "best.yaml")
     assert tracker.close("FINISHED") is None
     tree = runs(store, "tree")
-    assert set(tree) == {"s (smoke)", "iid", "iid #0", "iid #1", "iid #2", "iid #3"}
+    trials = [f"iid #{number} lr=0.1" for number in range(4)]
+    assert set(tree) == {"s (smoke)", "iid", *trials}
     assert tree["iid"].data.tags["mlflow.parentRunId"] == study
     ends = {
         name: (run.info.status, run.data.tags["status"])
@@ -63,13 +64,13 @@ def test_tree_parameters_and_ends(store: str) -> None:
         if "#" in name
     }
     assert ends == {
-        "iid #0": ("FINISHED", "finished"),
-        "iid #1": ("KILLED", "pruned"),
-        "iid #2": ("FINISHED", "diverged"),
-        "iid #3": ("FAILED", "failed"),
+        "iid #0 lr=0.1": ("FINISHED", "finished"),
+        "iid #1 lr=0.1": ("KILLED", "pruned"),
+        "iid #2 lr=0.1": ("FINISHED", "diverged"),
+        "iid #3 lr=0.1": ("FAILED", "failed"),
     }
-    assert tree["iid #3"].data.tags["message"] == "why"
-    trial = tree["iid #1"]
+    assert tree["iid #3 lr=0.1"].data.tags["message"] == "why"
+    trial = tree["iid #1 lr=0.1"]
     flat = job(1).config.to_flat()
     assert trial.data.params == {name: str(value) for name, value in flat.items()}
     assert trial.data.tags["digest"] == job(1).config.digest()
@@ -99,9 +100,9 @@ def test_resumed_trial_continues_its_own_run(store: str) -> None:
     second.job_ended(job(), "finished", "")
     second.close("FINISHED")
     tree = runs(store, "resume")
-    assert set(tree) == {"s (smoke)", "iid", "iid #0"}
+    assert set(tree) == {"s (smoke)", "iid", "iid #0 lr=0.1"}
     assert tree["s (smoke)"].data.tags["trials"] == "9"
-    history = MlflowClient(store).get_metric_history(tree["iid #0"].info.run_id, "round")
+    history = MlflowClient(store).get_metric_history(tree["iid #0 lr=0.1"].info.run_id, "round")
     assert [(metric.step, metric.value) for metric in history] == [(4, 1), (8, 2), (12, 3), (16, 4)]
 
 
@@ -110,7 +111,7 @@ def test_past_trials_fill_a_new_store(store: str) -> None:
     tracker.open("d", TAGS, [arm()])
     tracker.log_past(job(), "pruned", [record(4), record(8)])
     tracker.close("FINISHED")
-    trial = runs(store, "past")["iid #0"]
+    trial = runs(store, "past")["iid #0 lr=0.1"]
     assert trial.data.tags["status"] == "pruned"
     assert trial.data.metrics["round"] == 2
 
@@ -136,7 +137,7 @@ def test_metrics_of_messages_and_masks(store: str) -> None:
     tracker.job_started(job())
     tracker.job_record(job(), record(4, **logged, bytes_encoding="bitmap", pid=7))
     assert tracker.close("FINISHED") is None
-    metrics = runs(store, "families")["iid #0"].data.metrics
+    metrics = runs(store, "families")["iid #0 lr=0.1"].data.metrics
     names = {"local_steps", "round", "train_loss", "val_accuracy"}
     assert set(metrics) == names | set(logged)
     assert {name: metrics[name] for name in logged} == logged
@@ -155,7 +156,7 @@ def test_tables_of_a_trial_are_its_artifacts(store: str) -> None:
             tracker.job_record(confirming, one)
         tracker.job_ended(confirming, "finished", "")
         assert tracker.close("FINISHED") is None
-    run = runs(store, "tables")["iid seed 1"]
+    run = runs(store, "tables")["iid seed 1 lr=0.1"]
     client = MlflowClient(store)
     assert [a.path for a in client.list_artifacts(run.info.run_id)] == ["drift.csv", "masks.csv"]
     text = Path(client.download_artifacts(run.info.run_id, "masks.csv")).read_text()

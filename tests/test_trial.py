@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
@@ -16,50 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from toy import LABELS, WIDTH, config, machine_of, plain, write_features
 
 from fl_core import features as features_stage
 from fl_core import stages, trial
-from fl_core.cache import DamagedArtefact, load_artefact, save_artefact
+from fl_core.cache import DamagedArtefact, load_artefact
 from fl_core.calibration import SERVER, Calibration
 from fl_core.config import Machine, TrialConfig, UserError
-from fl_core.features import FeatureSpec, dequantise, quantise
+from fl_core.features import FeatureSpec, dequantise
 from fl_core.rng import stream
-from fl_core.trial import Record, forget_state, recorded_curve, run_trial, trial_path
-
-LABELS, WIDTH, TRAIN, TEST = 20, 16, 2000, 500
-TIMES = ("seconds_train", "seconds_eval", "seconds_overhead", "images_per_second",
-         "peak_memory_bytes")  # fmt: skip
-BASE: dict[str, Any] = {
-    "backbone.name": "toy", "backbone.tag": "of_this_test", "federation.clients": 10,
-    "federation.participation": 0.3, "rounds": 12, "eval_every": 3, "local.lr": 0.5,
-}  # fmt: skip
-
-
-def config(**values: Any) -> TrialConfig:
-    return TrialConfig().override({**BASE, **{k.replace("__", "."): v for k, v in values.items()}})
-
-
-def write_features(cache_dir: Path) -> Path:
-    """An artefact as the feature stage would store it; 20 of CIFAR-100's labels occur."""
-    rng = stream(0, "toy")
-    centres = rng.standard_normal((LABELS, WIDTH))
-    tensors: dict[str, torch.Tensor] = {}
-    for part, count in (("train", TRAIN), ("test", TEST)):
-        labels = rng.integers(0, LABELS, count)
-        values = torch.from_numpy(centres[labels] + 0.7 * rng.standard_normal((count, WIDTH)))
-        scale = values.float().abs().amax(0) / 127
-        tensors[f"{part}_features"] = quantise(values.float(), scale)
-        tensors[f"{part}_labels"] = torch.from_numpy(labels).to(torch.uint8)
-        tensors[f"{part}_scale"] = scale
-    path = FeatureSpec.of(config()).path(cache_dir)
-    save_artefact(path, tensors, {"weights_sha256": "none"})
-    return path
-
-
-def machine_of(root: Path) -> Machine:
-    return Machine(data_dir=root / "no data", cache_dir=root / "cache", threads=1)
+from fl_core.trial import forget_state, recorded_curve, run_trial, trial_path
 
 
 @pytest.fixture(autouse=True)
@@ -83,12 +53,6 @@ def machine(tmp_path: Path) -> Machine:
     machine = machine_of(tmp_path)
     write_features(machine.cache_dir)
     return machine
-
-
-def plain(records: list[Record]) -> list[Record]:
-    """The records without what may differ from run to run; NaN as text, to compare equal."""
-    kept = [{name: v for name, v in one.items() if name not in TIMES} for one in records]
-    return json.loads(json.dumps(kept).replace("NaN", '"NaN"'))  # type: ignore[no-any-return]
 
 
 def stored(folder: Path, cfg: TrialConfig) -> dict[str, torch.Tensor]:
@@ -431,7 +395,7 @@ def test_a_search_never_touches_the_test_tensors(
         cfg = config(head__method="ridge", rounds=6)
         results.append(plain(list(run_trial(cfg, machine, tmp_path / name / "t"))))
         if name == "whole":
-            assert trial.test_metrics(cfg, machine, tmp_path / name / "t")["test_accuracy"] > 0.5
+            assert trial.test_metrics(cfg, machine, tmp_path / name / "t")[0]["test_accuracy"] > 0.5
         else:
             with pytest.raises(AssertionError, match="must not"):  # it wants to build them again
                 trial.test_metrics(cfg, machine, tmp_path / name / "t")
@@ -457,7 +421,7 @@ def test_test_metrics_of_a_finished_trial(keep: str, machine: Machine, tmp_path:
     records = list(run_trial(cfg, machine, tmp_path / "t"))
     accuracies = [one["val_accuracy"] for one in records]
     assert max(accuracies) > accuracies[-1]  # so that best and last are not the same
-    metrics = trial.test_metrics(cfg, machine, tmp_path / "t")
+    metrics, tables = trial.test_metrics(cfg, machine, tmp_path / "t")
     params = stored(tmp_path / "t", cfg)["best" if keep == "best" else "params"]
     path = FeatureSpec.of(cfg).path(machine.cache_dir)
     source = dequantise(load_artefact(path, "test")[0], "test", "cpu")
@@ -475,13 +439,18 @@ def test_test_metrics_of_a_finished_trial(keep: str, machine: Machine, tmp_path:
     assert metrics["client_accuracy_worst"] == pytest.approx(min(clients))
     assert metrics["client_accuracy_best"] == pytest.approx(max(clients))
     assert metrics["client_accuracy_std"] == pytest.approx(np.std(clients))
+    predicted = pd.read_csv(io.StringIO(tables["predictions.csv"]))
+    assert list(predicted["label"]) == source.labels.tolist()
+    assert list(predicted["prediction"]) == logits.argmax(1).tolist()
+    confidence = logits.softmax(1).amax(1).numpy()
+    np.testing.assert_allclose(predicted["confidence"], confidence, atol=6e-5)
 
 
 def test_test_metrics_when_all_data_trains(machine: Machine, tmp_path: Path) -> None:
     """Without a validation set there is no best evaluation: the last parameters count."""
     cfg = config(data__train_on="train+val", fine_tune__keep="best")
     list(run_trial(cfg, machine, tmp_path / "t"))
-    assert trial.test_metrics(cfg, machine, tmp_path / "t")["test_accuracy"] > 0.3
+    assert trial.test_metrics(cfg, machine, tmp_path / "t")[0]["test_accuracy"] > 0.3
 
 
 def test_test_metrics_need_the_parameters(machine: Machine, tmp_path: Path) -> None:
@@ -583,7 +552,7 @@ def test_images_train_what_they_should_and_resume_exactly(
         parts = {name.split(".")[0] for name in moved}
         assert parts == ({"backbone"} if trainable == "backbone" else {"backbone", "head"})
         assert {n for n in before if n.split(".")[0] in parts} == moved
-    metrics = trial.test_metrics(cfg, machine, tmp_path / "whole")
+    metrics, _ = trial.test_metrics(cfg, machine, tmp_path / "whole")
     assert 0 <= metrics["test_accuracy"] <= 1
     for killed in (1, 2):
         folder = tmp_path / f"killed after {killed}"

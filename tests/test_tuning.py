@@ -13,65 +13,33 @@ from fl_core import tuning
 from fl_core.config import Machine, TrialConfig
 from fl_core.display import Display
 from fl_core.jobs import Job
-from fl_core.trial import trial_path
+from fl_core.runner import Places
 from fl_core.tuning import TrialRunner
 
-MASKS = ({"mask_active": 10.0, "mask_active_share": 0.1}, {"masks.csv": "layer,active\nhead,10\n"})
 
+def test_a_reused_worker_ends_one_job_before_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
 
-def records(diverged: bool) -> Iterator[dict[str, Any]]:
-    for step in (4, 8):
-        done = step == 8
-        yield {
-            "local_steps": step,
-            "val_accuracy": 0.5,
-            "done": done,
-            "diverged": done and diverged,
-        }
+    def attempt(job: Job, machine: Machine, places: Places) -> Iterator[dict[str, Any]]:
+        try:
+            for step in (4, 8):
+                yield {"local_steps": step}
+        finally:
+            events.append(f"closed {job.number}")
 
-
-def steps(
-    job: Job, folder: Path, patch: pytest.MonkeyPatch, *, masks: Any = MASKS, diverged: bool = False
-) -> list[dict[str, Any]]:
-    """The results of a job whose stages are stand-ins."""
-    patch.setattr(tuning, "run_trial", lambda *_: records(diverged))
-    patch.setattr(tuning, "test_metrics", lambda *_: {"test_accuracy": 0.4})
-    patch.setattr(tuning, "mask_report", lambda *_: masks)
-    patch.setattr(tuning, "forget_state", lambda path: path.write_text("forgotten"))
+    monkeypatch.setattr(tuning, "attempt", attempt)
+    monkeypatch.setattr(tuning, "release", lambda device: events.append(f"released {device}"))
+    configs = [{"job": Job("search", 0, n, TrialConfig()).to_json()} for n in (0, 1)]
     runner = object.__new__(TrialRunner)
-    runner.setup({"job": job.to_json()}, Machine(), folder)
-    return [runner.step(), runner.step()]
-
-
-def test_tables_come_with_the_last_record_of_a_confirmation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first, last = steps(Job("confirm", 0, 1, TrialConfig()), tmp_path, monkeypatch)
-    assert "tables" not in first
-    assert "mask_active" not in first
-    assert last["test_accuracy"] == 0.4
-    assert last["mask_active_share"] == 0.1
-    assert last["tables"] == MASKS[1]
-    assert list(tmp_path.iterdir()) == []  # the parameters stay
-
-
-def test_a_dense_confirmation_has_no_tables(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    job = Job("confirm", 0, 1, TrialConfig())
-    assert "tables" not in steps(job, tmp_path, monkeypatch, masks=({}, {}))[-1]
-
-
-def test_search_and_diverged_jobs_report_no_masks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    search = Job("search", 0, 1, TrialConfig())
-    last = steps(search, tmp_path, monkeypatch)[-1]
-    assert not {"tables", "mask_active", "test_accuracy"} & set(last)
-    assert trial_path(tmp_path, search.config).read_text() == "forgotten"
-    confirming = Job("confirm", 0, 1, TrialConfig())
-    last = steps(confirming, tmp_path, monkeypatch, diverged=True)[-1]
-    assert not {"tables", "mask_active", "test_accuracy"} & set(last)
+    runner.setup(configs[0], Machine(), Places(tmp_path))
+    assert runner.step() == {"local_steps": 4}
+    assert runner.reset_config(configs[1])
+    assert events == ["closed 0", "released cpu"]
+    assert [runner.step()["local_steps"] for _ in range(2)] == [4, 8]
+    runner.cleanup()
+    assert events[2:] == ["closed 1"]
 
 
 def test_the_screen_counts_the_confirmation_as_the_searches_decide_it(
@@ -88,7 +56,9 @@ def test_the_screen_counts_the_confirmation_as_the_searches_decide_it(
         display.expect([])
         for job in confirming:
             display.job_started(job)
-            display.job_record(job, {"test_accuracy": 0.5, "tables": MASKS[1]})
+            display.job_record(
+                job, {"test_accuracy": 0.5, "tables": {"masks.csv": "layer,active\n"}}
+            )
             display.job_ended(job, "finished", "")
     shown = capsys.readouterr().out
     assert "search 2/2 trials" in shown

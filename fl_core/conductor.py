@@ -1,0 +1,102 @@
+"""Between the search, the workers and those who listen: what every way of running jobs shares
+(layer 4).
+
+`fl_core.tuning` runs the jobs on Ray Tune, `fl_core.serial` one after the other in this process.
+Both ask for jobs, pass on records and say how jobs ended, here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fl_core.config import UserError
+from fl_core.jobs import ABORTED, OUT_OF_MEMORY, Job, Listener, outcome
+from fl_core.search import Search
+from fl_core.trial import Record, forget_state, trial_path
+
+FAILURES = "failures.log"  # in the study's folder: tracebacks
+
+
+class Conductor:
+    """One study's jobs from the first to the last. `folder` holds the trials, `out` is the study's.
+
+    aborted: why no job can run until the user has mended something; what runs then is stopped
+    and goes on with the next run of the study.
+    """
+
+    def __init__(
+        self, search: Search, listeners: Sequence[Listener], folder: Path, out: Path
+    ) -> None:
+        self.search, self.listeners, self.folder, self.out = search, listeners, folder, out
+        self.aborted: str | None = None
+        self.failures: list[str] = []
+        self._ended = 0
+        self._live = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing left to hand out, now or later."""
+        if self.aborted is not None:
+            return True
+        return self.search.ended and not self._live  # a live one may have to be run again
+
+    def next_job(self) -> Job | None:
+        """The next job; None while there is only to wait, or nothing left."""
+        job = None if self.aborted else self.search.next_job()
+        if job is None:
+            return None
+        self._live += 1
+        if not job.alone:
+            for listener in self.listeners:
+                listener.job_started(job)
+        return job
+
+    def record(self, job: Job, record: Record) -> bool:
+        """A record of a running job; whether it should stop."""
+        if ABORTED in record or OUT_OF_MEMORY in record:
+            return True
+        for listener in self.listeners:
+            listener.job_record(job, record)
+        return self.search.report(job, record)
+
+    def end(self, job: Job, record: Record | None, message: str = "") -> None:
+        """A job is over, with its last record; None if it failed, with the reason (whose last line
+        is shown, the rest goes into FAILURES).
+
+        Out of memory beside others, it is handed out once more, alone.
+        """
+        self._live -= 1
+        if record is not None and ABORTED in record:
+            self.aborted = self.aborted or str(record[ABORTED])
+        if self.aborted is not None and (record is None or not record.get("finished")):
+            return  # goes on with the next run
+        if record is not None and OUT_OF_MEMORY in record:
+            if not job.alone:
+                self.search.again(job.by_itself())
+                return
+            record, message = None, "out of memory, even alone on the machine"
+        self._ended += 1
+        if record is None:
+            message = self._note(job, message)
+        status = "failed" if record is None else outcome(record)
+        self.search.end(job, record)
+        path = trial_path(self.folder, job.config)
+        if status == "pruned" and path.exists():
+            forget_state(path)
+        for listener in self.listeners:
+            listener.job_ended(job, status, message)
+
+    def _note(self, job: Job, details: str) -> str:
+        """Keep why a job failed; its last line."""
+        with (self.out / FAILURES).open("a") as file:
+            file.write(f"{job.phase} {self.search.arms[job.arm].name} #{job.number}\n{details}\n\n")
+        self.failures.append((details.splitlines() or ["unknown"])[-1])
+        return self.failures[-1]
+
+    def close(self) -> None:
+        """UserError for what made the study stop, or if every job failed."""
+        if self.aborted is not None:
+            raise UserError(f"{self.aborted}; nothing is lost: the same command goes on from here")
+        if self.failures and len(self.failures) == self._ended:
+            raise UserError(f"every trial failed; the last one: {self.failures[-1]}")

@@ -1,0 +1,141 @@
+"""The configuration of a study that needs the most memory (layer 4).
+
+Which one it is must be known before anything runs, so it is estimated from the fields that decide
+it. The estimate is there to RANK configurations, never to say how much they need: what the winner
+needs is measured (fl_core.gpu).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fl_core.config import ConfigError, TrialConfig, Value
+from fl_core.data import NUM_CLASSES
+from fl_core.server import num_sampled
+
+if TYPE_CHECKING:
+    import optuna
+
+    from fl_core.jobs import Arm
+
+    Space = Callable[[optuna.Trial], Mapping[str, Value]]
+
+#: Parameters and width of a backbone by the word in its name; the last is for names without one.
+SIZES = {"tiny": (6e6, 192), "small": (22e6, 384), "base": (86e6, 768), "large": (304e6, 1024),
+         "huge": (632e6, 1280), "cnn": (2e6, 64), "": (25e6, 512)}  # fmt: skip
+#: The fields that the estimate reads; of the numbers among the last two only whether they are 0.
+DECIDING = ("federation.", "backbone.", "fine_tune.", "mask.", "data.name", "local.batch_size",
+            "local.blend", "local.momentum", "mask.sparsity")  # fmt: skip
+LAYERS = 12
+#: Numbers kept for the backward pass by token, layer and unit of width (Korthikanti et al. 2022:
+#: 34 bytes in 16-bit arithmetic).
+KEPT = 17
+EXAMPLES = {"cifar100": 50_000, "cifar10": 50_000}
+
+
+def largest_config(
+    arms: Sequence[Arm], space: Space, draws: int = 200, device: str = "cuda"
+) -> TrialConfig:
+    """The most memory-hungry configuration that a search of these arms may ask for.
+
+    `draws` points of the define-by-run space, half of them with every number at one of the ends
+    of its range; points that are not possible with an arm are left out. Of equal ones the first.
+    """
+    points = [{}, *_points(space, draws)]
+    largest, most = arms[0].config, -1.0
+    for arm in arms:
+        for config in _configs(arm.config, points):
+            estimate = estimated_bytes(config, device)
+            if estimate > most:
+                largest, most = config, estimate
+    return largest
+
+
+def estimated_bytes(config: TrialConfig, device: str = "cuda") -> float:
+    """A rough account of a trial's memory: parameters with what is kept of each, and activations.
+
+    Trained part, clients at a time, batch size, resolution, precision, per-client masks, blending.
+    """
+    weights, width = next(size for word, size in SIZES.items() if word in config.backbone.name)
+    classes = NUM_CLASSES[config.data.name]
+    fed, local = config.federation, config.local
+    copies = clients_at_a_time(config, device)
+    on_head = config.part == "head"
+    trained = width * classes if on_head else weights
+    numbers = 3.0 + (local.momentum > 0)  # parameters, gradients, the update, velocity
+    masks = 0.25 * config.mask.in_force * (copies if config.mask.scope == "per_client" else 1)
+    blending = fed.clients * (local.blend != "none")
+    kept = trained * (copies * numbers + masks + blending)
+    images = copies * min(local.batch_size, EXAMPLES[config.data.name] // fed.clients + 1)
+    if on_head:
+        return 4 * (kept + images * width)
+    size = config.backbone.image_size
+    tokens = (size / _patch_size(config)) ** 2
+    half = 0.5 if config.fine_tune.precision == "bfloat16" else 1.0
+    activations = half * tokens * width * LAYERS * KEPT + 3 * size**2
+    return 4 * (weights + kept + images * activations)
+
+
+def clients_at_a_time(config: TrialConfig, device: str = "cuda") -> int:
+    """Clients that train stacked: all of a round, or one (see fl_core.federation.use_stacked)."""
+    execution = config.fine_tune.execution
+    auto = execution == "auto" and (config.part == "head" or device.startswith("cuda"))
+    return num_sampled(config.federation) if auto or execution == "stacked" else 1
+
+
+def describe(config: TrialConfig, device: str = "cuda") -> str:
+    """What makes a configuration large, in a few words."""
+    part = {"head": "linear head", "full": "full model", "backbone": "backbone"}[config.part]
+    words = [f"batch {config.local.batch_size}", part]
+    if config.part != "head":
+        words.append(f"{config.backbone.image_size} px")
+    stacked = clients_at_a_time(config, device)
+    words += [f"{stacked} clients at a time"] if stacked > 1 else []
+    words += ["a mask each"] if config.mask.in_force and config.mask.scope == "per_client" else []
+    return ", ".join(words)
+
+
+def _configs(base: TrialConfig, points: Iterable[Mapping[str, Value]]) -> Iterable[TrialConfig]:
+    for values in points:
+        try:
+            yield base.override(values)
+        except ConfigError:  # a point of the space that this arm refuses: the search fails it too
+            continue
+
+
+def _points(space: Space, draws: int) -> list[Mapping[str, Value]]:
+    """Points of the space that differ in what decides: random ones, and ones at its ends."""
+    import optuna
+
+    class Ends(optuna.samplers.RandomSampler):
+        """Numbers at an end of their range, by a coin; choices at random."""
+
+        def sample_independent(
+            self, study: Any, trial: Any, param_name: str, param_distribution: Any
+        ) -> Any:
+            drawn = super().sample_independent(study, trial, param_name, param_distribution)
+            if not hasattr(param_distribution, "low"):
+                return drawn
+            low, high = param_distribution.low, param_distribution.high
+            middle = (low * high) ** 0.5 if param_distribution.log else (low + high) / 2
+            return low if drawn < middle else high
+
+    def deciding(values: Mapping[str, Value]) -> str:
+        kept = ((n, bool(v) if n in DECIDING[-2:] else v) for n, v in values.items())
+        return repr([pair for pair in kept if pair[0].startswith(DECIDING)])
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    found: dict[str, Mapping[str, Value]] = {}
+    for sampler in (Ends(seed=0), optuna.samplers.RandomSampler(seed=1)):
+        study = optuna.create_study(sampler=sampler)
+        for _ in range(-(-draws // 2)):
+            values = dict(space(study.ask()))
+            found.setdefault(deciding(values), values)
+    return list(found.values())
+
+
+def _patch_size(config: TrialConfig) -> int:
+    named = re.search(r"patch(\d+)", config.backbone.name)
+    return config.backbone.patch_size or (int(named.group(1)) if named else 16)

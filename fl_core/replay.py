@@ -1,0 +1,141 @@
+"""`--replay RUN`: one recorded trial again, in this process, compared bit for bit (layer 5).
+
+RUN is the id of a trial's run in MLflow, or the digest of a configuration whose trial lies in the
+study's folder or among the ended trials of the cache. Nothing is written: the trial runs in a
+folder of its own that goes away.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import math
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from fl_core import options
+from fl_core.cache import DamagedArtefact, load_artefact
+from fl_core.config import TrialConfig, UserError, Value
+from fl_core.jobs import TIME, Job
+from fl_core.runner import Places, run_job
+from fl_core.trial import Record
+
+Curve = dict[int, dict[str, float]]  # local step -> metrics
+
+#: Metrics that tell of the machine, not of the trial.
+OF_THE_MACHINE = ("seconds_", "images_per_second", "peak_memory_bytes")
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A trial as it was recorded."""
+
+    where: str
+    phase: str
+    config: TrialConfig
+    curve: Curve
+
+
+def replay(study: str, args: argparse.Namespace) -> int:
+    """Run it, show both curves; exit code 0 if they are the same, 1 if not."""
+    found = _by_digest(study, args) if len(args.replay) == 16 else _by_run(args)
+    machine = options.machine_of(args)
+    print(f"replaying {found.phase} trial {found.config.digest()} of {found.where}")
+    job = Job(found.phase, 0, 0, found.config)
+    same, compared = True, 0
+    with tempfile.TemporaryDirectory(prefix="fl-replay-") as scratch:
+        for record in run_job(job, machine, Places(Path(scratch))):
+            step = int(record[TIME])
+            if step not in found.curve:
+                continue
+            differing = differences(found.curve[step], record)
+            compared += 1
+            shown = record.get("val_accuracy", record["train_loss"])
+            print(f"  local step {step:6}  {shown:.6f}  {'; '.join(differing) or 'the same'}")
+            same = same and not differing
+            if step == max(found.curve):
+                break  # a pruned trial has no more
+    if compared < len(found.curve):
+        print(f"differs: {len(found.curve)} evaluations recorded, {compared} of them met again")
+        return 1
+    if same:
+        print(f"identical: {compared} evaluations, bit for bit")
+        return 0
+    print("differs; equality is promised on the same kind of device, library versions and commit")
+    return 1
+
+
+def differences(recorded: Mapping[str, float], record: Record) -> list[str]:
+    """What is not the same to the bit, in words."""
+    lines = []
+    for name, value in recorded.items():
+        now = float(record.get(name, math.nan))
+        if now != value and not (math.isnan(now) and math.isnan(value)):
+            lines.append(f"{name} was {value!r}, is {now!r}")
+    return lines
+
+
+def _numbers(record: Record) -> dict[str, float]:
+    """The metrics of a record that only the configuration decides."""
+    return {
+        name: float(value)
+        for name, value in record.items()
+        if isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and not name.startswith(OF_THE_MACHINE)
+    }
+
+
+def _by_digest(study: str, args: argparse.Namespace) -> Recorded:
+    """From the study's folder, or the ended trials in the cache."""
+    out = (args.out or Path("results") / study).resolve()
+    places = options.places_of(args, study, out)
+    for folder in filter(None, (places.own, places.shared)):
+        for phase, suffix in (("search", ""), ("confirm", "-tested")):
+            path = folder / f"{args.replay}{suffix}.safetensors"
+            with suppress(DamagedArtefact):
+                meta = load_artefact(path, "none")[1]
+                curve = {int(r[TIME]): _numbers(r) for r in meta["records"]}
+                return Recorded(str(path), phase, TrialConfig.from_flat(meta["config"]), curve)
+    raise UserError(f"--replay {args.replay}: no such trial in {places.own}")
+
+
+def _by_run(args: argparse.Namespace) -> Recorded:
+    """From MLflow: parameters, tags and the histories of all metrics."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    uri = options.tracking_uri(args)
+    client = MlflowClient(uri)
+    try:
+        run = client.get_run(args.replay)
+    except MlflowException as error:
+        where = "a run id has 32 hexadecimal digits, a digest 16"
+        raise UserError(f"--replay {args.replay}: no such run in {uri}; {where}") from error
+    tags = run.data.tags
+    if tags.get("kind") != "trial":
+        raise UserError(f"--replay {args.replay}: a run of kind {tags.get('kind')}, not a trial")
+    config = TrialConfig.from_flat({name: _parsed(v) for name, v in run.data.params.items()})
+    if config.digest() != tags["digest"]:
+        raise UserError(
+            f"--replay {args.replay}: was recorded by another version of this project (its digest "
+            f"was {tags['digest']}, would be {config.digest()}); check out the commit of its study"
+        )
+    curve: Curve = {}
+    for name in run.data.metrics:
+        if not name.startswith(OF_THE_MACHINE):
+            for point in client.get_metric_history(args.replay, name):
+                curve.setdefault(point.step, {})[name] = point.value
+    return Recorded(f"run {args.replay}", tags["phase"], config, curve)
+
+
+def _parsed(text: str) -> Value:
+    """A logged parameter in its type."""
+    try:
+        value: Value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):  # a word
+        return text
+    return value

@@ -1,0 +1,193 @@
+"""One run of a study with everything resolved: search, confirm, log, report (layer 5)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from fl_core.config import Machine, TrialConfig, UserError, Value, digest_of
+from fl_core.folder import generation, write_atomically
+from fl_core.jobs import Arm, Job, Listener
+from fl_core.study import Preset, Study, describe_space
+
+if TYPE_CHECKING:
+    import numpy as np
+    import optuna
+
+    from fl_core.conductor import Conductor
+    from fl_core.runner import Places
+    from fl_core.search import Plan
+    from fl_core.tracking import Tracker
+
+Executor = Callable[["Conductor", Machine, "Places"], None]
+PACKAGES = ("torch", "torchvision", "timm", "ray", "optuna", "mlflow", "pandas", "numpy")
+SELECTION = {  # by whether there are several finalists; the text names the rule in analysis/
+    False: "highest validation accuracy among trials that ran to their full budget",
+    True: "highest mean validation accuracy over the confirmation seeds among the finalists",
+}
+
+
+@dataclass(frozen=True)
+class Session:
+    """One run of a study's command, with everything resolved."""
+
+    study: Study
+    preset: Preset
+    args: argparse.Namespace
+    base: TrialConfig  # what all arms start from
+    arms: list[Arm]
+    machine: Machine
+    places: Places
+    plan: Plan
+    out: Path
+    tracker: Tracker
+    execute: Executor
+
+    @property
+    def seeds(self) -> list[int]:
+        """Of the confirmation: fresh ones, the same for all arms."""
+        return [self.plan.seed + 1 + n for n in range(self.args.seeds or self.preset.seeds)]
+
+    @property
+    def finalists(self) -> int:
+        """How many trials of an arm are confirmed (a Pareto front has its own number)."""
+        return 1 if self.study.objectives else self.args.finalists or self.preset.finalists
+
+    def run(self, partitions: Mapping[str, np.ndarray]) -> None:
+        """Search, confirm, report; what belongs to the study is logged whatever happens."""
+        facts = describe(self)
+        write_atomically(self.out / "study.yaml", yaml.safe_dump(facts, sort_keys=False))
+        lists = ("space", "arms", "seeds", "versions", "objectives")
+        tags = {**facts, **{name: json.dumps(facts[name]) for name in lists}}
+        # not the arms, trials or seeds: a study with more of them is the same study, extended
+        again = [generation(self.out)] if generation(self.out) else []
+        digest = digest_of(
+            [tags.pop("base"), sorted(facts["space"]), self.preset.budget,
+             *self.study.objectives, *again]
+        )  # fmt: skip
+        self.tracker.open(digest, {n: str(v) for n, v in tags.items()}, self.arms)
+        status = "KILLED"
+        try:
+            self._run_jobs()
+            self._log_partitions(partitions)
+            status = "FINISHED"
+        finally:
+            warn(self.tracker.close(status))
+        report(self)
+
+    def _run_jobs(self) -> None:
+        """Search and confirmation."""
+        from fl_core import findings
+        from fl_core.conductor import Conductor
+        from fl_core.display import Display
+        from fl_core.memory import JOURNAL
+        from fl_core.search import Search
+
+        overrides: dict[str, Value] = {"data.train_on": self.args.confirm_on}
+
+        def then(arm: int, found: optuna.Study) -> list[Job]:
+            jobs = findings.confirm(
+                arm, self.arms[arm], found, self.seeds, overrides, self.finalists
+            )
+            display.expect(jobs)
+            return jobs
+
+        search = Search(self.arms, self.study.space, self.plan, self.out / JOURNAL, then)
+        past = findings.past_jobs(self.arms, search.studies, self.places.own)
+        for job, status, records in past:  # a new or a damaged store: bring it up to date
+            if not self.tracker.knows(job):
+                self.tracker.log_past(job, status, records)
+        done = [Counter(s for j, s, _ in past if j.arm == n) for n in range(len(self.arms))]
+        total = sum(max(search.trials, counts.total()) for counts in done)
+        with Display([arm.name for arm in self.arms], done, total) as display:
+            listeners: list[Listener] = [display, self.tracker]
+            conductor = Conductor(search, listeners, self.places.own, self.out)
+            self.execute(conductor, self.machine, self.places)
+
+    def _log_partitions(self, partitions: Mapping[str, np.ndarray]) -> None:
+        """Each arm's realised partition, as an artifact."""
+        for arm in self.arms:
+            if arm.name in partitions:
+                table = partitions[arm.name]
+                lines = [",".join(map(str, row)) for row in table.tolist()]
+                header = ",".join(map(str, range(table.shape[1])))
+                text = "\n".join([header, *lines, ""])
+                self.tracker.text(self.tracker.arm_run(arm), text, "partition.csv")
+
+
+def describe(session: Session) -> dict[str, Any]:
+    """The resolved study: everything a reader needs to judge or repeat it."""
+    study, args, plan = session.study, session.args, session.plan
+    return {
+        "study": study.name,
+        "preset": args.preset,
+        "question": study.question.strip(),
+        "selection": SELECTION[session.finalists > 1],
+        "objectives": list(study.objectives),
+        "trials": plan.trials,
+        "finalists": session.finalists,
+        "seeds": session.seeds,
+        "seed": plan.seed,
+        "searcher": plan.searcher,
+        "scheduler": plan.pruner,
+        **({} if plan.seconds is None else {"time_budget": plan.seconds}),
+        "confirm_on": args.confirm_on,
+        "arms": [dict(arm.values) for arm in session.arms],
+        "space": describe_space(study.space),
+        "base": session.base.to_flat(),
+        "device": session.machine.device,
+        "command": shlex.join(["python", f"studies/{study.name}.py", *sys.argv[1:]]),
+        "git_commit": _git_commit(),
+        "versions": {name: metadata.version(name) for name in PACKAGES},
+    }
+
+
+def _git_commit() -> str:
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def report(session: Session) -> None:
+    """The final table on the screen and in the study's run, tables and figures in the folder, each
+    arm's chosen configuration in its run.
+    """
+    from analysis import connect, figures, final_tables, outcome, store
+
+    tracker, out = session.tracker, session.out
+    try:
+        runs = store.read_study(tracker.uri, session.study.name, tracker.study_run)
+    except connect.AnalysisError as error:
+        again = "all trials are done; the same command makes the table when the store answers"
+        raise UserError(f"{error}; {again}") from error
+    table = final_tables.write_tables(runs, out)
+    print(table)
+    drawn = figures.write_figures(runs, out / "figures")
+    print(f"tables   {out}/table.md, table.csv, table.tex")
+    print(f"figures  {out / 'figures'} ({len(drawn)} files)")
+    print(f"MLflow   {tracker.uri}  (make ui, or mlflow ui, shows every run)")
+    for found in outcome.outcomes(runs):
+        if found.best is not None:
+            arm, text = session.arms[found.arm], yaml.safe_dump(found.config, sort_keys=False)
+            tracker.text(tracker.arm_run(arm), text, "best.yaml")
+            tracker.arm_best(arm, TrialConfig.from_flat(found.config))
+    warn(tracker.summary(table))
+
+
+def warn(line: str | None) -> None:
+    """A line on stderr, where there is one."""
+    if line:
+        print(f"warning: {line}", file=sys.stderr)

@@ -1,0 +1,169 @@
+"""Reaching an MLflow store: settings, set-up, and what its errors mean (layer 4).
+
+Importing this module sets the MLflow variables below where the user has not: no network beyond
+the store, no retries inside MLflow (`store_writer` retries, and only it knows that a run whose
+answer was lost must be looked for before it is created again), no links printed for every run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlparse
+
+for _name, _value in {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}.items():
+    os.environ.setdefault(_name, _value)
+# a new store's set-up is ten lines, an outage a traceback for every try: we say it in one
+for _name in (
+    "alembic",
+    "mlflow.store.db.utils",
+    "urllib3.connectionpool",
+    "mlflow.system_metrics",
+):
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
+
+import requests  # noqa: E402
+from mlflow import MlflowClient  # noqa: E402
+from mlflow.exceptions import MlflowException, RestException  # noqa: E402
+
+from fl_core.config import UserError  # noqa: E402
+from fl_core.store_writer import FIRST_PAUSE, first_line  # noqa: E402
+
+AT_START = 30.0  # seconds that a study's start waits for a store that is away (or locked)
+_AWAY = (requests.ConnectionError, requests.Timeout, ConnectionError, TimeoutError)
+_WAIT = {429, 502, 503, 504}
+_T = TypeVar("_T")
+
+
+@contextmanager
+def one_line(uri: str) -> Iterator[None]:
+    """MLflow, SQLAlchemy and requests each raise their own: one clear line for all."""
+    try:
+        yield
+    except Exception as error:
+        raise UserError(f"--tracking-uri {uri}: cannot be used ({first_line(error)})") from error
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether the store is away for now, rather than this one write wrong.
+
+    A full disk is not an absence: nobody makes room by waiting.
+    """
+    causes = list(_causes(error))
+    if any(word in str(cause) for cause in causes for word in ("is full", "No space left")):
+        return False
+    return any(isinstance(cause, _AWAY) or _status(cause) in _WAIT for cause in causes)
+
+
+def is_server_error(error: BaseException) -> bool:
+    """A server's "500": its trouble, or a request that it cannot digest."""
+    return any(_status(cause) == 500 for cause in _causes(error))
+
+
+def insist(task: Callable[[], _T]) -> _T:
+    """What a study's start needs from the store, tried for `AT_START` seconds. Must be
+    repeatable.
+    """
+    end, pause = time.monotonic() + AT_START, FIRST_PAUSE
+    while True:
+        try:
+            return task()
+        except Exception as error:
+            if not is_outage(error) or time.monotonic() > end:
+                raise
+        time.sleep(pause)
+        pause *= 2
+
+
+def connect(uri: str, experiment: str) -> tuple[MlflowClient, str]:
+    """A client, and the id of the experiment, which is created if it is new."""
+
+    def reach() -> tuple[MlflowClient, str]:
+        with _alone(uri):
+            client = MlflowClient(uri)
+            found = client.get_experiment_by_name(experiment)
+            if found:
+                return client, str(found.experiment_id)
+            try:
+                return client, str(client.create_experiment(experiment, _artifact_location(uri)))
+            except MlflowException:
+                found = client.get_experiment_by_name(experiment)
+                if not found:
+                    raise
+                return client, str(found.experiment_id)  # another driver was faster
+
+    with one_line(uri):
+        return insist(reach)
+
+
+def tag_experiment(client: MlflowClient, experiment: str, tags: Mapping[str, str]) -> None:
+    """Set those of the experiment's tags that differ."""
+    present = client.get_experiment(experiment).tags
+    for name, value in tags.items():
+        if present.get(name) != value:
+            client.set_experiment_tag(experiment, name, value)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what led to it: MLflow wraps, with and without `from`."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _status(error: BaseException) -> int | None:
+    """The HTTP status that an error stands for; a locked database counts as 503."""
+    if isinstance(error, RestException) or (
+        isinstance(error, MlflowException) and error.error_code == "TEMPORARILY_UNAVAILABLE"
+    ):
+        return int(error.get_http_status_code())
+    if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
+        return 503
+    response = getattr(error, "response", None)
+    if response is not None:
+        return int(response.status_code)
+    if isinstance(error, requests.exceptions.RetryError):  # "too many 503 error responses"
+        return next((s for s in (*_WAIT, 500) if f"too many {s} " in str(error)), None)
+    return None
+
+
+def _sqlite_file(uri: str) -> Path | None:
+    parsed = urlparse(uri)
+    return Path(parsed.path.removeprefix("/")) if parsed.scheme == "sqlite" else None
+
+
+@contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """Several drivers that set up one fresh SQLite file at once ruin it: one after the other."""
+    file = _sqlite_file(uri)
+    if file is None:
+        yield
+        return
+    with contextlib.ExitStack() as stack:
+        # where no file can be written beside it, the database cannot be set up either: MLflow says
+        with contextlib.suppress(OSError):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            lock = stack.enter_context(open(file.parent / f".{file.name}.lock", "w"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _artifact_location(uri: str) -> str | None:
+    """Beside the SQLite file; a server decides for itself."""
+    file = _sqlite_file(uri)
+    return None if file is None else (file.resolve().parent / "mlartifacts").as_uri()

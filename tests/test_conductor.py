@@ -1,0 +1,194 @@
+"""Between search, workers and listeners: retries, aborts, failures; one process without Ray."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from fl_core import serial
+from fl_core.conductor import FAILURES, Conductor
+from fl_core.config import Machine, TrialConfig, UserError, Value
+from fl_core.findings import confirm
+from fl_core.jobs import ABORTED, OUT_OF_MEMORY, SCORE, TIME, Arm, Job, Workers
+from fl_core.runner import Places
+from fl_core.search import Plan, Search
+from fl_core.serial import run_serial
+
+
+def space(trial: optuna.Trial) -> dict[str, Value]:
+    return {"local.lr": trial.suggest_float("local.lr", 1e-3, 1.0, log=True)}
+
+
+class Heard:
+    """A listener that notes everything."""
+
+    def __init__(self) -> None:
+        self.started: list[Job] = []
+        self.records: list[int] = []
+        self.ends: list[tuple[str, str]] = []
+
+    def job_started(self, job: Job) -> None:
+        self.started.append(job)
+
+    def job_record(self, job: Job, record: dict[str, Any]) -> None:
+        self.records.append(record[TIME])
+
+    def job_ended(self, job: Job, status: str, message: str) -> None:
+        self.ends.append((status, message))
+
+
+def conductor(folder: Path, heard: Heard, trials: int = 3, seeds: int = 1) -> Conductor:
+    arm = Arm("all", {}, TrialConfig())
+
+    def then(number: int, study: optuna.Study) -> list[Job]:
+        return confirm(number, arm, study, range(1, seeds + 1), {})
+
+    folder.mkdir(parents=True, exist_ok=True)
+    plan = Plan(trials, pruner="none")
+    search = Search([arm], space, plan, folder / "optuna.journal", then)
+    return Conductor(search, [heard], folder / "trials", folder)
+
+
+def record(step: int, **more: Any) -> dict[str, Any]:
+    plain = {TIME: step, SCORE: 0.5, "finished": step == 8, "diverged": False}
+    return {**plain, **more}
+
+
+def play(monkeypatch: pytest.MonkeyPatch, script: Any) -> None:
+    """Jobs whose records `script(job)` makes."""
+
+    def attempt(job: Job, machine: Machine, places: Places) -> Iterator[dict[str, Any]]:
+        yield from script(job)
+
+    monkeypatch.setattr(serial, "attempt", attempt)
+
+
+def run(one: Conductor, folder: Path) -> None:
+    run_serial(one, Machine(), Places(folder / "trials"))
+
+
+def states(one: Conductor) -> list[TrialState]:
+    return [trial.state for trial in one.search.studies[0].get_trials()]
+
+
+def test_search_then_confirmation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = Heard()
+    play(monkeypatch, lambda job: [record(4), record(8)])
+    run(conductor(tmp_path, heard, trials=2, seeds=3), tmp_path)
+    assert [job.phase for job in heard.started] == ["search"] * 2 + ["confirm"] * 3
+    assert heard.records == [4, 8] * 5
+    assert heard.ends == [("finished", "")] * 5
+
+
+def test_out_of_memory_is_tried_once_more_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = Heard()
+    tried: list[tuple[int, bool]] = []
+
+    def script(job: Job) -> list[dict[str, Any]]:
+        tried.append((job.number, job.alone))
+        if job.phase == "search" and job.number == 1 and not job.alone:
+            return [record(4), record(4, **{OUT_OF_MEMORY: True})]
+        return [record(4), record(8)]
+
+    play(monkeypatch, script)
+    one = conductor(tmp_path, heard)
+    run(one, tmp_path)
+    assert tried == [(0, False), (1, False), (2, False), (1, True), (1, False)]
+    assert len(heard.started) == 4  # the same trial, started once
+    assert states(one) == [TrialState.COMPLETE] * 3
+    assert heard.ends == [("finished", "")] * 4
+
+
+def test_out_of_memory_even_alone_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = Heard()
+
+    def script(job: Job) -> list[dict[str, Any]]:
+        wide = job.phase == "search" and job.number == 1
+        return [record(0, **{OUT_OF_MEMORY: True}) if wide else record(8)]
+
+    play(monkeypatch, script)
+    one = conductor(tmp_path, heard)
+    run(one, tmp_path)
+    assert states(one) == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE]
+    assert [end for end in heard.ends if end[0] == "failed"] == [
+        ("failed", "out of memory, even alone on the machine")
+    ]
+
+
+def test_a_full_disk_stops_the_study_and_costs_no_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = Heard()
+
+    def script(job: Job) -> list[dict[str, Any]]:
+        full = job.number == 1
+        return [record(4), record(4, **{ABORTED: "x: No space left"}) if full else record(8)]
+
+    play(monkeypatch, script)
+    one = conductor(tmp_path, heard)
+    with pytest.raises(UserError, match="No space left; nothing is lost: the same command"):
+        run(one, tmp_path)
+    assert states(one) == [TrialState.COMPLETE, TrialState.RUNNING]
+    assert heard.ends == [("finished", "")]
+    assert one.next_job() is None
+    assert one.ended
+    play(monkeypatch, lambda job: [record(4), record(8)])
+    again = conductor(tmp_path, heard)
+    run(again, tmp_path)
+    assert [job.number for job in heard.started] == [0, 1, 1, 2, 1]  # the last: its seed
+    assert states(again) == [TrialState.COMPLETE] * 3
+
+
+def test_what_a_job_raises_fails_it_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = Heard()
+
+    def script(job: Job) -> Iterator[dict[str, Any]]:
+        yield record(4)
+        if job.phase == "search" and job.number == 0:
+            raise ZeroDivisionError("by hand")
+        yield record(8)
+
+    play(monkeypatch, script)
+    run(conductor(tmp_path, heard), tmp_path)
+    assert heard.ends[0] == ("failed", "ZeroDivisionError: by hand")
+    assert [status for status, _ in heard.ends[1:]] == ["finished"] * 3
+    assert "Traceback" in (tmp_path / FAILURES).read_text()
+
+
+def test_all_failed_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def script(job: Job) -> list[dict[str, Any]]:
+        raise ZeroDivisionError("by hand")
+
+    play(monkeypatch, script)
+    with pytest.raises(UserError, match="every trial failed; the last one: ZeroDivisionError"):
+        run(conductor(tmp_path, Heard()), tmp_path)
+
+
+def test_resources_of_a_job_alone() -> None:
+    plain = Job("search", 0, 0, TrialConfig())
+    together, alone = ({"job": job.to_json()} for job in (plain, plain.by_itself()))
+    shared, cpu = Workers(4, 2.0, 0.25), Workers(2, 1.0, 0.0)
+    assert shared.of(together) == {"cpu": 2.0, "gpu": 0.25}
+    assert shared.of(alone) == {"cpu": 2.0, "gpu": 1.0}
+    assert cpu.of(together) == {"cpu": 1.0, "gpu": 0.0}
+    assert cpu.of(alone) == {"cpu": 2.0, "gpu": 0.0}
+    assert Job.from_json(alone["job"]) == plain.by_itself()
+
+
+def test_one_process_needs_no_ray() -> None:
+    code = (
+        "import sys; sys.modules['ray'] = None\n"
+        "import fl_core.serial, fl_core.command, fl_core.replay\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

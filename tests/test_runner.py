@@ -1,0 +1,211 @@
+"""Jobs: what they report, what they leave behind, what is never computed twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from toy import config, machine_of, plain, write_features
+
+from fl_core import features, runner, stages, trial
+from fl_core.cache import load_artefact
+from fl_core.config import Machine, UserError
+from fl_core.jobs import ABORTED, OUT_OF_MEMORY, SCORE, Job
+from fl_core.runner import Places, attempt, ended_path, ended_records, run_job
+from fl_core.trial import trial_path
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    threads = torch.get_num_threads()
+    machine = machine_of(tmp_path)
+    write_features(machine.cache_dir)
+    yield machine
+    torch.set_num_threads(threads)
+    features._features.cache_clear()
+
+
+def job(phase: str = "search", **values: Any) -> Job:
+    return Job(phase, 0, 1, config(**values))
+
+
+def never(*args: Any, **kwargs: Any) -> Any:
+    raise AssertionError("must not be called")
+
+
+def test_a_search_reports_a_score_and_no_test_metric(machine: Machine, tmp_path: Path) -> None:
+    places = Places(tmp_path / "t")
+    records = list(run_job(job(), machine, places))
+    assert [record["finished"] for record in records] == [False] * 3 + [True]
+    assert [record[SCORE] for record in records] == [r["val_accuracy"] for r in records]
+    assert not any(name.startswith("test_") for record in records for name in record)
+    assert not any("tables" in record for record in records)
+    tensors, meta = load_artefact(ended_path(places.own, job()))
+    assert tensors == {}  # its parameters are gone
+    assert meta["records"] == records
+
+
+def test_the_score_is_of_the_parameters_that_are_kept(machine: Machine, tmp_path: Path) -> None:
+    wild = {"local__lr": 2.0, "rounds": 10, "eval_every": 1, "fine_tune__keep": "best",
+            "federation__sharding": "classes", "federation__classes_per_client": 2}  # fmt: skip
+    records = list(run_job(job(**wild), machine, Places(tmp_path / "t")))
+    scores = [record[SCORE] for record in records]
+    assert scores == sorted(scores)
+    assert scores[-1] == max(record["val_accuracy"] for record in records)
+    assert scores[-1] > records[-1]["val_accuracy"]
+
+
+def test_a_diverged_search_scores_zero(machine: Machine, tmp_path: Path) -> None:
+    wild = job("search", local__lr=1e6, local__weight_decay=1.0, local__steps=1)
+    last = list(run_job(wild, machine, Places(tmp_path / "t")))[-1]
+    assert last["diverged"]
+    assert last[SCORE] == 0.0
+    confirming = replace(wild, phase="confirm")
+    last = list(run_job(confirming, machine, Places(tmp_path / "u")))[-1]
+    assert not any(name.startswith("test_") for name in last)
+
+
+def test_a_confirmation_reports_once_and_drops_its_parameters(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = Places(tmp_path / "t")
+    first = list(run_job(job("confirm"), machine, places))
+    assert first[-1]["test_accuracy"] > 0.5
+    assert first[-1]["tables"]["predictions.csv"].startswith("label,prediction,confidence\n")
+    assert not trial_path(places.own, job().config).exists()
+    monkeypatch.setattr(runner, "run_trial", never)
+    monkeypatch.setattr(runner, "test_metrics", never)
+    assert list(run_job(job("confirm"), machine, places)) == first
+    assert ended_records(places.own, job("confirm")) == first
+
+
+def test_parameters_stay_when_asked_for(machine: Machine, tmp_path: Path) -> None:
+    places = Places(tmp_path / "t", keep=True)
+    list(run_job(job(seed=1), machine, places))
+    list(run_job(job("confirm"), machine, places))
+    for seed in (0, 1):
+        tensors, _ = load_artefact(trial_path(places.own, config(seed=seed)))
+        assert "params" in tensors
+    assert list(run_job(job(seed=1), machine, places))  # and the file is read again
+
+
+def test_an_ended_job_is_not_computed_in_another_study(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = tmp_path / "shared"
+    one = [list(run_job(job(p), machine, Places(tmp_path / "a", shared))) for p in PHASES]
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "run_trial", never)
+        other = [list(run_job(job(p), machine, Places(tmp_path / "b", shared))) for p in PHASES]
+        assert other == one
+        again = [list(run_job(job(p), machine, Places(tmp_path / "b"))) for p in PHASES]
+        assert again == one  # it has its own copy now
+        patch.setattr(runner, "limit_process_memory", lambda *_: None)
+        with pytest.raises(AssertionError, match="must not"):
+            list(run_job(job(), replace(machine, device="cuda:0"), Places(tmp_path / "c", shared)))
+    alone = [list(run_job(job(p), machine, Places(tmp_path / "d"))) for p in PHASES]
+    assert [plain(records) for records in alone] == [plain(records) for records in one]
+
+
+PHASES = ("search", "confirm")
+
+
+def test_no_search_sees_what_a_confirmation_measured(machine: Machine, tmp_path: Path) -> None:
+    """The same configuration, first confirmed, then searched; and the other way round."""
+    shared = tmp_path / "shared"
+    list(run_job(job("confirm"), machine, Places(tmp_path / "a", shared)))
+    searched = list(run_job(job("search"), machine, Places(tmp_path / "b", shared)))
+    assert not any(name.startswith("test_") for record in searched for name in record)
+    confirmed = list(run_job(job("confirm"), machine, Places(tmp_path / "b")))
+    assert confirmed[-1]["test_accuracy"] > 0.5  # although only the curve was left
+
+
+def test_a_damaged_record_is_computed_again(machine: Machine, tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    first = list(run_job(job(), machine, Places(tmp_path / "a", shared)))
+    for folder in (tmp_path / "a", shared):
+        path = ended_path(folder, job())
+        path.write_bytes(path.read_bytes()[:-7])
+    again = list(run_job(job(), machine, Places(tmp_path / "a", shared)))
+    assert plain(again) == plain(first)
+    assert ended_records(shared, job()) == again
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_stopped_at_any_record_it_goes_on(phase: str, machine: Machine, tmp_path: Path) -> None:
+    whole = plain(list(run_job(job(phase), machine, Places(tmp_path / "whole"))))
+    for count in range(1, len(whole)):
+        places = Places(tmp_path / f"stopped {count}")
+        partly = run_job(job(phase), machine, places)
+        first = [next(partly) for _ in range(count)]
+        partly.close()  # type: ignore[attr-defined]
+        assert ended_records(places.own, job(phase)) != []
+        rest = list(run_job(job(phase), machine, places))
+        assert plain(rest) == whole
+        assert (
+            rest[: count - 1]
+            == [  # read, not computed: the seconds are the same, too
+                {**one, "finished": False, SCORE: one[SCORE]} for one in first[: count - 1]
+            ]
+        )
+
+
+@pytest.mark.parametrize(
+    ("error", "key"),
+    [
+        (UserError("t.safetensors: cannot be written (No space left on device)"), ABORTED),
+        (torch.OutOfMemoryError("CUDA out of memory"), OUT_OF_MEMORY),
+        (MemoryError(), OUT_OF_MEMORY),
+    ],
+)
+def test_trouble_that_is_no_fault_of_the_job_is_its_last_record(
+    error: Exception, key: str, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trial_in_trouble(*args: Any) -> Iterator[dict[str, Any]]:
+        whole = trial.run_trial(*args)
+        yield next(whole)
+        raise error
+
+    monkeypatch.setattr(runner, "run_trial", trial_in_trouble)
+    first, last = attempt(job(), machine, Places(tmp_path / "t"))
+    assert key in last
+    assert not last["finished"]
+    assert last["local_steps"] == first["local_steps"]
+    assert "No space left" in str(last.get(ABORTED, "No space left"))
+
+
+def test_a_fault_of_the_job_is_raised(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stages, "prepare", never)
+    with pytest.raises(AssertionError, match="must not"):
+        list(attempt(job(), machine, Places(tmp_path / "t")))
+
+
+def test_a_stopped_job_gives_its_memory_back(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closed in mid-way, nothing refers to the state of its federation any more."""
+    import gc
+    import weakref
+
+    seen: list[weakref.ref[Any]] = []
+    prepare = stages.prepare
+
+    def watched(*args: Any) -> Any:
+        fed, start = prepare(*args)
+        seen.extend([weakref.ref(fed.model), weakref.ref(start)])
+        return fed, start
+
+    monkeypatch.setattr(stages, "prepare", watched)
+    running = attempt(job(), machine, Places(tmp_path / "t"))
+    next(running)
+    assert len(seen) == 2
+    assert seen[0]() is not None
+    running.close()
+    gc.collect()
+    assert [reference() for reference in seen] == [None, None]
