@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis.importance import SHUFFLES, TOP
+from analysis.importance import MOST, SHUFFLES, TOP
 from analysis.labels import masked
 from analysis.outcome import Outcome
+from analysis.plot_classes import NAMED
+from analysis.plot_confusion import FAINT, PAIRS
+from analysis.predictions import Predicted, calibration, error_kinds
 
 _SEEDS = "Mean over the confirmation seeds"
 _DENSE = (
@@ -47,8 +50,47 @@ def captions(results: Sequence[Outcome], searched: Sequence[int]) -> dict[str, s
         "Dotted: independent masks of the same active shares.",
         "importance": f"PED-ANOVA importance of reaching the top {TOP:.0%} of an arm's search "
         "trials. Trials are ranked within their arm and pooled; pruned trials rank by the rounds "
-        "they reached, diverged ones last. Chance: the 95th percentile of the same estimate with "
-        f"the ranks shuffled within the arms ({SHUFFLES} times); a shorter bar is no evidence.",
+        "they reached, diverged ones last"
+        f" (of more than {MOST:,} trials {MOST:,} at random). Chance: the 95th percentile of the "
+        f"same estimate with the ranks shuffled within the arms ({SHUFFLES} times); a shorter bar "
+        "is no evidence.",
         "partition": "Realised partition: training images of each class on each client "
         "(logarithmic colours, white: none).",
+    }
+
+
+def model_captions(found: Sequence[Predicted], arm: Predicted) -> dict[str, str]:
+    """Captions of the figures of predictions; `arm`: the one that those with room for one show."""
+    seeds = ", ".join(map(str, arm.seeds))
+    which = f"Test images, {arm.outcome.name}, confirmation seeds {seeds}"
+    if len(found) > 1:
+        best = arm.outcome.best
+        reason = "first of the table" if best is None else "highest validation accuracy"
+        which += f" (one of {len(found)} arms, by the {reason}, not by its test accuracy)"
+    kinds = error_kinds(arm)
+    near, far = (float(kinds[name].sum()) for name in ("near", "far"))
+    related = f"{near / (near + far):.0%} of the errors stay in it" if near + far else "no error"
+    grouped = f"Classes stand by superclass; {related}. " if arm.classes.groups else ""
+    seed = "The dots: the seeds."
+    return {
+        "confusion": f"{which}, summed. Rows sum to 100 %, colours are logarithmic, shares below "
+        f"{FAINT:g} % are drawn like {FAINT:g} %, white: never. {grouped}".strip(),
+        "confused_pairs": f"{which}: the {PAIRS} largest shares of a true class that went to one "
+        f"other class, mean over the seeds. {seed}",
+        "class_accuracy": f"{which}: accuracy of each class, mean over the seeds. Rows: "
+        "superclasses by their mean (bar); named: the lowest and the highest of each, bold: if "
+        f"among the {NAMED} lowest or {NAMED} highest of all.",
+        "errors": "Errors on the test set, mean over the confirmation seeds: predictions within "
+        f"the superclass of the true class and beyond. {seed}",
+        "client_accuracy": "Accuracy by client (dots): the class accuracies on the test set, mean "
+        "over the confirmation seeds, weighted by the classes that the client holds in the arm's "
+        "saved partition (that of the search's seed). Line: 5th to 95th percentile, box: "
+        "quartiles, bar: median.",
+        "calibration": f"{which}, together: accuracy in 15 bins of confidence (bars) and the mean "
+        "confidence of each bin (dots; dashed: as accurate as confident); below, the share of the "
+        "predictions. Expected calibration error of all arms: "
+        + "; ".join(f"{a.outcome.name} {100 * calibration(a.frames).error:.1f} %" for a in found)
+        + ".",
+        "predictions": f"{which.split(', confirmation')[0]}, seed {arm.seeds[0]}: true → predicted "
+        "class and the confidence of the prediction. Right ones at random: a fixed draw.",
     }

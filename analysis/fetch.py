@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from analysis.connect import connect, one_line
+from analysis.connect import AnalysisError, connect, one_line
 from analysis.frames import finite
 from analysis.store import StudyRuns
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 LAYER_COLUMNS = ("size", "active_share", "jaccard", "expected", "excess")
+PREDICTION_COLUMNS = ("label", "prediction", "confidence")
 
 
 def curves(runs: StudyRuns, run_ids: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
@@ -76,6 +77,32 @@ def mask_layers(runs: StudyRuns, run_ids: Sequence[str]) -> pd.DataFrame | None:
     stacked = pd.concat(tables).astype(float)
     mean = stacked.groupby(level=0, sort=False).mean()  # skips a seed's NaN
     return mean.drop(index="overall", errors="ignore")
+
+
+def predictions(runs: StudyRuns, run_ids: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """`predictions.csv` of those of these confirmation runs that logged it, by run.
+
+    A row a test image in the test set's order: integers `label` and `prediction`, and the
+    `confidence` of the prediction. A table that is not whole is an error, not a missing one.
+    """
+    client, _ = connect(runs.tracking_uri)
+    texts = {run_id: _artifact(client, run_id, "predictions.csv") for run_id in run_ids}
+    tables = {run_id: _predictions(text) for run_id, text in texts.items() if text is not None}
+    if bad := [run_id for run_id, table in tables.items() if table is None]:
+        raise AnalysisError(f"run {bad[0]}: its predictions.csv is damaged")
+    return {run_id: table for run_id, table in tables.items() if table is not None}
+
+
+def _predictions(text: str) -> pd.DataFrame | None:
+    """The table, or None where it is none."""
+    try:
+        types = dict(zip(PREDICTION_COLUMNS, (int, int, float), strict=True))
+        table = pd.read_csv(io.StringIO(text), dtype=types)[list(PREDICTION_COLUMNS)]
+    except (KeyError, ValueError, TypeError):  # pandas' parser errors are ValueErrors
+        return None
+    sound = table[["label", "prediction"]].ge(0).all(axis=None)
+    sound &= table["confidence"].between(0, 1).all()
+    return table if sound and len(table) else None
 
 
 def _artifact(client: MlflowClient, run_id: str, name: str) -> str | None:

@@ -3,7 +3,8 @@
     python analysis/figures.py --study fedavg_noniid
 
 writes results/fedavg_noniid/{accuracy,curves,communication,...}.{png,pdf} and captions.md. A study
-gets the figures that its arms and metrics have data for; an unconfirmed one has no accuracy.
+gets the figures that its arms and metrics have data for; an unconfirmed one has no accuracy. The
+pictures of predictions need CIFAR-100's images on disk (--data-dir, FL_DATA_DIR, ./data).
 """
 
 from __future__ import annotations
@@ -13,28 +14,42 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 from matplotlib.figure import Figure
 
 from analysis import command
-from analysis.captions import captions
+from analysis.captions import captions, model_captions
 from analysis.conditions import caption
-from analysis.outcome import outcomes
+from analysis.connect import AnalysisError
+from analysis.images import FOLDER, find_images, read_images
+from analysis.outcome import Outcome, outcomes
 from analysis.plot_accuracy import accuracy_figure
+from analysis.plot_confusion import confusion_figure, errors_figure, pairs_figure
 from analysis.plot_layers import active_figure, overlap_figure, read_layers
 from analysis.plot_overlap import depth_figure, heterogeneity_figure
 from analysis.plot_pareto import pareto_figure
+from analysis.plot_predictions import (
+    calibration_figure,
+    class_accuracy_figure,
+    clients_figure,
+    examples_figure,
+)
 from analysis.plot_results import bytes_figure, curve_figure, drift_figure, read_curves
 from analysis.plot_search import importance_figure, partition_figure
+from analysis.predictions import Predicted, chosen, read_clients, read_predictions
 from analysis.store import StudyRuns
 from analysis.style import RC, render
 
 FORMATS = ("png", "pdf", "svg")
 
 
-def write_figures(
-    runs: StudyRuns, out: Path, formats: Sequence[str] = ("png", "pdf")
-) -> list[Path]:
-    """Draws what the study has data for; the files written, captions.md last."""
+def draw_figures(
+    runs: StudyRuns, data_dir: Path | None = None
+) -> tuple[dict[str, Figure], dict[str, str]]:
+    """What the study has data for, in order: name -> figure, name -> caption.
+
+    `data_dir`: where the test images are looked for (default: FL_DATA_DIR, then ./data).
+    """
     with matplotlib.rc_context(RC):
         results = outcomes(runs)
         data, layers = read_curves(runs, results), read_layers(runs, results)
@@ -51,14 +66,57 @@ def write_figures(
             "importance": importance_figure(runs),
             "partition": partition_figure(runs, results),
         }
-        figures = {name: figure for name, figure in drawn.items() if figure is not None}
-        paths = [
-            command.write(out / f"{name}.{kind}", render(figure, kind))
-            for name, figure in figures.items()
-            for kind in formats
-        ]
-    text = captions(results, data.searched)
-    lines = [f"# {runs.study}: captions", "", caption(runs, results)]
+        text = captions(results, data.searched)
+        if found := read_predictions(runs, results):
+            drawn |= _model_figures(runs, results, found, data_dir)
+            text |= model_captions(found, chosen(found))
+    figures = {name: figure for name, figure in drawn.items() if figure is not None}
+    return figures, {name: text[name] for name in figures}
+
+
+def _model_figures(
+    runs: StudyRuns, results: Sequence[Outcome], found: Sequence[Predicted], data_dir: Path | None
+) -> dict[str, Figure | None]:
+    """Figures of what the confirmed models predict; most of one arm, a few of all."""
+    arm = chosen(found)
+    pixels = _test_pixels(arm, data_dir)
+    return {
+        "confusion": confusion_figure(arm),
+        "confused_pairs": pairs_figure(arm),
+        "class_accuracy": class_accuracy_figure(arm),
+        "errors": errors_figure(found),
+        "client_accuracy": clients_figure(read_clients(runs, found), results),
+        "calibration": calibration_figure(arm),
+        "predictions": None if pixels is None else examples_figure(arm, pixels),
+    }
+
+
+def _test_pixels(arm: Predicted, data_dir: Path | None) -> np.ndarray | None:
+    """The images that were predicted, where they are on disk; damaged ones are left out aloud."""
+    folder = find_images(data_dir)
+    if folder is None or arm.outcome.config.get("data.name") != "cifar100":
+        return None
+    try:
+        return read_images(folder, "test")[0]
+    except AnalysisError as error:
+        print(f"warning: no pictures of predictions: {error}", file=sys.stderr)
+        return None
+
+
+def write_figures(
+    runs: StudyRuns,
+    out: Path,
+    formats: Sequence[str] = ("png", "pdf"),
+    data_dir: Path | None = None,
+) -> list[Path]:
+    """Draws what the study has data for; the files written, captions.md last."""
+    figures, text = draw_figures(runs, data_dir)
+    paths = [
+        command.write(out / f"{name}.{kind}", render(figure, kind))
+        for name, figure in figures.items()
+        for kind in formats
+    ]
+    lines = [f"# {runs.study}: captions", "", caption(runs, outcomes(runs))]
     lines += [line for name in figures for line in ("", f"**{name}.** {text[name]}")]
     return [*paths, command.write(out / "captions.md", ("\n".join(lines) + "\n").encode())]
 
@@ -67,11 +125,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command; its exit code."""
     parser = command.parser(__doc__)
     parser.add_argument("--format", choices=[*FORMATS, "all"], nargs="+", default=["png", "pdf"])
+    parser.add_argument("--data-dir", type=Path, help=f"holds {FOLDER} (FL_DATA_DIR, ./data)")
     args = parser.parse_args(argv)
-    chosen = command.formats(args.format, FORMATS)
+    kinds = command.formats(args.format, FORMATS)
 
     def work(runs: StudyRuns, out: Path) -> None:
-        for path in write_figures(runs, out, chosen):
+        for path in write_figures(runs, out, kinds, args.data_dir):
             print(path)
 
     return command.run(args, work)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 TOP = 0.25  # PED-ANOVA wants at least five trials in the top quantile
 LEAST = 20  # trials; fewer say nothing
+MOST = 1000  # trials; of more, so many at random, always the same
 SHUFFLES = 60
 
 
@@ -42,6 +43,9 @@ def importance(trials: pd.DataFrame, space: Mapping[str, Mapping[str, Any]]) -> 
     if len(ran) < LEAST or not space:
         return pd.DataFrame(columns=columns)
     ranks = within_arm_ranks(ran)
+    if len(ran) > MOST:
+        ran = ran.sample(MOST, random_state=0)
+        ranks = ranks[ran.index]
     study = _study([_frozen(row, space) for _, row in ran.iterrows()])
     real = _ped_anova(study, ranks.to_numpy())
     rng = np.random.default_rng(0)

@@ -22,7 +22,7 @@ from safetensors.torch import save, save_file
 from torch import Tensor
 
 from fl_core.config import Machine, TrialConfig, UserError, digest_of
-from fl_core.locations import is_local, local_copy
+from fl_core.locations import is_local, local_copy, make_folder, reason
 
 STAGE_VERSION = 3  # part of every stage's key
 
@@ -46,11 +46,11 @@ def save_artefact(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, 
     metadata = {**text, "checksum": _checksum(text)}
     try:
         if not is_local(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             path.write_bytes(save(plain, metadata))
             return
     except Exception as error:  # every file system of fsspec raises its own kinds
-        raise UserError(f"{path}: cannot be written ({error})") from error
+        raise UserError(f"{path}: cannot be written ({reason(error)})") from error
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

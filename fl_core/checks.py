@@ -172,7 +172,7 @@ def check_machine(where: Where) -> Iterator[Finding]:
 def check_device(where: Where) -> Iterator[Finding]:
     """torch, and the GPUs that it sees; a kernel is run on each."""
     torch = imported("torch")
-    options = imported("fl_core.options")
+    resources = imported("fl_core.resources")
     wanted = where.device.split(":")[0]
     version = f"torch {torch.__version__}"
     if not torch.cuda.is_available():
@@ -192,7 +192,7 @@ def check_device(where: Where) -> Iterator[Finding]:
             text += ": another process uses it (nvidia-smi)"
         yield Finding("warning" if free < total / 2 else "ok", device, text)
     has_gpu = wanted != "cpu" and torch.cuda.is_available()
-    precision = options.default_precision(Machine("cuda" if has_gpu else "cpu"))
+    precision = resources.default_precision(Machine("cuda" if has_gpu else "cpu"))
     fast = "" if precision == "bfloat16" else " (bfloat16 is not fast here)"
     yield Finding("ok", "precision", f"{precision} for fine-tuning on images{fast}")
 

@@ -9,12 +9,11 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fl_core import options
+from fl_core import options, resources
 from fl_core.config import Machine, UserError, digest_of
 from fl_core.folder import locked, start_over
 from fl_core.jobs import Arm, Workers
@@ -66,9 +65,9 @@ def run(study: Study, args: argparse.Namespace) -> None:
         start_over(out)
     with locked(out), ThreadPoolExecutor(1) as pool:
         opening = pool.submit(_open_tracker, uri, study.name)  # seconds of import
-        machine, places = options.machine_of(args), options.places_of(args, study.name, out)
+        machine, places = resources.machine_of(args), resources.places_of(args, study.name, out)
         if study.uses_images(preset, extra):
-            extra.setdefault("fine_tune.precision", options.default_precision(machine))
+            extra.setdefault("fine_tune.precision", resources.default_precision(machine))
         if args.search_arms:
             study = study.joint(preset, extra)
         base, arms = study.config(preset, {}, extra), study.resolve(preset, extra)
@@ -77,8 +76,8 @@ def run(study: Study, args: argparse.Namespace) -> None:
         plan = options.plan_of(args, preset, pruner)
         samplers.check_searcher(plan.searcher, study.space, 1 + len(study.objectives))
         partitions = check_inputs(arms, machine)
-        workers = options.workers_of(args, machine, arms, study.space)
-        machine = replace(machine, gpu_share=min(1.0, workers.gpus or 1.0))
+        workers = resources.workers_of(args, machine, arms, study.space)
+        machine = resources.shared(machine, workers)
         with _executor(args, workers) as execute:
             tracker = opening.result()
             session = Session(

@@ -6,6 +6,7 @@ A URL becomes a `upath.UPath`, which has the methods of `pathlib.Path` that this
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,10 +27,9 @@ def location(text: str) -> Path:
 
     try:
         place = UPath(text)
-        place.fs  # noqa: B018  (opens the file system: the protocol may be unknown)
-    except (ImportError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"--storage {text}: cannot be opened ({reason})") from error
+        place.fs  # noqa: B018  (opens the file system: its protocol or package may be missing)
+    except Exception as error:  # every file system of fsspec raises its own kinds
+        raise UserError(f"--storage {text}: cannot be opened ({reason(error)})") from error
     return cast("Path", place)
 
 
@@ -38,27 +38,51 @@ def is_local(path: Path) -> bool:
     return isinstance(path, os.PathLike) and type(path).__module__.startswith("pathlib")
 
 
+def make_folder(folder: Path) -> None:
+    """With all above it. An object store has no folders, and would make a missing bucket."""
+    if not is_local(folder):
+        from upath.implementations.cloud import CloudPath
+
+        if isinstance(folder, CloudPath):
+            return
+    folder.mkdir(parents=True, exist_ok=True)
+
+
 @contextmanager
 def local_copy(path: Path) -> Iterator[Path]:
-    """A local file with the content of `path`, which may be remote."""
+    """A local file with the content of `path`, which may be remote: UserError for a file system
+    that does not answer, which says nothing about the file.
+    """
     if is_local(path):
         yield path
         return
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, IsADirectoryError, MemoryError):
+        raise
+    except Exception as error:  # as above
+        raise UserError(f"{path}: cannot be read ({reason(error)})") from error
     with tempfile.TemporaryDirectory(prefix="fl-") as folder:
         copy = Path(folder) / path.name
-        copy.write_bytes(path.read_bytes())
+        copy.write_bytes(content)
         yield copy
 
 
 def check_writable(folder: Path) -> None:
-    """UserError unless a file can be written there and read again."""
-    probe = folder / f".probe-{os.getpid()}"
+    """UserError unless a file can be written there, read again and removed."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe-{socket.gethostname()}-{os.getpid()}"
+        make_folder(folder)
         probe.write_bytes(b"ok")
         if probe.read_bytes() != b"ok":
             raise OSError("what was written is not what is read")
         probe.unlink()
-    except Exception as error:  # every file system of fsspec raises its own kinds
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"--storage {folder}: cannot be used ({reason})") from error
+    except Exception as error:  # as above
+        raise UserError(f"--storage {folder}: cannot be used ({reason(error)})") from error
+
+
+def reason(error: Exception) -> str:
+    """What a file system says, in one line."""
+    if isinstance(error, NotImplementedError):
+        return "its file system cannot be written to"
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

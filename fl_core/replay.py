@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from fl_core import options
+from fl_core import options, resources
 from fl_core.cache import DamagedArtefact, load_artefact
 from fl_core.config import TrialConfig, UserError, Value
 from fl_core.jobs import TIME, Job
@@ -42,7 +42,7 @@ class Recorded:
 def replay(study: str, args: argparse.Namespace) -> int:
     """Run it, show both curves; exit code 0 if they are the same, 1 if not."""
     found = _by_digest(study, args) if len(args.replay) == 16 else _by_run(args)
-    machine = options.machine_of(args)
+    machine = resources.machine_of(args)
     print(f"replaying {found.phase} trial {found.config.digest()} of {found.where}")
     job = Job(found.phase, 0, 0, found.config)
     same, compared = True, 0
@@ -92,7 +92,7 @@ def _numbers(record: Record) -> dict[str, float]:
 def _by_digest(study: str, args: argparse.Namespace) -> Recorded:
     """From the study's folder, or the ended trials in the cache."""
     out = (args.out or Path("results") / study).resolve()
-    places = options.places_of(args, study, out)
+    places = resources.places_of(args, study, out)
     for folder in filter(None, (places.own, places.shared)):
         for phase, suffix in (("search", ""), ("confirm", "-tested")):
             path = folder / f"{args.replay}{suffix}.safetensors"

@@ -60,7 +60,7 @@ def experiment_tags(tags: Mapping[str, str], experiment: str) -> dict[str, str]:
     columns = [_column(column) for column in (*COLUMNS, *TAGS, *_searched(tags))]
     view = {
         "selectedColumns": columns,
-        "columnOrder": [],
+        "columnOrder": columns,
         "orderByKey": _column(COLUMNS[0]),
         "orderByAsc": False,
     }

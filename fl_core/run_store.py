@@ -157,6 +157,11 @@ class RunStore:
         last = max((metric.timestamp for metric in history), default=self._start[run])
         self.end_trial(run, said if said in _ENDS else "interrupted", "", last)
 
+    def cut(self, run: str, at: int) -> None:
+        """A trial that the end of its study finds running, if it still does."""
+        if run in self._running:
+            self.end_trial(run, "interrupted", "", at)
+
     def running_trials(self) -> list[str]:
         """The trials that have not ended."""
         return [run for run in self._running if run in self._trials]

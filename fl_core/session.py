@@ -175,7 +175,7 @@ def report(session: Session) -> None:
         raise UserError(f"{error}; {again}") from error
     table = final_tables.write_tables(runs, out)
     print(table)
-    drawn = figures.write_figures(runs, out / "figures")
+    drawn = figures.write_figures(runs, out / "figures", data_dir=session.machine.data_dir)
     print(f"tables   {out}/table.md, table.csv, table.tex")
     print(f"figures  {out / 'figures'} ({len(drawn)} files)")
     print(f"MLflow   {tracker.uri}  (make ui, or mlflow ui, shows every run)")

@@ -40,6 +40,7 @@ from mlflow import MlflowClient  # noqa: E402
 from mlflow.exceptions import MlflowException, RestException  # noqa: E402
 
 from fl_core.config import UserError  # noqa: E402
+from fl_core.run_notes import NOTE  # noqa: E402
 from fl_core.store_writer import FIRST_PAUSE, first_line  # noqa: E402
 
 AT_START = 30.0  # seconds that a study's start waits for a store that is away (or locked)
@@ -110,10 +111,10 @@ def connect(uri: str, experiment: str) -> tuple[MlflowClient, str]:
 
 
 def tag_experiment(client: MlflowClient, experiment: str, tags: Mapping[str, str]) -> None:
-    """Set those of the experiment's tags that differ."""
+    """Set those of the experiment's tags that differ; a description that is there stays."""
     present = client.get_experiment(experiment).tags
     for name, value in tags.items():
-        if present.get(name) != value:
+        if name not in present or (name != NOTE and present[name] != value):
             client.set_experiment_tag(experiment, name, value)
 
 

@@ -8,8 +8,6 @@ here; the schema is in its README section.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -19,6 +17,7 @@ from typing import Any
 from fl_core.config import TrialConfig
 from fl_core.jobs import Arm, Job
 from fl_core.machine_load import INTERVAL, MachineLoad
+from fl_core.record_metrics import DETAILS_FILE, split, table_of
 from fl_core.run_notes import NOTE, arm_note, experiment_tags, origin, run_name, study_note
 from fl_core.run_store import OUTCOMES, PARENT, RunStore
 from fl_core.store_client import insist, one_line, tag_experiment
@@ -27,18 +26,6 @@ from fl_core.trial import Record
 
 FLUSH_SECONDS = 5.0  # what is known of a running trial reaches the store at least this often
 PATIENCE = 600.0  # seconds that a study which ends waits for a store that is away
-METRICS = frozenset(
-    ("score", "train_loss", "client_drift", "client_drift_active", "val_accuracy", "val_loss",
-     "test_accuracy", "test_loss",
-     "client_accuracy_worst", "client_accuracy_best", "client_accuracy_std", "round",
-     "local_steps", "seconds_train", "seconds_eval",
-     "seconds_overhead", "images_per_second", "peak_memory_bytes")
-)  # fmt: skip
-#: What messages cost, by direction and encoding; what masks look like.
-FAMILIES = ("bytes_", "messages_", "mask_")
-#: Of these, what no table reads goes into a file instead of onto the page of every trial.
-DETAILS = ("_round", "_index", "_bitmap", "_values")
-DETAILS_FILE = "messages.csv"
 
 
 class Tracker:
@@ -127,17 +114,7 @@ class Tracker:
         Tables of a trial's last record become artifacts. They are written again when the record
         comes again: the driver may have been killed between the metrics and them.
         """
-        objectives = self.arms[job.arm].objectives
-        metrics: dict[str, float] = {}
-        details: dict[str, float] = {}
-        for name, value in record.items():
-            if not isinstance(value, (int, float)):
-                continue
-            if name in METRICS or name in objectives:
-                metrics[name] = float(value)
-            elif name.startswith(FAMILIES):
-                detail = name.startswith("messages_") or name.endswith(DETAILS)
-                (details if detail else metrics)[name] = float(value)
+        metrics, details = split(record, self.arms[job.arm].objectives)
         step, now, tables = int(record["local_steps"]), _now(), dict(record.get("tables", {}))
 
         def write(again: bool) -> None:
@@ -160,7 +137,7 @@ class Tracker:
             if self._store.outcome(run) == status:
                 return  # told before, and nothing new since
             if run in self._details:
-                self.client.log_text(run, _csv(self._details[run]), DETAILS_FILE)
+                self.client.log_text(run, table_of(self._details[run]), DETAILS_FILE)
             self._store.end_trial(run, status, message, now)
             self._details.pop(run, None)
 
@@ -213,7 +190,7 @@ class Tracker:
 
         def end(again: bool) -> None:
             for run in self._store.running_trials():
-                self._later(self._store.end_trial, run, "interrupted", "", now)
+                self._later(self._store.cut, run, now)
             for run in filter(None, [*map(self.arm_run, self.arms), self.study_run]):
                 self._later(self._store.end, run, status, now)
 
@@ -281,13 +258,3 @@ def _now() -> int:
 
 def _arm_tags(arm: Arm) -> dict[str, str]:
     return {"arm": json.dumps(dict(arm.values)), "arm_name": arm.name}
-
-
-def _csv(rows: Mapping[int, Mapping[str, float]]) -> str:
-    """One row an evaluation."""
-    text = io.StringIO()
-    names = list(dict.fromkeys(name for row in rows.values() for name in row))
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows[step] for step in sorted(rows))
-    return text.getvalue()

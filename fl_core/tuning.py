@@ -38,6 +38,7 @@ from ray import tune  # noqa: E402
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
 
+from fl_core.cluster import check_address, check_cluster, within_one_machine  # noqa: E402
 from fl_core.conductor import Conductor  # noqa: E402
 from fl_core.config import Machine, UserError  # noqa: E402
 from fl_core.gpu import release  # noqa: E402
@@ -162,10 +163,13 @@ def ray_session(address: str | None = None, cpus: int | None = None) -> Iterator
     options: dict[str, Any] = {"address": address or "local", "logging_level": "ERROR"}
     if address is None:
         options |= {"num_cpus": cpus, "include_dashboard": False}
+    else:
+        check_address(address)
     try:
         ray.init(log_to_driver=False, configure_logging=True, **options)
-    except (ConnectionError, RuntimeError, OSError, ValueError) as error:
-        raise UserError(f"Ray does not start: {str(error).splitlines()[0]}") from error
+    except (ConnectionError, RuntimeError, OSError, ValueError, ray.exceptions.RayError) as error:
+        what = f"--ray-address {address}" if address else "Ray does not start"
+        raise UserError(f"{what}: {' '.join(str(error).split())[:300]}") from error
     try:
         yield
     finally:
@@ -175,11 +179,12 @@ def ray_session(address: str | None = None, cpus: int | None = None) -> Iterator
 def run_on_ray(conductor: Conductor, machine: Machine, places: Places, workers: Workers) -> None:
     """Every job of the study. Raises UserError where the user must mend something."""
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by the display
+    check_cluster(places.own, workers)
     jobs = _Jobs(conductor)
     trainable = tune.with_parameters(TrialRunner, machine=machine, places=places)
     scratch = tempfile.mkdtemp(prefix="fl-tune-")  # Tune's own records: nothing we need
     tuner = tune.Tuner(
-        tune.with_resources(trainable, workers.of),
+        tune.with_resources(trainable, within_one_machine(workers)),
         tune_config=tune.TuneConfig(
             search_alg=jobs,
             scheduler=_Verdicts(jobs),

@@ -30,12 +30,12 @@ LAYERS = (
     {"cache", "features", "calibration", "stages", "trial"},
     {
         *("jobs", "memory", "samplers", "pruning", "search", "findings"),
-        *("largest", "gpu", "runner", "conductor", "serial", "tuning"),
+        *("largest", "gpu", "runner", "conductor", "serial", "cluster", "tuning"),
         *("tracking", "run_store", "store_client", "store_writer", "machine_load", "run_notes"),
         "display",
     },
     {
-        *("arms", "study", "options", "folder", "session", "command", "replay", "ui"),
+        *("arms", "study", "options", "resources", "folder", "session", "command", "replay", "ui"),
         *("checks", "check_places", "doctor"),
     },
 )
@@ -47,7 +47,7 @@ OWNERS = {
     "safetensors": {"cache", "backbone"},
     "huggingface_hub": {"backbone"},
     "mlflow": {"run_store", "store_client", "machine_load", "replay"},
-    "ray": {"tuning"},
+    "ray": {"tuning", "cluster"},
     # study and session: for a type
     "optuna": {
         *("memory", "samplers", "pruning", "search", "findings", "largest", "study", "session"),

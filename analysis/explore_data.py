@@ -1,0 +1,128 @@
+"""What is in the data: balance, samples, centres, nearest pairs, spread, outliers, partitions.
+
+    python analysis/explore_data.py                        # the features that ship with the package
+    python analysis/explore_data.py --data-dir data        # and the pictures
+    python analysis/explore_data.py --study fedavg_noniid  # and the realised partitions
+
+writes results/data/{balance,spread,outliers,...}.{png,pdf}, captions.md, summary.md, classes.csv.
+Distances are Euclidean in the feature space of a frozen backbone and, but for near copies across
+the parts, of training images alone. What cannot be drawn is named in a line with the reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from analysis import command
+from analysis.connect import AnalysisError
+from analysis.data_summary import Explored, captions, class_table, explore, summary
+from analysis.features import embedded, read_features
+from analysis.figures import FORMATS
+from analysis.images import FOLDER, find_images, read_images, where
+from analysis.outcome import outcomes
+from analysis.plot_data import balance_figure, outlier_figure, spread_figure
+from analysis.plot_images import montage_figure, outlier_images_figure, pairs_figure
+from analysis.plot_search import partition_figure
+from analysis.store import StudyRuns, read_study
+from analysis.style import RC, render
+
+PARTITIONS = (
+    "they are read from a study's arms in MLflow; run python studies/fedavg_noniid.py, "
+    "then add --study fedavg_noniid"
+)
+
+
+def draw(found: Explored, runs: StudyRuns | None) -> dict[str, Figure]:
+    """All figures that there is data for, in order."""
+    with matplotlib.rc_context(RC):
+        drawn: dict[str, Figure | None] = {
+            "balance": balance_figure(found.counts),
+            "spread": spread_figure(found.classes, found.spread),
+            "outliers": outlier_figure(found.classes, found.outliers, found.outlier_share),
+        }
+        if found.pixels:
+            train = (found.pixels["train"], found.labels["train"])
+            test = (found.pixels["test"], found.labels["test"])
+            pairs = {
+                "one class": (found.pairs["same"], train, train),
+                "two classes": (found.pairs["different"], train, train),
+                "test | train": (found.pairs["across"], test, train),
+            }
+            drawn |= {
+                "samples": montage_figure(found.classes, train[0], found.samples),
+                "extremes": montage_figure(found.classes, train[0], found.extremes, halves=True),
+                "nearest_pairs": pairs_figure(found.classes, pairs),
+                "outlier_images": outlier_images_figure(
+                    found.classes, train, found.most_extreme, found.outliers.squares
+                ),
+            }
+        if runs is not None:
+            drawn["partition"] = partition_figure(runs, outcomes(runs))
+    return {name: figure for name, figure in drawn.items() if figure is not None}
+
+
+def write(args: argparse.Namespace, out: Path) -> list[Path]:
+    """Explores, draws, writes; the files written."""
+    folder = find_images(args.data_dir)  # a wrong --data-dir ends here, before any work
+    runs = read_study(args.tracking_uri, args.study) if args.study else None
+    features = read_features(args.features or embedded())
+    pixels = {}
+    if folder is None:
+        print(f"left out samples, extremes, pairs, outlier images: {where(None)}", file=sys.stderr)
+    elif features.data != "cifar100":
+        print(f"left out the pictures: none known of {features.data}", file=sys.stderr)
+    else:
+        for part, labels in features.labels.items():
+            pixels[part], found = read_images(folder, part)
+            if not (len(found) == len(labels) and (found == labels).all()):
+                raise AnalysisError(f"{folder / part}: other labels than the features have")
+    if runs is None:
+        print(f"left out the partitions: {PARTITIONS}", file=sys.stderr)
+    explored = explore(features, pixels, runs)
+    figures = draw(explored, runs)
+    text = captions(explored)
+    lines = ["# data: captions"]
+    lines += [line for name in figures for line in ("", f"**{name}.** {text[name]}")]
+    files = {
+        f"{name}.{kind}": render(figure, kind)
+        for name, figure in figures.items()
+        for kind in command.formats(args.format, FORMATS)
+    }
+    files["captions.md"] = ("\n".join(lines) + "\n").encode()
+    files["summary.md"] = summary(explored).encode()
+    files["classes.csv"] = class_table(explored).to_csv(index=False, lineterminator="\n").encode()
+    return [command.write(out / name, content) for name, content in files.items()]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; its exit code."""
+    line = (__doc__ or "").strip().splitlines()[0]
+    parser = argparse.ArgumentParser(description=line)
+    add = parser.add_argument
+    add("--data-dir", type=Path, help=f"holds {FOLDER} (FL_DATA_DIR, ./data)")
+    add("--features", type=Path, help="a file of cached features (default: the package's)")
+    add("--tracking-uri", help="MLflow store ($MLFLOW_TRACKING_URI, else ./mlflow.db)")
+    add("--study", help="whose realised partitions to draw")
+    add("--format", choices=[*FORMATS, "all"], nargs="+", default=["png", "pdf"])
+    add("--out", type=Path, default=Path("results/data"), help="folder (default: results/data)")
+    args = parser.parse_args(argv)
+    try:
+        for path in write(args, args.out):
+            print(path)
+    except AnalysisError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

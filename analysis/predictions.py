@@ -1,0 +1,176 @@
+"""What the confirmed models predicted on the test set: counts, pairs, accuracies of clients.
+
+Reads `predictions.csv` of the confirmation runs that count (`outcome`), never of a search run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis.classes import Classes, classes_of
+from analysis.connect import AnalysisError
+from analysis.fetch import partition, predictions
+from analysis.outcome import Outcome
+from analysis.store import StudyRuns
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """One arm's confirmation runs that logged predictions.
+
+    `counts`: test images by (seed, label, prediction); `frames`: the rows of each seed.
+    """
+
+    outcome: Outcome
+    classes: Classes
+    seeds: tuple[int, ...]
+    counts: np.ndarray  # (seeds, classes, classes)
+    frames: tuple[pd.DataFrame, ...]
+
+    def shares(self) -> np.ndarray:
+        """Share of the images of each class (row) that went to each class, over all seeds."""
+        return row_shares(self.counts.sum(axis=0))
+
+    def class_accuracy(self) -> np.ndarray:
+        """(seeds, classes): share of each class's images that each seed got right."""
+        return np.stack([np.diagonal(row_shares(counts)) for counts in self.counts])
+
+
+def row_shares(counts: np.ndarray) -> np.ndarray:
+    """Rows that sum to one; NaN for a class without images."""
+    total = counts.sum(axis=1, keepdims=True)
+    return np.divide(counts, total, out=np.full(counts.shape, np.nan), where=total > 0)
+
+
+def read_predictions(runs: StudyRuns, results: Sequence[Outcome]) -> list[Predicted]:
+    """The arms whose confirmation runs logged predictions, in table order."""
+    found = []
+    for outcome in results:
+        rows = outcome.confirmed
+        logged = predictions(runs, rows["run_id"].tolist()) if len(rows) else {}
+        if logged:
+            seeds = [
+                int(s) for s, r in zip(rows["seed"], rows["run_id"], strict=True) if r in logged
+            ]
+            found.append(_predicted(outcome, seeds, list(logged.values())))
+    return found
+
+
+def _predicted(outcome: Outcome, seeds: Sequence[int], frames: Sequence[pd.DataFrame]) -> Predicted:
+    if any(not frame["label"].equals(frames[0]["label"]) for frame in frames):
+        raise AnalysisError(
+            f"{outcome.name}: its seeds' predictions.csv are of different test sets"
+        )
+    seen = 1 + max(int(frame[["label", "prediction"]].to_numpy().max()) for frame in frames)
+    classes = classes_of(outcome.config.get("data.name"), seen)
+    counts = np.stack([confusion(frame, len(classes.names)) for frame in frames])
+    return Predicted(outcome, classes, tuple(seeds), counts, tuple(frames))
+
+
+def confusion(frame: pd.DataFrame, classes: int) -> np.ndarray:
+    """Images by (label, prediction).
+
+    >>> confusion(pd.DataFrame({"label": [0, 0, 1], "prediction": [0, 1, 1]}), 2).tolist()
+    [[1, 1], [0, 1]]
+    """
+    flat = classes * frame["label"].to_numpy() + frame["prediction"].to_numpy()
+    return np.bincount(flat, minlength=classes**2).reshape(classes, classes)
+
+
+def chosen(found: Sequence[Predicted]) -> Predicted:
+    """The arm to draw where there is room for one: the highest VALIDATION accuracy of all chosen
+    trials, the first of equals; without a search the first arm of the table.
+    """
+
+    def validation(arm: Predicted) -> float:
+        best = arm.outcome.best
+        return -np.inf if best is None else float(best["val_accuracy"])
+
+    return max(found, key=validation)
+
+
+def confused_pairs(shares: np.ndarray, most: int) -> list[tuple[int, int, float]]:
+    """The largest (class, predicted class, share of the class), largest first; of equals the first
+    class. Pairs that never occurred are none.
+
+    >>> confused_pairs(np.array([[0.8, 0.2, 0], [0.5, 0.5, 0], [0, 0, 1]]), 5)
+    [(1, 0, 0.5), (0, 1, 0.2)]
+    """
+    pairs = [
+        (label, other, float(shares[label, other]))
+        for label, other in np.argwhere(shares > 0).tolist()
+        if label != other
+    ]
+    return sorted(pairs, key=lambda pair: -pair[2])[:most]
+
+
+def client_accuracies(counts: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
+    """Each client's accuracy: the class accuracies weighted by the classes it holds.
+
+    `counts` (clients, classes), `accuracy` (classes,). Clients without examples, or all of whose
+    classes have no test image, are NaN.
+
+    >>> client_accuracies(np.array([[3, 1], [0, 2]]), np.array([1.0, 0.5])).tolist()
+    [0.875, 0.5]
+    """
+    held = np.where(np.isfinite(accuracy), counts, 0)
+    total = held.sum(axis=1)
+    right = held @ np.nan_to_num(accuracy)
+    return np.divide(right, total, out=np.full(len(held), np.nan), where=total > 0)
+
+
+def read_clients(runs: StudyRuns, found: Sequence[Predicted]) -> dict[int, np.ndarray]:
+    """Arm -> accuracy of each of its clients, where the arm's partition was saved."""
+    clients = {}
+    for arm in found:
+        counts = partition(runs, arm.outcome.arm)
+        if counts is not None and counts.shape[1] == len(arm.classes.names):
+            accuracy = arm.class_accuracy().mean(axis=0)
+            clients[arm.outcome.arm] = client_accuracies(counts.to_numpy(), accuracy)
+    return clients
+
+
+def error_kinds(arm: Predicted) -> Mapping[str, np.ndarray]:
+    """(seeds,) shares of the test images: right, wrong but in the right superclass, wrong."""
+    labels = np.arange(len(arm.classes.names))
+    parents = np.asarray(arm.classes.parents) if arm.classes.groups else labels
+    total = arm.counts.sum(axis=(1, 2))
+    right = np.trace(arm.counts, axis1=1, axis2=2) / total
+    near = (arm.counts * (parents[:, None] == parents)).sum(axis=(1, 2)) / total
+    return {"right": right, "near": near - right, "far": 1 - near}
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Predictions by confidence: in each bin their number, mean confidence and accuracy."""
+
+    edges: np.ndarray  # (bins + 1,)
+    number: np.ndarray
+    confidence: np.ndarray  # NaN in an empty bin
+    accuracy: np.ndarray
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error: |confidence - accuracy| averaged over the predictions."""
+        gap = np.abs(self.confidence - self.accuracy)
+        return float(np.nansum(self.number * gap) / self.number.sum())
+
+
+def calibration(frames: Sequence[pd.DataFrame], bins: int = 15) -> Calibration:
+    """All predictions of these runs in bins of equal width (Guo et al., 2017)."""
+    rows = pd.concat(frames)
+    confidence = rows["confidence"].to_numpy(dtype=float)
+    right = (rows["label"] == rows["prediction"]).to_numpy(dtype=float)
+    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    number = np.bincount(place, minlength=bins)
+    empty = np.where(number, number, np.nan)
+    return Calibration(
+        np.linspace(0, 1, bins + 1),
+        number,
+        np.bincount(place, confidence, bins) / empty,
+        np.bincount(place, right, bins) / empty,
+    )

@@ -1,0 +1,78 @@
+"""One page about all studies of an MLflow store: tables, interactive plots, figures, every trial.
+
+    python analysis/report.py
+
+writes results/report.html, a single file that needs no network: open it, mail it, print it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from analysis import command
+from analysis.render import _right
+from analysis.report_page import Section, packed, section
+
+TEMPLATES = Path(__file__).with_name("templates")
+SCRIPTS = ("theme.js", "plots.js", "trials.js")
+
+
+def page(sections: Sequence[Section]) -> str:
+    """The whole page; the same studies give the same text."""
+    from plotly.offline import get_plotlyjs  # a second: only once there is something to draw
+
+    scripts = [get_plotlyjs(), "".join((TEMPLATES / name).read_text() for name in SCRIPTS)]
+    scripts = [f"\n{text.strip()}\n" for text in scripts]
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,  # names and questions come from the store: text, never markup
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["packed"] = packed
+    environment.filters["numeric"] = _right
+    return environment.get_template("report.html").render(
+        sections=sections,
+        style=(TEMPLATES / "report.css").read_text(),
+        scripts=scripts,
+        hashes=" ".join(f"'sha256-{_digest(text)}'" for text in scripts),
+    )
+
+
+def _digest(script: str) -> str:
+    """What the page's security policy knows a script by: no other script runs in it."""
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; its exit code."""
+    shared = command.parser(__doc__)
+    parser = argparse.ArgumentParser(
+        description=shared.description, parents=[shared], conflict_handler="resolve"
+    )  # --out is a file here
+    default = Path("results/report.html")
+    parser.add_argument("--out", type=Path, default=default, help=f"file (default: {default})")
+    args = parser.parse_args(argv)
+    sections: list[Section] = []
+    code = command.run(args, lambda runs, _: sections.append(section(runs)))
+    if code != 0:
+        return code
+    try:
+        print(command.write(args.out, page(sections).encode()))
+    except OSError as error:
+        print(f"error: {error.filename or args.out}: {error.strerror or error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

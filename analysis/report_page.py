@@ -1,0 +1,226 @@
+"""One study as the report shows it: words, tables, plots and figures, gathered from `analysis`.
+
+Numbers are those of `tables` and `outcome`; nothing is computed a second way here.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from analysis import tables
+from analysis.figures import draw_figures
+from analysis.frames import json_tag
+from analysis.labels import DASH, DATA_SETS, percent
+from analysis.outcome import Outcome, outcomes
+from analysis.plot_results import read_curves
+from analysis.render import Block
+from analysis.report_encoding import Plot
+from analysis.report_facts import cost_block, more_warnings, protocol, space_block
+from analysis.report_plots import accuracy_plot, curves_plot, pareto_plot
+from analysis.report_search_plots import importance_plot, parallel_plot
+from analysis.report_trials import trials_data
+from analysis.store import StudyRuns
+from analysis.style import render
+
+INTERACTIVE = ("accuracy", "curves", "pareto", "importance")  # drawn by plotly instead
+SVG_BYTES = 250_000  # larger drawings are lighter as pixels
+#: Titles of the figures that the suite draws; another figure's name is its title.
+TITLES = {
+    "communication": "Accuracy against communication",
+    "drift": "Client drift",
+    "mask_active": "Where the masks live",
+    "overlap_layers": "Mask overlap by layer",
+    "overlap_depth": "Mask overlap by depth",
+    "overlap_sharding": "Mask overlap by sharding",
+    "partition": "Realised partition",
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as an image in the page; its caption is the text for who cannot see it."""
+
+    name: str
+    title: str
+    caption: str
+    width: int  # pixels at its own size
+    source: str  # a data URI
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """A paragraph of a study's question; `kept`: its lines stand as they are, being a table."""
+
+    text: str
+    kept: bool
+
+
+@dataclass(frozen=True)
+class Section:
+    """Everything about one study, ready for the template."""
+
+    name: str
+    data: str
+    headline: str
+    question: list[Paragraph]
+    tiles: list[tuple[str, str]]
+    protocol: list[tuple[str, str]]
+    warnings: list[str]
+    table: Block
+    csv: str  # the final table at full precision, a data URI
+    front: Block | None
+    more: list[Block]
+    published: list[Block]
+    plots: dict[str, Plot]
+    absent: dict[str, str]  # why a plot is not there
+    pictures: list[Picture]
+    space: Block | None
+    cost: Block
+    trials: dict[str, Any]
+    commands: list[str]
+    reproduce: list[tuple[str, str]]
+    dirty: bool
+
+
+def section(runs: StudyRuns) -> Section:
+    """Gathers one study."""
+    results = outcomes(runs)
+    blocks = tables._blocks(runs)
+    text = runs.tags.get("question", "").strip()
+    headline, *rest = text.split("\n\n", 1)
+    figures, captions = draw_figures(runs)
+    plots, absent = _plots(runs, results, captions)
+    commands, reproduce, dirty = reproduction(runs)
+    ours = blocks[0]
+    return Section(
+        name=runs.study,
+        data=_data_set(runs),
+        headline=" ".join(headline.split()) or "The study states no question.",
+        question=paragraphs(rest[0]) if rest else [],
+        tiles=_tiles(runs, results),
+        protocol=protocol(runs, results),
+        warnings=list(dict.fromkeys([*ours.warnings, *more_warnings(runs, results)])),
+        table=ours,
+        csv=data_uri("text/csv", tables.table_csv(runs).encode()),
+        front=next((b for b in blocks[1:] if b.label == "front"), None),
+        more=[b for b in blocks[1:] if b.label != "front" and not b.label.startswith("published")],
+        published=[b for b in blocks[1:] if b.label.startswith("published")],
+        plots={plot.name: plot for plot in plots},
+        absent=absent,
+        pictures=[
+            Picture(name, TITLES.get(name, name.replace("_", " ").capitalize()), captions[name],
+                    round(figure.get_figwidth() * 96), _image(figure))
+            for name, figure in figures.items()
+            if name not in INTERACTIVE
+        ],
+        space=space_block(runs, results),
+        cost=cost_block(runs),
+        trials=trials_data(runs, results),
+        commands=commands,
+        reproduce=reproduce,
+        dirty=dirty,
+    )  # fmt: skip
+
+
+def _plots(
+    runs: StudyRuns, results: Sequence[Outcome], captions: dict[str, str]
+) -> tuple[list[Plot], dict[str, str]]:
+    """The interactive plots, and a sentence for each that lacks its data."""
+    absent = {}
+    accuracy = accuracy_plot(results)
+    if accuracy is None:
+        absent["accuracy"] = "No arm has been confirmed: there is no test accuracy to draw."
+    curves = curves_plot(results, read_curves(runs, results))
+    if curves is None:
+        absent["curves"] = "No run has a validation curve."
+    ranked = importance_plot(runs, captions.get("importance", ""))
+    if ranked is None and runs.space:
+        absent["importance"] = "Too few search trials to estimate importance."
+    elif not runs.space:
+        absent["importance"] = "Nothing was searched: there is no importance to estimate."
+    found = [accuracy, curves, pareto_plot(runs, results), ranked, parallel_plot(runs)]
+    return [plot for plot in found if plot is not None], absent
+
+
+def paragraphs(text: str) -> list[Paragraph]:
+    """A docstring's paragraphs: prose flows, lines that a writer aligned stay as they are."""
+    parts = [part.strip("\n") for part in re.split(r"\n\s*\n", text) if part.strip()]
+    return [
+        Paragraph(part, True)
+        if re.search(r"\S {2,}\S|^ {2,}", part, re.MULTILINE)
+        else Paragraph(" ".join(part.split()), False)
+        for part in parts
+    ]
+
+
+def _tiles(runs: StudyRuns, results: Sequence[Outcome]) -> list[tuple[str, str]]:
+    """The study in five numbers."""
+    means = [o.mean for o in results if math.isfinite(o.mean)]
+    span = percent(min(means)) if means else DASH
+    if len(means) > 1:
+        span += f" – {percent(max(means))}"
+    search = runs.trials[runs.trials["phase"] == "search"]
+    diverged = int((search["status"] == "diverged").sum())
+    share = f"{diverged / len(search):.0%}" if len(search) else DASH
+    seeds = sorted({len(o.confirmed) for o in results})
+    return [
+        ("test accuracy over arms [%]", span),
+        ("arms", str(len(results))),
+        ("search trials", str(len(search))),
+        ("diverged", share),
+        ("seeds per arm", " – ".join(dict.fromkeys([str(seeds[0]), str(seeds[-1])]))
+         if seeds else DASH),
+    ]  # fmt: skip
+
+
+def _data_set(runs: StudyRuns) -> str:
+    """The data sets of a study's arms, for the table of contents."""
+    names = runs.arms.get("data.name", [])
+    return ", ".join(dict.fromkeys(DATA_SETS.get(str(n), str(n)) for n in names if n)) or DASH
+
+
+def reproduction(runs: StudyRuns) -> tuple[list[str], list[tuple[str, str]], bool]:
+    """Commands that repeat the study, its versions, and whether the commit is not all of it."""
+    commit = runs.tags.get("git_commit", "")
+    dirty = commit.endswith("-dirty")
+    clean = commit.removesuffix("-dirty")
+    commands = [f"git checkout {clean}"] if re.fullmatch(r"[0-9a-f]{7,40}", clean) else []
+    if command := runs.tags.get("command", ""):
+        commands.append(command)
+    versions = json_tag(runs.tags, "versions", {})
+    rows = [
+        ("Commit", commit or DASH),
+        ("Versions", ", ".join(f"{n} {v}" for n, v in versions.items()) or DASH),
+        ("Device", runs.tags.get("device", DASH)),
+        ("Study run", runs.run_id),
+        ("Study digest", runs.tags.get("study_digest", DASH)),
+    ]
+    return commands, rows, dirty
+
+
+def data_uri(kind: str, content: bytes) -> str:
+    """Bytes as an address that needs no network."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _image(figure: Figure) -> str:
+    svg = render(figure, "svg")
+    if len(svg) <= SVG_BYTES:
+        return data_uri("image/svg+xml", svg)
+    return data_uri("image/png", render(figure, "png"))
+
+
+def packed(value: object) -> str:
+    """JSON that may stand in a script element: nothing in it can end the element."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text

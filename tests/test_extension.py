@@ -1,0 +1,94 @@
+"""A finished study grows: more arms, trials, seeds, finalists, a wider space. Nothing is repeated."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from fl_core import folder
+from fl_core.config import UserError
+
+ROOT = Path(__file__).parents[1]
+STUDY = '''
+"""Does participation matter?"""
+
+import sys
+
+sys.path.insert(0, {root!r})
+from fl_core.command import main
+from fl_core.study import Preset, Study
+
+
+def space(trial):
+    return {{
+        "local.lr": trial.suggest_float("local.lr", {low}, 1.0, log=True),
+        "local.batch_size": trial.suggest_categorical("local.batch_size", {sizes}),
+    }}
+
+
+main(Study(
+    name="participation", question=__doc__, base={{"federation.clients": 20}},
+    arms=[{{"federation.participation": c}} for c in {arms}], space=space,
+    presets={{"embedded": Preset("short", budget=16, eval_steps=8, trials=2, seeds=2)}},
+))
+'''
+
+
+def run(place: Path, *argv: str, **study: object) -> pd.DataFrame:
+    """The table of the study with these arms and this space."""
+    values = {"low": 0.01, "sizes": [32, 64], "arms": [0.1], **study}
+    (place / "study.py").write_text(STUDY.format(root=str(ROOT), **values))
+    command = [sys.executable, "study.py", "--serial", *argv]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return pd.read_csv(place / "results/participation/table.csv")
+
+
+def written(place: Path) -> dict[str, int]:
+    trials = (place / "results/participation/trials").iterdir()
+    return {path.name: path.stat().st_mtime_ns for path in trials}
+
+
+@pytest.mark.slow
+def test_a_finished_study_grows_and_repeats_nothing(tmp_path: Path) -> None:
+    first = run(tmp_path)
+    assert list(first[["trials", "seeds"]].iloc[0]) == [2, 2]
+    kept = written(tmp_path)
+    assert len(kept) == 2 + 2
+    steps = [
+        (["--trials", "3"], {}),
+        (["--trials", "3", "--seeds", "3"], {}),
+        (["--trials", "3", "--seeds", "3", "--finalists", "2"], {}),
+        (["--trials", "3", "--seeds", "3", "--finalists", "2"], {"arms": [0.1, 0.5]}),
+        (["--trials", "4", "--seeds", "3", "--finalists", "2"],
+         {"arms": [0.1, 0.5], "low": 0.001, "sizes": [32, 64, 128]}),
+    ]  # fmt: skip
+    for argv, study in steps:
+        table = run(tmp_path, *argv, **study)
+        now = written(tmp_path)
+        assert {name: now[name] for name in kept} == kept  # not even written again
+        assert len(now) > len(kept)
+        kept = now
+        wanted = dict(zip(argv[::2], argv[1::2], strict=True))
+        assert set(table["trials"]) == {int(wanted["--trials"])}
+        assert set(table["seeds"]) == {int(wanted.get("--seeds", 2))}
+    assert list(table["federation.participation"]) == [0.1, 0.5]
+
+
+def test_what_starts_over_is_put_aside(tmp_path: Path) -> None:
+    out = tmp_path / "results" / "study"
+    (out / "trials").mkdir(parents=True)
+    (out / "table.md").write_text("first")
+    assert folder.generation(out) == 0
+    assert folder.start_over(out) == 1
+    assert folder.generation(out) == 1
+    assert (tmp_path / "results" / "study.1" / "table.md").read_text() == "first"
+    assert not (out / "table.md").exists()
+    assert folder.start_over(out) == 2
+    assert sorted(path.name for path in out.parent.iterdir()) == ["study", "study.1", "study.2"]
+    with folder.locked(out), pytest.raises(UserError, match="is running a study there"):
+        folder.start_over(out)
