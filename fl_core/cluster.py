@@ -39,12 +39,26 @@ def check_address(address: str) -> None:
     if not (host and port.isdigit()):
         raise UserError(f"--ray-address {named}: give HOST:PORT, or auto")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+        _knock(named)
     except (OSError, OverflowError) as error:
         raise UserError(
             f"--ray-address {named}: no Ray head answers there ({error}); start one with "
             "ray start --head, or leave the option out"
         ) from error
+
+
+def answers(address: str) -> bool:
+    """Whether somebody listens there."""
+    try:
+        _knock(address)
+    except OSError:
+        return False
+    return True
+
+
+def _knock(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
 
 
 def within_one_machine(workers: Workers) -> Callable[[dict[str, Any]], dict[str, float]]:

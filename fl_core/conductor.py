@@ -79,6 +79,8 @@ class Conductor:
         self._ended += 1
         if record is None:
             message = self._note(job, message)
+        elif job.alone:
+            message = "out of memory beside others: run again alone"
         status = "failed" if record is None else outcome(record)
         self.search.end(job, record)
         path = trial_path(self.folder, job.config)

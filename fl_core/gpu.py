@@ -32,6 +32,7 @@ from fl_core.cache import load_artefact
 from fl_core.config import Machine, TrialConfig, Value
 from fl_core.host import readable
 from fl_core.largest import describe
+from fl_core.locations import is_local
 from fl_core.meters import Meter, meter_of
 from fl_core.trial import run_trial, trial_path
 
@@ -131,7 +132,7 @@ def measure(
     started, reason, kept = time.monotonic(), "", 0.0
     with tempfile.TemporaryDirectory(prefix="fl-probe-") as scratch:
         own = replace(machine, cache_dir=Path(scratch))
-        for pattern in SHARED_STAGES:
+        for pattern in SHARED_STAGES if is_local(machine.cache_dir) else ():
             for path in machine.cache_dir.resolve().glob(f"{pattern}.safetensors"):
                 (own.cache_dir / path.name).symlink_to(path)
         meter.start()

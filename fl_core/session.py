@@ -181,9 +181,13 @@ def report(session: Session) -> None:
     print(f"MLflow   {tracker.uri}  (make ui, or mlflow ui, shows every run)")
     for found in outcome.outcomes(runs):
         if found.best is not None:
-            arm, text = session.arms[found.arm], yaml.safe_dump(found.config, sort_keys=False)
+            arm = session.arms[found.arm]
+            # None: a dimension that a condition closed, at its default
+            chosen = {name: value for name, value in found.config.items() if value is not None}
+            best = arm.config.override(chosen)
+            text = yaml.safe_dump(best.to_flat(), sort_keys=False)
             tracker.text(tracker.arm_run(arm), text, "best.yaml")
-            tracker.arm_best(arm, TrialConfig.from_flat(found.config))
+            tracker.arm_best(arm, best)
     warn(tracker.summary(table))
 
 

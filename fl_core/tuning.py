@@ -11,8 +11,10 @@ import _thread
 import logging
 import os
 import shutil
+import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,12 +40,14 @@ from ray import tune  # noqa: E402
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
 
-from fl_core.cluster import check_address, check_cluster, within_one_machine  # noqa: E402
+from fl_core.cluster import answers, check_address, check_cluster, within_one_machine  # noqa: E402
 from fl_core.conductor import Conductor  # noqa: E402
 from fl_core.config import Machine, UserError  # noqa: E402
 from fl_core.gpu import release  # noqa: E402
 from fl_core.jobs import Job, Workers  # noqa: E402
 from fl_core.runner import Places, attempt  # noqa: E402
+
+SILENCE = 20  # seconds without an answer, after which a cluster's head is given up
 
 
 class TrialRunner(tune.Trainable):  # type: ignore[misc]
@@ -199,6 +203,8 @@ def run_on_ray(conductor: Conductor, machine: Machine, places: Places, workers: 
             callbacks=[_Failures(jobs)],
             stop=_Abort(conductor),
             failure_config=tune.FailureConfig(max_failures=2),
+            # at a class's end Tune makes one unless told; scratch is not there on other nodes
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
     try:
@@ -214,18 +220,29 @@ def run_on_ray(conductor: Conductor, machine: Machine, places: Places, workers: 
 
 @contextmanager
 def _watched(conductor: Conductor) -> Iterator[None]:
-    """Stop at once when the local Ray instance dies: Tune would retry its trials to death first."""
+    """Stop when Ray itself dies, here or at the head of a cluster: Tune would retry its trials to
+    death first, and Ray end this process after a minute.
+    """
     ours = [child for child in psutil.Process().children() if child.name() == "raylet"]
+    head = ray.get_runtime_context().gcs_address
     over = threading.Event()
 
     def watch() -> None:
+        heard = time.monotonic()
         while not over.wait(0.5):
-            if all(raylet.is_running() and raylet.status() != "zombie" for raylet in ours):
+            if answers(head):
+                heard = time.monotonic()
+            lost = time.monotonic() - heard > SILENCE
+            whole = all(raylet.is_running() and raylet.status() != "zombie" for raylet in ours)
+            if whole and not lost:
                 continue
             conductor.aborted = "Ray's own process died (killed, or the machine's memory is full)"
+            if whole:
+                conductor.aborted = f"the Ray cluster's head, {head}, does not answer any more"
             _thread.interrupt_main()
             if not over.wait(10):
-                print(f"error: {conductor.aborted}; the same command goes on from here")
+                end = f"error: {conductor.aborted}; the same command goes on from here"
+                print(end, file=sys.stderr)
                 os._exit(2)
             return
 

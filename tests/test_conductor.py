@@ -105,7 +105,8 @@ def test_out_of_memory_is_tried_once_more_alone(
     assert tried == [(0, False), (1, False), (2, False), (1, True), (1, False)]
     assert len(heard.started) == 4  # the same trial, started once
     assert states(one) == [TrialState.COMPLETE] * 3
-    assert heard.ends == [("finished", "")] * 4
+    alone = ("finished", "out of memory beside others: run again alone")
+    assert heard.ends == [*[("finished", "")] * 2, alone, ("finished", "")]
 
 
 def test_out_of_memory_even_alone_is_a_failure(

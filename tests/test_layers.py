@@ -32,7 +32,7 @@ LAYERS = (
         *("jobs", "memory", "samplers", "pruning", "search", "findings"),
         *("largest", "gpu", "runner", "conductor", "serial", "cluster", "tuning"),
         *("tracking", "run_store", "store_client", "store_writer", "machine_load", "run_notes"),
-        "display",
+        *("record_metrics", "display"),
     },
     {
         *("arms", "study", "options", "resources", "folder", "session", "command", "replay", "ui"),
@@ -46,7 +46,7 @@ OWNERS = {
     "torchvision": {"data", "features"},
     "safetensors": {"cache", "backbone"},
     "huggingface_hub": {"backbone"},
-    "mlflow": {"run_store", "store_client", "machine_load", "replay"},
+    "mlflow": {"run_store", "store_client", "replay"},
     "ray": {"tuning", "cluster"},
     # study and session: for a type
     "optuna": {

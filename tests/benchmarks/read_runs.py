@@ -2,14 +2,16 @@
 
     python tests/benchmarks/read_runs.py                  # 10,000 trial runs
     python tests/benchmarks/read_runs.py --studies 5      # four more studies of that size beside it
-    python tests/benchmarks/read_runs.py --tables         # tables, too, and every study in the store
+    python tests/benchmarks/read_runs.py --tables         # as text too, of every study
+    python tests/benchmarks/read_runs.py --client         # all through MLflow's client
 
-Prints one line of JSON: seconds (whole process, imports included), peak_mib, calls of MLflow's
-API by name, runs. The goal: under 20 s and 1 GiB for 10,000 runs, and no call per run.
+Prints one line of JSON: seconds (whole process, imports included), cpu_seconds (what it would take
+alone on the machine), peak_mib, calls of MLflow's API by name, runs. The goal: under 20 s and 1 GiB
+for 10,000 runs, and no call per run.
 
 Runs have 50 parameters, 25 metrics and 12 tags each, like those of `fl_core.tracking`. The store is
-made by MLflow itself; rows are inserted in bulk, since the client needs a minute a thousand runs.
-`write_client` writes the same runs through the client: tests/analysis/test_many_runs.py compares.
+made by MLflow itself; rows are inserted in bulk, since the client needs a minute a thousand runs:
+tests/analysis/test_many_runs.py compares the two.
 """
 
 from __future__ import annotations
@@ -17,17 +19,19 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import sqlite3
 import subprocess
 import sys
 import tempfile
-import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "analysis"))
+
+from bulk_store import Run, write_bulk  # noqa: E402
+
 SEEDS, FINALISTS, CLOCK = 5, 3, 1_700_000_000_000
 SPACE: dict[str, Any] = {
     "local.lr": {"low": 1e-3, "high": 1.0, "log": True},
@@ -56,18 +60,6 @@ METRICS = (
 )
 
 
-@dataclass
-class Run:
-    """One run to be: `key` names it within its study, `parent` another one."""
-
-    key: str
-    parent: str | None
-    start: int
-    tags: dict[str, str]
-    params: Mapping[str, str] = field(default_factory=dict)
-    metrics: Mapping[str, float] = field(default_factory=dict)
-
-
 def arms(count: int = 15) -> list[dict[str, Any]]:
     """N_c x J."""
     shards = (None, 50, 10, 5, 1)
@@ -79,7 +71,12 @@ def arms(count: int = 15) -> list[dict[str, Any]]:
 
 
 def study_runs(trials: int, name: str = "many", count: int = 15) -> Iterator[Run]:
-    """A study of `trials` trial runs, confirmation runs among them."""
+    """A study of `trials` trial runs, confirmation runs among them, one a millisecond."""
+    for place, run in enumerate(_study_runs(trials, name, count)):
+        yield replace(run, start=CLOCK + place)
+
+
+def _study_runs(trials: int, name: str, count: int) -> Iterator[Run]:
     rng = random.Random(name)
     settings, confirmed = arms(count), FINALISTS * SEEDS
     budget = trials // count - confirmed
@@ -87,15 +84,14 @@ def study_runs(trials: int, name: str = "many", count: int = 15) -> Iterator[Run
     tags |= {"arms": settings, "seeds": list(range(1, SEEDS + 1)), "trials": budget}
     tags |= {"finalists": FINALISTS, "objectives": [], "git_commit": "0" * 7, "device": "cpu"}
     text = {k: v if isinstance(v, str) else json.dumps(v) for k, v in tags.items()}
-    yield Run("study", None, CLOCK, {**text, "study_digest": name})
+    yield Run("study", None, 0, {**text, "study_digest": name})
     for number, setting in enumerate(settings):
         fixed = {**PARAMS, **{k: str(v) for k, v in setting.items()}}
         fixed |= {f"filler.field_{i}": str(i / 7) for i in range(COUNT - len(fixed))}
         own = {"arm": json.dumps(setting), "arm_name": f"arm {number}", "study_digest": name}
         own |= {"arm_digest": f"{number:016x}"}
-        at = CLOCK + 1 + number
-        yield Run(f"arm{number}", "study", at, {"kind": "arm", **own}, fixed)
-        made = [_trial(rng, number, t, at, own, fixed) for t in range(budget)]
+        yield Run(f"arm{number}", "study", 0, {"kind": "arm", **own}, fixed)
+        made = [_trial(rng, number, t, own, fixed) for t in range(budget)]
         yield from made
         best = sorted(made, key=lambda r: -r.metrics["score"])[:FINALISTS]
         for rank, finalist in enumerate(best):
@@ -104,7 +100,7 @@ def study_runs(trials: int, name: str = "many", count: int = 15) -> Iterator[Run
 
 
 def _trial(
-    rng: random.Random, arm: int, number: int, at: int, own: dict[str, str], fixed: dict[str, str]
+    rng: random.Random, arm: int, number: int, own: dict[str, str], fixed: dict[str, str]
 ) -> Run:
     chosen: dict[str, Any] = {
         "local.lr": 10 ** rng.uniform(-3, 0),
@@ -119,7 +115,7 @@ def _trial(
     tags |= {"digest": f"{rng.getrandbits(64):016x}", "chosen": json.dumps(chosen)}
     params = {**fixed, **{k: str(v) for k, v in chosen.items()}}
     metrics = {name: rng.random() for name in METRICS}
-    return Run(f"t{arm}.{number}", f"arm{arm}", at + 1000 * (number + 1), tags, params, metrics)
+    return Run(f"t{arm}.{number}", f"arm{arm}", 0, tags, params, metrics)
 
 
 def _confirmation(rng: random.Random, trial: Run, key: str, seed: int) -> Run:
@@ -128,60 +124,7 @@ def _confirmation(rng: random.Random, trial: Run, key: str, seed: int) -> Run:
     metrics = {**noisy, "score": trial.metrics["score"] - rng.random() / 50}
     metrics |= {"test_accuracy": metrics["score"] - 0.01, "test_loss": 1.0}
     params = {**trial.params, "seed": str(seed)}
-    return Run(f"c{key}", trial.parent, trial.start + 10_000_000 + seed, tags, params, metrics)
-
-
-def write_client(uri: str, name: str, runs: Iterable[Run]) -> None:
-    """As `fl_core.tracking` does."""
-    from mlflow import MlflowClient
-    from mlflow.entities import Metric, Param
-
-    client = MlflowClient(uri)
-    experiment = client.create_experiment(name)
-    ids: dict[str, str] = {}
-    for run in runs:
-        tags = {**run.tags, **({"mlflow.parentRunId": ids[run.parent]} if run.parent else {})}
-        made = client.create_run(experiment, start_time=run.start, tags=tags).info.run_id
-        ids[run.key] = made
-        params = [Param(k, v) for k, v in run.params.items()]
-        metrics = [Metric(k, v, run.start, 1) for k, v in run.metrics.items()]
-        client.log_batch(made, metrics=metrics, params=params)
-
-
-def write_bulk(file: Path, name: str, runs: Iterable[Run]) -> None:
-    """The same rows, inserted at once into the tables that MLflow made."""
-    from mlflow import MlflowClient
-
-    experiment = int(MlflowClient(f"sqlite:///{file}").create_experiment(name))
-    rows: dict[str, list[tuple[Any, ...]]] = {k: [] for k in ("runs", "tags", "params", "metrics")}
-    ids: dict[str, str] = {}
-    rng = random.Random(name)
-    for run in runs:
-        made = ids[run.key] = uuid.UUID(int=rng.getrandbits(128), version=4).hex
-        parent = {"mlflow.parentRunId": ids[run.parent]} if run.parent else {}
-        place = (file.parent / "artifacts" / made).as_uri()
-        rows["runs"].append((made, f"run {run.key}", run.start, place, experiment))
-        tags = {**run.tags, **parent, "mlflow.runName": f"run {run.key}"}
-        rows["tags"] += [(k, v, made) for k, v in tags.items()]
-        rows["params"] += [(k, v, made) for k, v in run.params.items()]
-        rows["metrics"] += [(k, v, run.start, made) for k, v in run.metrics.items()]
-    with sqlite3.connect(file) as db:
-        db.execute("PRAGMA synchronous = OFF")
-        db.executemany(
-            "INSERT INTO runs (run_uuid, name, source_type, source_name, entry_point_name, user_id,"
-            " status, start_time, source_version, lifecycle_stage, artifact_uri, experiment_id)"
-            " VALUES (?, ?, 'UNKNOWN', '', '', 'unknown', 'RUNNING', ?, '', 'active', ?, ?)",
-            rows["runs"],
-        )
-        db.executemany("INSERT INTO tags (key, value, run_uuid) VALUES (?, ?, ?)", rows["tags"])
-        db.executemany("INSERT INTO params (key, value, run_uuid) VALUES (?, ?, ?)", rows["params"])
-        for table in ("metrics", "latest_metrics"):
-            db.executemany(
-                f"INSERT INTO {table} (key, value, timestamp, run_uuid, step, is_nan)"
-                " VALUES (?, ?, ?, ?, 1, 0)",
-                rows["metrics"],
-            )
-    db.close()
+    return Run(f"c{key}", trial.parent, 0, tags, params, metrics)
 
 
 #: The measured process: what a user's command does, with MLflow's calls counted.
@@ -198,6 +141,9 @@ for name in ("search_runs", "get_run", "get_metric_history", "search_experiments
 imported = time.perf_counter()
 from analysis import store, tables
 uri, text, *names = sys.argv[1:]
+if text == "client":
+    from analysis import sqlite_runs
+    sqlite_runs.readable = lambda uri: False
 total = 0
 for name in names:
     runs = store.read_study(uri, name)
@@ -209,7 +155,8 @@ for name in names:
     assert table["test_accuracy_mean"].notna().all()
 ended = time.perf_counter()
 print(json.dumps({
-    "seconds": round(ended - started, 2), "import_mlflow": round(imported - started, 2),
+    "seconds": round(ended - started, 2), "cpu_seconds": round(time.process_time(), 2),
+    "import_mlflow": round(imported - started, 2),
     "read": round(read - imported, 2), "table": round(ended - read, 2),
     "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     "calls": calls, "runs": total,
@@ -217,9 +164,11 @@ print(json.dumps({
 """
 
 
-def measure(uri: str, names: Sequence[str], with_tables: bool) -> dict[str, Any]:
-    """Time, memory and calls of a fresh process that reads these studies."""
-    text = "tables" if with_tables else "frame"
+def measure(uri: str, names: Sequence[str], text: str = "frame") -> dict[str, Any]:
+    """Time, memory and calls of a fresh process that reads these studies.
+
+    `text`: "tables" makes them as text too, "client" never reads the file directly.
+    """
     done = subprocess.run(
         [sys.executable, "-c", CODE, uri, text, *names],
         cwd=ROOT, capture_output=True, text=True, check=False,
@@ -235,6 +184,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=10_000, help="trial runs of each study")
     parser.add_argument("--studies", type=int, default=1)
     parser.add_argument("--tables", action="store_true", help="all studies, tables as text too")
+    parser.add_argument("--client", action="store_true", help="all through MLflow's client")
     parser.add_argument("--keep", type=Path, help="a folder for the store, used again if it exists")
     args = parser.parse_args()
     names = [f"many{i}" for i in range(args.studies)]
@@ -245,8 +195,9 @@ def main() -> None:
         if not file.exists():
             for name in names:
                 write_bulk(file, name, study_runs(args.runs, name))
-        print(json.dumps(measure(f"sqlite:///{file}", names if args.tables else names[:1],
-                                 args.tables)))  # fmt: skip
+        text = "tables" if args.tables else "client" if args.client else "frame"
+        found = measure(f"sqlite:///{file}", names if args.tables else names[:1], text)
+        print(json.dumps(found))
 
 
 if __name__ == "__main__":

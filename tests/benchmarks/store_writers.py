@@ -44,9 +44,7 @@ def write(uri: str, experiment: str, writer: int, seconds: float, gate: Any, out
         job = Job("search", 0, trial, arm.config.override({"seed": trial}), {"seed": trial})
         tracker.job_started(job)
         for record in range(RECORDS):
-            tracker.job_record(
-                job, {"local_steps": record, "score": value(writer, trial, record)}
-            )
+            tracker.job_record(job, {"local_steps": record, "score": value(writer, trial, record)})
         tracker.job_ended(job, "finished", "")
         trial += 1
         while tracker.waiting() > AHEAD * (RECORDS + 2) and time.monotonic() < end:
@@ -87,7 +85,8 @@ def missing(database: Path, writers: int, counts: list[int]) -> list[str]:
 def measure(folder: Path, seconds: float, writers: int, shared: bool) -> dict[str, Any]:
     """Run the writers on a fresh store; what they wrote, and what is wrong with it."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["fl_core.tracking"])  # its imports once, not once a process
+    # imports once, not once a process
+    context.set_forkserver_preload(["fl_core.tracking", "mlflow.store.tracking.sqlalchemy_store"])
     gate, uri = context.Barrier(writers), f"sqlite:///{folder}/mlflow.db"
     names = ["all" if shared else f"study{w}" for w in range(writers)]
     processes = [
