@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analysis.labels import DASH, DATA_SETS, cell, masked, unit_of_j
+from analysis.matching import asked_of
 from analysis.outcome import Outcome, rule_of
+from analysis.selection import FINALISTS_RULE
 from analysis.store import StudyRuns
 
 #: Rules that look at gradients, so that Fisher information and its examples mean something.
@@ -27,13 +29,9 @@ def caption(runs: StudyRuns, results: Sequence[Outcome]) -> str:
     data = "/".join(DATA_SETS.get(d, d) for d in fixed("data.name").split("/"))
     units = "/".join(sorted({unit_of_j(c.get("local.unit")) for c in configs}))
     seeds = ", ".join(map(str, runs.seeds)) or "as found"
-    budget = DASH if runs.budget is None else str(runs.budget)
     training = sorted({str(v) for o in results for v in o.confirmed.get("data.train_on", [])})
     size = fixed("backbone.image_size")
     start = "searched" if "head.method" in runs.space else head_start(configs)
-    ties = "the earliest trial"
-    if runs.objectives:
-        ties = f"the lowest {', '.join(runs.objectives)}, then {ties}"
     blend = fixed("local.blend")
     blended = "" if blend in ("none", DASH) else f"local start blended by {blend} information; "
     return (
@@ -45,11 +43,34 @@ def caption(runs: StudyRuns, results: Sequence[Outcome]) -> str:
         f"(J counts local {units}). "
         "Test accuracy: mean ± sample standard deviation (ddof = 1) over confirmation seeds "
         f"{seeds} (training split: {'/'.join(training) or DASH}). "
-        f"Selection rule: {rule_of(runs)}, ties: {ties}. "
-        f"Budget: {budget} search trials per arm (preset {runs.tags.get('preset', DASH)}). "
+        f"Selection rule: {_selection(runs)}. "
+        f"Budget: {_budget(runs)}. "
         f"Study run {runs.run_id[:8]}, commit {runs.tags.get('git_commit', DASH)}, "
         f"device {runs.tags.get('device', DASH)}."
     )
+
+
+def _selection(runs: StudyRuns) -> str:
+    """The rule, over how many finalists, and how ties are broken."""
+    rule = rule_of(runs)
+    if rule == FINALISTS_RULE:
+        count = asked_of(runs).finalists
+        return f"{rule} ({count} an arm: its best trials of the search), ties: the better of those"
+    ties = "the earliest trial"
+    if runs.objectives:
+        ties = f"the lowest {', '.join(runs.objectives)}, then {ties}"
+    return f"{rule}, ties: {ties}"
+
+
+def _budget(runs: StudyRuns) -> str:
+    """Trials of each arm, and how the search spent them where the study says so."""
+    trials = DASH if runs.budget is None else str(runs.budget)
+    parts = [f"preset {runs.tags.get('preset', DASH)}"]
+    parts += [f"{n} {runs.tags[n]}" for n in ("searcher", "scheduler") if runs.tags.get(n)]
+    if limit := runs.tags.get("time_budget"):
+        number = limit.replace(".", "", 1).isdigit()
+        parts.append(f"time budget {f'{float(limit):g} s' if number else limit}")
+    return f"{trials} search trials per arm ({', '.join(parts)})"
 
 
 def field_values(name: str, configs: Sequence[Mapping[str, Any]]) -> str:

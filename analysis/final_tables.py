@@ -2,8 +2,9 @@
 
     python analysis/final_tables.py --study fedavg_noniid
 
-writes results/fedavg_noniid/table.md, table.csv and table.tex; the Pareto front of a study with
-several objectives is front.csv.
+writes results/fedavg_noniid/table.md, table.csv, table.tex and table.html. Beside table.csv stand,
+where a study has them, pairs.csv (paired tests between arms), finalists.csv (what was confirmed)
+and front.csv (the Pareto front of several objectives).
 """
 
 from __future__ import annotations
@@ -13,25 +14,36 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis import command
+from analysis.finalists import finalists_csv
 from analysis.outcome import outcomes
 from analysis.pareto import front_csv
+from analysis.significance import pairs_csv
 from analysis.store import StudyRuns
-from analysis.tables import table_csv, table_latex, table_markdown
+from analysis.tables import table_csv, table_html, table_latex, table_markdown
 
-FORMATS = ("md", "csv", "latex")
+FORMATS = ("md", "csv", "latex", "html")
 
 
 def write_tables(runs: StudyRuns, out: Path, formats: Sequence[str] = FORMATS) -> str:
-    """Writes table.md, table.csv and table.tex into `out`; returns the Markdown."""
+    """Writes table.md, .csv, .tex and .html into `out`; returns the Markdown."""
     text = table_markdown(runs)
     if "md" in formats:
         command.write(out / "table.md", text.encode())
     if "csv" in formats:
         command.write(out / "table.csv", table_csv(runs).encode())
-        if (front := front_csv(runs, outcomes(runs))) is not None:
-            command.write(out / "front.csv", front.encode())
+        results = outcomes(runs)
+        more = {
+            "pairs": pairs_csv(results),
+            "finalists": finalists_csv(runs, results),
+            "front": front_csv(runs, results),
+        }
+        for name, content in more.items():
+            if content is not None:
+                command.write(out / f"{name}.csv", content.encode())
     if "latex" in formats:
         command.write(out / "table.tex", table_latex(runs).encode())
+    if "html" in formats:
+        command.write(out / "table.html", table_html(runs).encode())
     return text
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 DASH = "—"
@@ -70,6 +70,27 @@ def percent(mean: float, std: float | None = None) -> str:
     if std is None:
         return text
     return f"{text} ± {100 * std:.1f}" if known(std) else f"{text} ± {DASH}"
+
+
+def points(value: float) -> str:
+    """A difference of accuracies in percentage points with its sign: +1.2, -0.3, — for none.
+
+    >>> points(0.0123), points(-0.00004), points(math.nan)
+    ('+1.2', '0.0', '—')
+    """
+    if not known(value):
+        return DASH
+    text = f"{100 * value:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text
+
+
+def span(low: float, high: float, form: Callable[[float], str] = percent) -> str:
+    """An interval's ends: [69.1, 71.0], — for none.
+
+    >>> span(0.691, 0.71), span(-0.01, 0.02, points), span(math.nan, math.nan)
+    ('[69.1, 71.0]', '[-1.0, +2.0]', '—')
+    """
+    return f"[{form(low)}, {form(high)}]" if known(low) and known(high) else DASH
 
 
 def shards(config: Mapping[str, Any]) -> str:

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from analysis.confirmation import over_seeds
 from analysis.labels import DASH, known, masked, percent
-from analysis.outcome import Outcome, over_seeds
+from analysis.outcome import Outcome
 from analysis.render import Block
 
 OVERLAP = ("mask_jaccard", "mask_expected", "mask_excess", "mask_expected_given_layers")

@@ -1,23 +1,22 @@
-"""What became of each arm: the chosen trial, the confirmation runs that count, the warnings.
-
-Only confirmation runs of the chosen configuration enter a mean: those of another configuration
-(an earlier, smaller search), of seeds that the study does not ask for, diverged ones and repeats
-of a seed are left out, and each omission is a warning line.
-"""
+"""What became of each arm: the chosen trial, the confirmation runs that count, the warnings."""
 
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
+from analysis.confirmation import confirmed_runs, others, over_seeds, own_trials
+from analysis.finalists import Finalist, arm_finalists, finalist_lines
+from analysis.intervals import mean_interval
 from analysis.labels import cell
+from analysis.matching import asked_of, validated
 from analysis.selection import (
     DEFAULT_RULE,
+    FINALISTS_RULE,
     RULES,
     border_warnings,
     diverged_share,
@@ -25,6 +24,11 @@ from analysis.selection import (
     searched,
 )
 from analysis.store import StudyRuns
+
+__all__ = [
+    *("Outcome", "border_lines", "confirmed_runs", "front_of", "outcomes", "over_seeds"),
+    *("rule_of", "study_warnings"),
+]
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class Outcome:
     border: dict[str, str]
     confirmed: pd.DataFrame
     warnings: tuple[str, ...]
+    finalists: tuple[Finalist, ...] = ()  # where several configurations are confirmed
 
     @property
     def mean(self) -> float:
@@ -52,21 +57,32 @@ class Outcome:
         """Sample standard deviation (ddof = 1); NaN with fewer than two seeds."""
         return over_seeds(self.confirmed, "test_accuracy")[1]
 
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % confidence interval of the mean (Student's t); NaN with fewer than two seeds."""
+        return mean_interval([v for v in self.confirmed["test_accuracy"] if math.isfinite(v)])
 
-def over_seeds(confirmed: pd.DataFrame, metric: str) -> tuple[float, float]:
-    """Mean and sample standard deviation (ddof = 1) of a metric over the seeds that have it.
+    @property
+    def validation(self) -> float:
+        """Mean validation accuracy over the confirmation seeds; NaN without."""
+        if "val_accuracy" not in self.confirmed:
+            return math.nan
+        rows = self.confirmed.assign(val_accuracy=validated(self.confirmed))
+        return over_seeds(rows, "val_accuracy")[0]
 
-    Correctly rounded whatever the order; NaN for what there is too little of.
-    """
-    values = [value for value in confirmed[metric].tolist() if math.isfinite(value)]
-    mean = statistics.mean(values) if values else math.nan
-    return mean, statistics.stdev(values) if len(values) > 1 else math.nan
+    @property
+    def search_gap(self) -> float:
+        """What the search promised beyond what fresh seeds reach, both on validation data."""
+        score = math.nan if self.best is None else float(self.best["val_accuracy"])
+        return round(score - self.validation, 12)
 
 
 def rule_of(runs: StudyRuns) -> str:
     """The text of the selection rule in use: the study's own where we have it."""
+    if asked_of(runs).finalists > 1 and not runs.objectives:
+        return FINALISTS_RULE
     named = runs.tags.get("selection", "")
-    return named if named in RULES else DEFAULT_RULE
+    return named if named in RULES and named != FINALISTS_RULE else DEFAULT_RULE
 
 
 def outcomes(runs: StudyRuns) -> list[Outcome]:
@@ -86,32 +102,35 @@ def study_warnings(runs: StudyRuns) -> list[str]:
 
 
 def _outcome(runs: StudyRuns, arm: int) -> Outcome:
-    mine = runs.trials[runs.trials["arm"] == arm]
-    front = front_of(runs, arm)
-    best = RULES[rule_of(runs)](mine)
+    mine, foreign = own_trials(runs, arm)
+    front, asked = front_of(runs, arm), asked_of(runs)
+    best = RULES[rule_of(runs)](mine, asked)
     if len(front):
         best = front.iloc[0]  # of trials with the same accuracy, the cheapest
-    border = {} if best is None else border_warnings(best, runs.space)
+    several = arm_finalists(runs, mine, best)
     confirmed, lines = confirmed_runs(runs, mine, best)
-    if other := _others(runs, mine, front if len(front) else best):
+    winners: list[pd.Series | None] = [trial for _, trial in front.iterrows()]
+    winners = winners or [f.trial for f in several] or [best]
+    if other := others(runs, mine, winners):
         lines.insert(0, f"{other} confirmation run(s) of another configuration left out")
-    ran, share = searched(mine), diverged_share(mine)
+    lines += finalist_lines(asked, several)
     name = str(runs.arms.at[arm, "arm_name"])
     if runs.arms.at[arm, "run_id"] is None:
         lines = ["has not been run"]
     else:
-        lines = _search_lines(runs, mine, best) + lines
+        lines = _search_lines(runs, mine, best) + foreign + lines
     return Outcome(
         arm=arm,
         name=name,
         setting=dict(runs.settings[arm]),
         config=_config(runs, arm, best),
-        trials=len(ran),
-        diverged=share,
+        trials=len(searched(mine)),
+        diverged=diverged_share(mine),
         best=best,
-        border=border,
+        border={} if best is None else border_warnings(best, runs.space),
         confirmed=confirmed,
         warnings=tuple(f"{name}: {line}" for line in lines),
+        finalists=several,
     )
 
 
@@ -123,55 +142,8 @@ def _config(runs: StudyRuns, arm: int, best: pd.Series | None) -> dict[str, Any]
 
 def front_of(runs: StudyRuns, arm: int) -> pd.DataFrame:
     """The arm's Pareto front of search trials, best validation first; empty without objectives."""
-    mine = runs.trials[runs.trials["arm"] == arm]
+    mine, _ = own_trials(runs, arm)
     return pareto_front(mine, runs.objectives) if runs.objectives else mine.iloc[:0]
-
-
-def confirmed_runs(
-    runs: StudyRuns, mine: pd.DataFrame, chosen: pd.Series | None
-) -> tuple[pd.DataFrame, list[str]]:
-    """The confirmation runs of a chosen trial of an arm, one a seed, and why others don't count."""
-    rows = _confirmations(mine)
-    rows = rows[_fit(runs, rows, chosen)]
-    lines = []
-    if runs.seeds:
-        asked = rows["seed"].isin(runs.seeds)
-        if extra := int((~asked).sum()):
-            lines.append(f"{extra} confirmation run(s) of seeds not asked for left out")
-        rows = rows[asked]
-    good = rows[(rows["status"] == "finished") & rows["test_accuracy"].map(math.isfinite)]
-    if repeats := int(good["seed"].duplicated().sum()):
-        lines.append(f"{repeats} repeated confirmation run(s) of the same seed left out")
-    good = good.drop_duplicates("seed").sort_values("seed", kind="stable")
-    wanted = len(runs.seeds)
-    if len(good) < wanted:
-        bad = rows[~rows["seed"].isin(good["seed"])].groupby("status").size()
-        why = ", ".join(f"{n} {status}" for status, n in bad.items())
-        lines.append(f"{len(good)} of {wanted} confirmation seeds" + (f" ({why})" if why else ""))
-    if len(good) == 1:
-        lines.append("one seed: no standard deviation")
-    return good, lines
-
-
-def _confirmations(mine: pd.DataFrame) -> pd.DataFrame:
-    rows = mine[mine["phase"] == "confirm"]
-    return rows if "seed" in rows else rows.assign(seed=None)
-
-
-def _fit(runs: StudyRuns, rows: pd.DataFrame, chosen: pd.Series | None) -> pd.Series:
-    """Which runs have the configuration of the chosen trial; all in a study without a search."""
-    if chosen is None:
-        return pd.Series(not runs.space, index=rows.index, dtype=bool)
-    fits = [all(row.get(n) == chosen.get(n) for n in runs.space) for _, row in rows.iterrows()]
-    return pd.Series(fits, index=rows.index, dtype=bool)
-
-
-def _others(runs: StudyRuns, mine: pd.DataFrame, chosen: pd.DataFrame | pd.Series | None) -> int:
-    """How many confirmation runs have none of the chosen configurations."""
-    rows = _confirmations(mine)
-    trials = [t for _, t in chosen.iterrows()] if isinstance(chosen, pd.DataFrame) else [chosen]
-    fits = pd.concat([_fit(runs, rows, trial) for trial in trials], axis=1).any(axis=1)
-    return int((~fits).sum())
 
 
 def _search_lines(runs: StudyRuns, mine: pd.DataFrame, best: pd.Series | None) -> list[str]:
@@ -179,8 +151,9 @@ def _search_lines(runs: StudyRuns, mine: pd.DataFrame, best: pd.Series | None) -
     lines = []
     if len(ran) and (diverged := int((ran["status"] == "diverged").sum())):
         lines.append(f"{diverged} of {len(ran)} search trials diverged")
-    if failed := int(((mine["phase"] == "search") & (mine["status"] == "failed")).sum()):
-        lines.append(f"{failed} search trial(s) failed and are not counted")
+    for status, words in (("failed", "failed"), ("interrupted", "were interrupted")):
+        if count := int(((mine["phase"] == "search") & (mine["status"] == status)).sum()):
+            lines.append(f"{count} search trial(s) {words} and are not counted")
     if runs.budget is not None and len(ran) < runs.budget:
         lines.append(f"{len(ran)} of {runs.budget} search trials were run")
     if runs.space and best is None:

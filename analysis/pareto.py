@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from analysis.confirmation import confirmed_runs, over_seeds, own_trials
 from analysis.labels import cell, compact, percent
 from analysis.mask_tables import byte_cells
-from analysis.outcome import Outcome, confirmed_runs, front_of, over_seeds
+from analysis.outcome import Outcome, front_of
 from analysis.render import Block
 from analysis.store import StudyRuns
 
@@ -33,7 +34,7 @@ def front_points(runs: StudyRuns, results: Sequence[Outcome]) -> list[FrontPoint
     """Every arm's front, best validation first; empty for studies with one objective."""
     points = []
     for outcome in results:
-        mine = runs.trials[runs.trials["arm"] == outcome.arm]
+        mine, _ = own_trials(runs, outcome.arm)
         for _, trial in front_of(runs, outcome.arm).iterrows():
             confirmed, lines = confirmed_runs(runs, mine, trial)
             which = f"{outcome.name}, trial {cell(trial['number'])}"

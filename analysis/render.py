@@ -1,10 +1,11 @@
-"""Blocks of text cells as Markdown and as LaTeX with booktabs; deterministic byte for byte."""
+"""Blocks of text cells as Markdown, LaTeX with booktabs and HTML; deterministic byte for byte."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 
 
 @dataclass(frozen=True)
@@ -19,10 +20,10 @@ class Block:
     warnings: Sequence[str]
 
 
-_NUMBER = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?%?\*?( ± ([\d.]+|—))?|—")
+_NUMBER = re.compile(r"<?[-+]?[\d.]+(e[-+]?\d+)?%?\*?( ± ([\d.]+|—))?|\[[-+\d.]+, [-+\d.]+\]|—")
 
 
-def _right(block: Block) -> list[bool]:
+def right_aligned(block: Block) -> list[bool]:
     """Columns of numbers align right."""
     return [all(_NUMBER.fullmatch(row[i]) for row in block.rows) for i in range(len(block.header))]
 
@@ -45,7 +46,7 @@ def _grid(block: Block) -> list[str]:
     """A pipe table whose columns line up as plain text too."""
     table = [[_pipe(c) for c in row] for row in (block.header, *block.rows)]
     widths = [max(3, *(len(row[i]) for row in table)) for i in range(len(block.header))]
-    right = _right(block)
+    right = right_aligned(block)
 
     def line(row: Sequence[str]) -> str:
         cells = (
@@ -68,7 +69,7 @@ def latex(title: str, blocks: Sequence[Block]) -> str:
 
 
 def _float(title: str, block: Block) -> list[str]:
-    align = "".join("r" if right else "l" for right in _right(block))
+    align = "".join("r" if right else "l" for right in right_aligned(block))
     name = ":".join(part for part in ("tab", title, block.label) if part)
     body = [" & ".join(map(tex, row)) + r" \\" for row in block.rows]
     lines = [
@@ -106,6 +107,7 @@ _TEX = {
     "×": r"$\times$",
     "α": r"$\alpha$",
     "…": r"\dots{}",
+    "[": "{[}",  # at a row's start it would be an argument of the line break before
 }
 
 
@@ -120,3 +122,42 @@ def tex(text: str) -> str:
         f"${part}$" if index % 2 else "".join(_TEX.get(c, c) for c in part)
         for index, part in enumerate(parts)
     )
+
+
+_STYLE = (
+    "body{font:15px/1.45 sans-serif;max-width:75em;margin:2em auto;padding:0 1em;color:#222}"
+    "table{border-collapse:collapse;margin:1em 0 .5em;display:block;overflow-x:auto}"
+    "caption{display:block;text-align:left;max-width:60em;margin:1.5em 0 .5em}"
+    "thead tr{border-top:2px solid;border-bottom:1px solid}tbody{border-bottom:2px solid}"
+    "th,td{padding:.2em .7em;text-align:left;white-space:nowrap}.n{text-align:right}"
+    ".note{font-size:85%;max-width:70em;margin:.2em 0}.warnings{color:#8a3800}"
+)
+
+
+def html(title: str, blocks: Sequence[Block]) -> str:
+    """A page of its own: no script, nothing fetched, every text escaped."""
+    name = escape(title)
+    lines = ["<!doctype html>", '<html lang="en">', "<head>", '<meta charset="utf-8">']
+    lines += ['<meta name="viewport" content="width=device-width">', f"<title>{name}</title>"]
+    lines += [f"<style>{_STYLE}</style>", "</head>", "<body>", f"<h1>{name}</h1>"]
+    for block in blocks:
+        lines += _html_block(block)
+    return "\n".join([*lines, "</body>", "</html>"]) + "\n"
+
+
+def _html_block(block: Block) -> list[str]:
+    right = right_aligned(block)
+
+    def row(cells: Sequence[str], tag: str) -> str:
+        opening = [f'<{tag} class="n">' if number else f"<{tag}>" for number in right]
+        made = (f"{o}{escape(c)}</{tag}>" for o, c in zip(opening, cells, strict=True))
+        return f"<tr>{''.join(made)}</tr>"
+
+    lines = ["<table>", f"<caption>{escape(block.caption)}</caption>"]
+    lines += ["<thead>", row(block.header, "th"), "</thead>", "<tbody>"]
+    lines += [*(row(cells, "td") for cells in block.rows), "</tbody>", "</table>"]
+    lines += [f'<p class="note">{escape(note)}</p>' for note in block.notes]
+    if block.warnings:
+        items = (f"<li>{escape(text)}</li>" for text in block.warnings)
+        lines += ['<p class="note">Warnings:</p>', '<ul class="note warnings">', *items, "</ul>"]
+    return lines

@@ -17,7 +17,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from analysis import command
-from analysis.render import _right
+from analysis.render import right_aligned
 from analysis.report_page import Section, packed, section
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -39,7 +39,7 @@ def page(sections: Sequence[Section]) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["packed"] = packed
-    environment.filters["numeric"] = _right
+    environment.filters["numeric"] = right_aligned
     return environment.get_template("report.html").render(
         sections=sections,
         style=(TEMPLATES / "report.css").read_text(),

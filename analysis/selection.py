@@ -1,20 +1,27 @@
 """Selection rules: small named functions that choose a trial, printed in every table's caption.
 
 (Not `select.py`: a script in this folder would then hide the standard library's `select`.)
-Rules see search trials only, and those carry no test metric (`store` drops them).
+Rules go by validation accuracy alone: search trials carry no test metric (`store` drops them),
+and of confirmation runs a rule looks at nothing but the validation accuracy.
 """
 
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from analysis.labels import known
+from analysis.matching import Asked, Chosen, confirming, validated
+
 BORDER = 0.02  # share of the range (of the log range where log) that counts as "at the bound"
-RAN = ("finished", "pruned", "diverged")  # a `failed` trial is the machine's fault, not a result
+#: A `failed` trial is the machine's fault, an `interrupted` one the user's: no results.
+RAN = ("finished", "pruned", "diverged")
+_BLIND = Asked()  # of a study that asks nothing
 
 
 def searched(trials: pd.DataFrame) -> pd.DataFrame:
@@ -22,7 +29,7 @@ def searched(trials: pd.DataFrame) -> pd.DataFrame:
     return trials[(trials["phase"] == "search") & trials["status"].isin(RAN)]
 
 
-def best_validation(trials: pd.DataFrame) -> pd.Series | None:
+def best_validation(trials: pd.DataFrame, asked: Asked = _BLIND) -> pd.Series | None:
     """Highest last validation accuracy among the finished search trials.
 
     Ties: the earliest trial (by `number` where it was logged), then the lowest digest.
@@ -34,6 +41,52 @@ def best_validation(trials: pd.DataFrame) -> pd.Series | None:
     """
     ranked = _ranked(trials, ())
     return None if ranked.empty else ranked.iloc[0]
+
+
+def finalists(trials: pd.DataFrame, asked: Asked) -> pd.DataFrame:
+    """The best finished search trials of distinct configurations, at most as many as asked for."""
+    ranked = _ranked(trials, ())
+    values = [ranked[name].tolist() for name in asked.fields]
+    found: dict[tuple[Any, ...], int] = {}
+    for place in range(len(ranked)):
+        if len(found) == asked.finalists:
+            break
+        key = tuple(column[place] if known(column[place]) else None for column in values)
+        found.setdefault(key, place)
+    return ranked.iloc[list(found.values())]
+
+
+def validation_over_seeds(trials: pd.DataFrame, finalist: Chosen, asked: Asked) -> dict[Any, float]:
+    """Seed -> validation accuracy of the finished confirmation runs of one configuration."""
+    rows = confirming(trials, finalist, asked)
+    rows = rows.assign(val_accuracy=validated(rows))
+    ended = rows[(rows["status"] == "finished") & np.isfinite(rows["val_accuracy"].astype(float))]
+    first = ended.drop_duplicates("seed")
+    return dict(zip(first["seed"], first["val_accuracy"], strict=True))
+
+
+def complete_means(trials: pd.DataFrame, best: pd.DataFrame, asked: Asked) -> list[float | None]:
+    """The finalists' mean validation accuracy over the seeds; None where a seed is missing."""
+    found = [validation_over_seeds(trials, row, asked) for _, row in best.iterrows()]
+    wanted = set(asked.seeds) or {seed for values in found for seed in values}
+    return [
+        statistics.mean(values.values()) if values and wanted <= set(values) else None
+        for values in found
+    ]
+
+
+def best_confirmed(trials: pd.DataFrame, asked: Asked = _BLIND) -> pd.Series | None:
+    """The finalist with the highest mean validation accuracy over the confirmation seeds.
+
+    Only finalists of which every seed finished can win; ties go to the better rank in the search.
+    Where none can (not confirmed yet, or trained on the validation images too): the search's best.
+    """
+    best = finalists(trials, asked)
+    means = complete_means(trials, best, asked)
+    complete = {rank: mean for rank, mean in enumerate(means) if mean is not None}
+    if not complete:
+        return best_validation(trials)
+    return best.iloc[max(complete, key=lambda rank: (complete[rank], -rank))]
 
 
 def pareto_front(trials: pd.DataFrame, objectives: Sequence[str]) -> pd.DataFrame:
@@ -63,19 +116,22 @@ def _ranked(trials: pd.DataFrame, objectives: Sequence[str]) -> pd.DataFrame:
     full = full[pd.Series(np.isfinite(values).all(axis=1), index=full.index)]
     number = pd.to_numeric(full["number"]) if "number" in full else math.nan
     order = ["val_accuracy", *objectives, "_number", "digest"]
+    order += ["run_id"] if "run_id" in full else []
     ranked = full.assign(_number=number).sort_values(
         order, ascending=[name != "val_accuracy" for name in order]
     )
     return ranked.drop(columns="_number")
 
 
-Rule = Callable[[pd.DataFrame], "pd.Series | None"]
+Rule = Callable[[pd.DataFrame, Asked], "pd.Series | None"]
 
 DEFAULT_RULE = "highest validation accuracy among trials that ran to their full budget"
+FINALISTS_RULE = "highest mean validation accuracy over the confirmation seeds among the finalists"
 #: Text for the caption -> rule. A study names its rule by this text (tag `selection`).
 RULES: dict[str, Rule] = {
     DEFAULT_RULE: best_validation,
     "highest validation accuracy at full budget": best_validation,
+    FINALISTS_RULE: best_confirmed,
 }
 
 

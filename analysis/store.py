@@ -1,24 +1,29 @@
 """Reads one study out of an MLflow store into tidy frames.
 
 A study is a tree of runs in one experiment: study run -> arm runs -> trial runs (tag `kind`).
-`read_study` fetches each level with paged searches, never a call per run; `frames` turns the
-runs into frames, `fetch` gets the histories and artifacts of the few runs that a figure needs.
+`read_study` fetches each level with paged searches that the store filters, never a call per run;
+`frames` turns the runs into frames, `fetch` gets the histories and artifacts of the few runs that
+a figure needs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from analysis.connect import AnalysisError, connect, one_line, search
+from analysis import sqlite_runs
+from analysis.connect import AnalysisError, connect, one_line, pages, search
 from analysis.frames import PARENT, Value, arms_frame, json_tag, started, trials_frame
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+
+    from analysis.sqlite_runs import PlainRun
 
 
 @dataclass(frozen=True)
@@ -60,21 +65,26 @@ def read_study(tracking_uri: str | None, study: str | None, run_id: str | None =
     client, uri = connect(tracking_uri)
     with one_line(uri):
         root, study = _study_run(client, uri, study, run_id)
+        tags = dict(root.data.tags)
         experiment = [root.info.experiment_id]
+        digest = _digest(tags)
+        mine = "" if digest is None else f" and tags.study_digest = '{digest}'"
         arm_runs = [
             run
-            for run in search(client, experiment, "tags.kind = 'arm'")
+            for run in search(client, experiment, f"tags.kind = 'arm'{mine}")
             if run.data.tags.get(PARENT) == root.info.run_id
         ]
-        trial_runs = search(client, experiment, "tags.kind = 'trial'")
-    tags = dict(root.data.tags)
-    settings = tuple(json_tag(tags, "arms", [])) or tuple(
-        json_tag(run.data.tags, "arm", {}) for run in sorted(arm_runs, key=started)
-    )
-    arms, owner, notes = arms_frame(settings, arm_runs)
-    space = json_tag(tags, "space", {})
-    objectives = tuple(json_tag(tags, "objectives", []))
-    trials, trial_notes = trials_frame(trial_runs, owner, set(space), objectives)
+        settings = tuple(json_tag(tags, "arms", [])) or tuple(
+            json_tag(run.data.tags, "arm", {}) for run in sorted(arm_runs, key=started)
+        )
+        arms, owner, notes = arms_frame(settings, arm_runs)
+        space = json_tag(tags, "space", {})
+        objectives = tuple(json_tag(tags, "objectives", []))
+        if sqlite_runs.readable(uri):
+            found: Iterable[Run | PlainRun] = sqlite_runs.trial_runs(uri, experiment[0], digest)
+        else:
+            found = pages(client, experiment, f"tags.kind = 'trial'{mine}")
+        trials, trial_notes = trials_frame(found, owner, set(space), objectives)
     return StudyRuns(
         tracking_uri=uri,
         study=study,
@@ -89,6 +99,12 @@ def read_study(tracking_uri: str | None, study: str | None, run_id: str | None =
         trials=trials,
         notes=(*notes, *trial_notes),
     )
+
+
+def _digest(tags: Mapping[str, str]) -> str | None:
+    """What all runs of a study share, for the store to filter by; the parents decide."""
+    digest = tags.get("study_digest", "")
+    return digest if re.fullmatch(r"[\w.:-]+", digest) else None
 
 
 def _study_run(

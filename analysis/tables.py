@@ -2,8 +2,9 @@
 
 The caption carries the conditions of the numbers (data set, backbone, resolution, selection
 rule, seeds, budget, what J counts); warnings stand under the table. Masked arms add what they
-cost to send; overlaps, the Pareto front and published numbers stand in blocks of their own, the
-last with their sources' conditions, never in a column beside ours.
+cost to send. Paired tests between arms, finalists, overlaps, the Pareto front and published
+numbers stand in blocks of their own, the last with their sources' conditions, never in a column
+beside ours.
 """
 
 from __future__ import annotations
@@ -15,13 +16,25 @@ from typing import Any
 import pandas as pd
 
 from analysis.conditions import caption, shared_hybrid_weight
-from analysis.labels import DASH, SHARDING, axis_value, cell, compact, known, percent
+from analysis.finalists import finalists_block
+from analysis.labels import DASH, SHARDING, axis_value, cell, compact, known, percent, points, span
 from analysis.mask_tables import cost_cells, cost_notes, mask_columns, overlap_block
 from analysis.outcome import Outcome, border_lines, outcomes, study_warnings
 from analysis.pareto import front_block
 from analysis.published_tables import published_blocks
-from analysis.render import Block, latex, markdown
+from analysis.render import Block, html, latex, markdown
+from analysis.significance import pairs_block
 from analysis.store import StudyRuns
+
+_CI_NOTE = (
+    "95 % CI: Student's interval of the mean over the seeds. It counts what seeds change "
+    "(partition, clients, batches), not the search, other data or other backbones."
+)
+_GAP_NOTE = (
+    "search gap: validation accuracy of the chosen trial in the search minus the mean validation "
+    "accuracy of the same configuration over the confirmation seeds, in percentage points. "
+    "Positive: the winner's curse, the best of many trials was partly lucky."
+)
 
 
 def arm_names(runs: StudyRuns) -> list[str]:
@@ -32,9 +45,11 @@ def arm_names(runs: StudyRuns) -> list[str]:
 def final_table(runs: StudyRuns) -> pd.DataFrame:
     """One row an arm at full precision: the CSV is exactly this frame.
 
-    Columns: the arms' dotted names, test_accuracy_mean, test_accuracy_std (ddof = 1), seeds,
-    trials (search trials that gave a result), diverged_share, val_accuracy (of the chosen
-    trial), border, what `mask_columns` adds for masked arms, then the chosen hyper-parameters by
+    Columns: the arms' dotted names, test_accuracy_mean, test_accuracy_std (ddof = 1),
+    test_accuracy_ci_low, test_accuracy_ci_high (95 %, Student's t), seeds, trials (search trials
+    that gave a result), diverged_share, val_accuracy (of the chosen trial in the search),
+    search_gap (how much of it the confirmation did not bear out, a difference of accuracies in
+    [0, 1]), border, what `mask_columns` adds for masked arms, then the chosen hyper-parameters by
     dotted name.
     """
     return _frame(runs, outcomes(runs))
@@ -47,12 +62,17 @@ def table_csv(runs: StudyRuns) -> str:
 
 def table_markdown(runs: StudyRuns) -> str:
     """The final table, warnings and published numbers as Markdown."""
-    return markdown(runs.study, _blocks(runs))
+    return markdown(runs.study, blocks(runs))
 
 
 def table_latex(runs: StudyRuns) -> str:
     """The same as LaTeX."""
-    return latex(runs.study, _blocks(runs))
+    return latex(runs.study, blocks(runs))
+
+
+def table_html(runs: StudyRuns) -> str:
+    """The same as a page that stands alone."""
+    return html(runs.study, blocks(runs))
 
 
 def _frame(runs: StudyRuns, results: Sequence[Outcome]) -> pd.DataFrame:
@@ -65,10 +85,13 @@ def _frame(runs: StudyRuns, results: Sequence[Outcome]) -> pd.DataFrame:
     columns |= {
         "test_accuracy_mean": pd.Series([o.mean for o in results], dtype=float),
         "test_accuracy_std": pd.Series([o.std for o in results], dtype=float),
+        "test_accuracy_ci_low": pd.Series([o.interval[0] for o in results], dtype=float),
+        "test_accuracy_ci_high": pd.Series([o.interval[1] for o in results], dtype=float),
         "seeds": pd.Series([len(o.confirmed) for o in results], dtype=int),
         "trials": pd.Series([o.trials for o in results], dtype=int),
         "diverged_share": pd.Series([o.diverged for o in results], dtype=float),
         "val_accuracy": pd.Series([c.get("val_accuracy", math.nan) for c in chosen], dtype=float),
+        "search_gap": pd.Series([o.search_gap for o in results], dtype=float),
         "border": pd.Series([_border_text(o) for o in results], dtype=object),
     }
     columns |= mask_columns(results)
@@ -81,12 +104,14 @@ def _border_text(outcome: Outcome) -> str:
     return "; ".join(f"{name} {side}" for name, side in outcome.border.items())
 
 
-def _blocks(runs: StudyRuns) -> list[Block]:
+def blocks(runs: StudyRuns) -> list[Block]:
+    """The final table, then what belongs to it: comparisons, finalists, overlaps, fronts, others."""
     results = outcomes(runs)
     warnings = study_warnings(runs) + border_lines(runs, results)
     warnings += [line for o in results for line in o.warnings]
     ours = _our_block(runs, results, warnings)
-    more = [overlap_block(results), front_block(runs, results), *published_blocks(results)]
+    more = [pairs_block(results), finalists_block(results), overlap_block(results)]
+    more += [front_block(runs, results), *published_blocks(results)]
     return [ours, *(block for block in more if block is not None)]
 
 
@@ -96,20 +121,22 @@ def _our_block(runs: StudyRuns, results: Sequence[Outcome], warnings: Sequence[s
     tuned = [name for name in frame.columns if name in runs.space and name not in arm_names(runs)]
     cost = cost_cells(results)
     header = [compact(n) for n in names]
-    header += ["test accuracy [%]", "seeds", "trials", "diverged [%]", "val. accuracy [%]"]
-    header += [*cost, *(compact(n) for n in tuned)]
+    header += ["test accuracy [%]", "95 % CI [%]", "seeds", "trials", "diverged [%]"]
+    header += ["val. accuracy [%]", "search gap [pp]", *cost, *(compact(n) for n in tuned)]
     rows = []
     for index, outcome in enumerate(results):
         record = frame.iloc[index]
         row = [axis_value(n, outcome.config) for n in names]
-        row.append(percent(outcome.mean, outcome.std))
+        row += [percent(outcome.mean, outcome.std), span(*outcome.interval)]
         row += [str(record["seeds"]), str(record["trials"])]
         row += [f"{100 * outcome.diverged:.0f}" if known(outcome.diverged) else DASH]
-        row.append(percent(record["val_accuracy"]))
+        row += [percent(record["val_accuracy"]), points(outcome.search_gap)]
         row += [column[index] for column in cost.values()]
         row += [cell(record[n]) + ("*" if n in outcome.border else "") for n in tuned]
         rows.append(row)
     notes = ["* at a bound of its search range"] if any(o.border for o in results) else []
+    notes += [_CI_NOTE] if any(known(o.interval[0]) for o in results) else []
+    notes += [_GAP_NOTE] if any(known(o.search_gap) for o in results) else []
     notes += cost_notes(results)
     return Block("", caption(runs, results), header, rows, notes, list(warnings))
 

@@ -175,8 +175,11 @@ def report(session: Session) -> None:
         raise UserError(f"{error}; {again}") from error
     table = final_tables.write_tables(runs, out)
     print(table)
-    drawn = figures.write_figures(runs, out / "figures", data_dir=session.machine.data_dir)
-    print(f"tables   {out}/table.md, table.csv, table.tex")
+    data = session.machine.data_dir  # what is not there, is left out of the figures
+    drawn = figures.write_figures(
+        runs, out / "figures", data_dir=data if (data / "cifar-100-python").is_dir() else None
+    )
+    print(f"tables   {out}/table.md, table.csv, table.tex, table.html")
     print(f"figures  {out / 'figures'} ({len(drawn)} files)")
     print(f"MLflow   {tracker.uri}  (make ui, or mlflow ui, shows every run)")
     for found in outcome.outcomes(runs):

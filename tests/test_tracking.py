@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import sqlite3
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException, RestException
+from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
+from analysis.frames import METRICS as ANALYSED
+from fl_core import machine_load
 from fl_core.config import TrialConfig, UserError
 from fl_core.jobs import Arm, Job
+from fl_core.machine_load import MachineLoad
 from fl_core.options import check_uri
+from fl_core.record_metrics import DETAILS, FAMILIES, METRICS
+from fl_core.run_notes import NOTE, run_name
+from fl_core.store_client import is_outage
 from fl_core.tracking import Tracker
 
 TAGS = {"study": "s", "preset": "smoke", "arms": "[]"}
@@ -92,14 +104,17 @@ def test_resumed_trial_continues_its_own_run(store: str) -> None:
 
     second = Tracker(store, "resume")
     second.open("d", {**TAGS, "trials": "9"}, [arm()])
-    assert second.knows(job())
+    assert not second.knows(job())  # it has not ended
     assert not second.knows(job(1))
     second.job_started(job())
     for step in (4, 8, 12, 16):  # the recorded curve, then new rounds
         second.job_record(job(), record(step))
     second.job_ended(job(), "finished", "")
     second.close("FINISHED")
+    assert second.knows(job())
     tree = runs(store, "resume")
+    assert tree["iid #0 lr=0.1"].info.status == "FINISHED"
+    assert tree["iid #0 lr=0.1"].data.tags["status"] == "finished"
     assert set(tree) == {"s (smoke)", "iid", "iid #0 lr=0.1"}
     assert tree["s (smoke)"].data.tags["trials"] == "9"
     history = MlflowClient(store).get_metric_history(tree["iid #0 lr=0.1"].info.run_id, "round")
@@ -130,17 +145,33 @@ def test_another_winner_gets_another_confirmation_run(store: str) -> None:
 
 
 def test_metrics_of_messages_and_masks(store: str) -> None:
+    """What no table reads is in a file; an objective is a metric whatever its name."""
+    wanting = Arm("iid", {}, arm().config, ("bytes_down_index",))
     tracker = Tracker(store, "families")
-    tracker.open("d", TAGS, [arm()])
-    logged = {"bytes_up": 8.0, "bytes_up_bitmap": 2.0, "messages_values": 3, "mask_active": 5.0,
+    tracker.open("d", TAGS, [wanting])
+    logged = {"bytes_up": 8.0, "bytes_up_dense": 9.0, "bytes_down_index": 4.0, "mask_active": 5.0,
               "mask_jaccard_excess": 0.1, "client_drift_active": 0.2}  # fmt: skip
     tracker.job_started(job())
-    tracker.job_record(job(), record(4, **logged, bytes_encoding="bitmap", pid=7))
+    for step in (8, 4):
+        details = {"bytes_up_bitmap": step / 2, "messages_up_values": 3}
+        values = record(step, **logged, **details, bytes_encoding="bitmap", pid=7)
+        tracker.job_record(job(), values)
+    tracker.job_ended(job(), "finished", "")
     assert tracker.close("FINISHED") is None
-    metrics = runs(store, "families")["iid #0 lr=0.1"].data.metrics
+    run = runs(store, "families")["iid #0 lr=0.1"]
     names = {"local_steps", "round", "train_loss", "val_accuracy"}
-    assert set(metrics) == names | set(logged)
-    assert {name: metrics[name] for name in logged} == logged
+    assert set(run.data.metrics) == names | set(logged)
+    assert {name: run.data.metrics[name] for name in logged} == logged
+    file = MlflowClient(store).download_artifacts(run.info.run_id, "messages.csv")
+    assert Path(file).read_text() == (
+        "local_steps,bytes_up_bitmap,messages_up_values\n4,2.0,3.0\n8,4.0,3.0\n"
+    )
+
+
+def test_what_analysis_reads_is_a_metric() -> None:
+    """And nothing that it reads goes into the file of details."""
+    for name in (*ANALYSED, "bytes_up", "bytes_down"):
+        assert name in METRICS or (name.startswith(FAMILIES) and not name.endswith(DETAILS))
 
 
 def test_tables_of_a_trial_are_its_artifacts(store: str) -> None:
@@ -166,12 +197,84 @@ def test_tables_of_a_trial_are_its_artifacts(store: str) -> None:
     assert [(metric.step, metric.value) for metric in history] == [(8, 0.4)]
 
 
+def test_a_driver_that_was_killed_leaves_interrupted_trials(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fl_core.tracking.FLUSH_SECONDS", -1.0)
+    first = Tracker(store, "killed")
+    first.open("d", TAGS, [arm()])
+    client = MlflowClient(store)
+    for number in (0, 1):
+        first.job_started(job(number))
+        first.job_record(job(number), record(4))
+    assert first._writer.close() is None
+    assert {run.info.status for run in runs(store, "killed").values()} == {"RUNNING"}
+
+    second = Tracker(store, "killed")
+    second.open("d", TAGS, [arm()])
+    second.job_started(job(1))  # this one goes on
+    assert second._writer.close() is None
+    tree = runs(store, "killed")
+    left, resumed = tree["iid #0 lr=0.1"], tree["iid #1 lr=0.1"]
+    assert (left.info.status, left.data.tags["status"]) == ("KILLED", "interrupted")
+    (last,) = client.get_metric_history(left.info.run_id, "round")
+    assert left.info.end_time == last.timestamp
+    assert (resumed.info.status, resumed.data.tags["status"]) == ("RUNNING", "running")
+
+    assert second.close("KILLED") is None
+    tree = runs(store, "killed")
+    resumed = tree["iid #1 lr=0.1"]
+    assert (resumed.info.status, resumed.data.tags["status"]) == ("KILLED", "interrupted")
+    assert {tree[name].info.status for name in ("iid", "s (smoke)")} == {"KILLED"}
+    assert not second.knows(job(1))
+
+
+def test_a_driver_killed_between_the_two_writes_of_an_end(store: str) -> None:
+    tracker = Tracker(store, "between")
+    tracker.open("d", TAGS, [arm()])
+    tracker.job_started(job())
+    assert tracker._writer.close() is None
+    (run,) = tracker._store.running_trials()
+    tracker.client.set_tag(run, "status", "pruned")
+    second = Tracker(store, "between")
+    second.open("d", TAGS, [arm()])
+    assert second.close("FINISHED") is None
+    left = runs(store, "between")["iid #0 lr=0.1"]
+    assert (left.info.status, left.data.tags["status"]) == ("KILLED", "pruned")
+    assert second.knows(job())
+
+
+def test_a_replayed_trial_keeps_its_end(store: str) -> None:
+    """A finished study that is run again replays its confirmation."""
+    ends = []
+    for _ in range(2):
+        tracker = Tracker(store, "replay")
+        tracker.open("d", TAGS, [arm()])
+        tracker.job_started(job())
+        tracker.job_record(job(), record(4))
+        tracker.job_ended(job(), "finished", "")
+        assert tracker.close("FINISHED") is None
+        ends.append(runs(store, "replay")["iid #0 lr=0.1"].info.end_time)
+    assert ends[0] == ends[1]
+
+
+def test_a_failed_trial_that_is_tried_again(store: str) -> None:
+    for status in ("failed", "finished"):
+        tracker = Tracker(store, "retried")
+        tracker.open("d", TAGS, [arm()])
+        tracker.job_started(job())
+        tracker.job_ended(job(), status, "")
+        assert tracker.close("FINISHED") is None
+    run = runs(store, "retried")["iid #0 lr=0.1"]
+    assert (run.info.status, run.data.tags["status"]) == ("FINISHED", "finished")
+
+
 def test_a_store_that_fails_does_not_end_the_search(
     store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tracker = Tracker(store, "broken")
     tracker.open("d", TAGS, [arm()])
-    monkeypatch.setattr("fl_core.tracking.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("fl_core.store_writer.FIRST_PAUSE", 0.001)
 
     def broken(*args: object, **kwargs: object) -> None:
         raise OSError("disk on fire\nand more")
@@ -181,6 +284,214 @@ def test_a_store_that_fails_does_not_end_the_search(
     warning = tracker.close("FINISHED")
     assert warning is not None
     assert "1 writes to MLflow failed (disk on fire)" in warning
+
+
+def test_a_refused_curve_costs_neither_the_end_nor_the_others(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker = Tracker(store, "refused")
+    tracker.open("d", TAGS, [arm()])
+    monkeypatch.setattr("fl_core.store_writer.FIRST_PAUSE", 0.001)
+    plain = tracker.client.log_batch
+
+    def picky(run: str, metrics: Any = (), params: Any = (), tags: Any = ()) -> None:
+        if any(metric.value == 13 for metric in metrics):
+            raise ValueError("thirteen")
+        plain(run, metrics, params, tags)
+
+    monkeypatch.setattr(tracker.client, "log_batch", picky)
+    for number, loss in enumerate((1.0, 13.0, 2.0)):
+        tracker.job_started(job(number))
+        tracker.job_record(job(number), record(4, train_loss=loss))
+        tracker.job_ended(job(number), "finished", "")
+    warning = tracker.close("FINISHED")
+    assert warning is not None
+    assert "1 writes to MLflow failed (thirteen)" in warning
+    tree = runs(store, "refused")
+    trials = [tree[f"iid #{number} lr=0.1"] for number in range(3)]
+    assert [run.data.tags["status"] for run in trials] == ["finished"] * 3
+    assert [run.data.metrics.get("train_loss") for run in trials] == [1.0, None, 2.0]
+
+
+def test_nothing_is_doubled_when_answers_are_lost(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every write is carried out, and its answer does not arrive."""
+    tracker = Tracker(store, "answers")
+    tracker.open("d", TAGS, [arm()])
+    monkeypatch.setattr("fl_core.store_writer.FIRST_PAUSE", 0.001)
+    for name in ("create_run", "log_batch", "set_terminated", "log_text"):
+        monkeypatch.setattr(tracker.client, name, _deaf(getattr(tracker.client, name)))
+    for number in range(2):
+        tracker.job_started(job(number))
+        for step in (4, 8):
+            tracker.job_record(job(number), record(step, messages_up_values=1))
+        tracker.job_ended(job(number), "finished", "")
+    assert tracker.close("FINISHED") is None
+    client = MlflowClient(store)
+    found = client.search_runs([tracker.experiment], "tags.kind = 'trial'")
+    assert sorted(run.data.tags["number"] for run in found) == ["0", "1"]
+    for run in found:
+        assert (run.info.status, run.data.tags["status"]) == ("FINISHED", "finished")
+        assert len(run.data.params) == len(job().config.to_flat())
+        history = client.get_metric_history(run.info.run_id, "round")
+        assert [(metric.step, metric.value) for metric in history] == [(4, 1), (8, 2)]
+
+
+def _deaf(call: Any) -> Any:
+    """Every other answer is lost on the way."""
+    answers = itertools.cycle((False, True))
+
+    def lost(*args: Any, **kwargs: Any) -> Any:
+        answer = call(*args, **kwargs)
+        if next(answers):
+            return answer
+        raise requests.ConnectionError("reset by peer")
+
+    return lost
+
+
+@pytest.mark.parametrize(
+    ("error", "away"),
+    [
+        (requests.ConnectionError("refused"), True),
+        (requests.Timeout("slow"), True),
+        (MlflowException("locked", TEMPORARILY_UNAVAILABLE), True),
+        (MlflowException("database or disk is full", TEMPORARILY_UNAVAILABLE), False),
+        (RestException({"error_code": "TEMPORARILY_UNAVAILABLE", "message": ""}), True),
+        (RestException({"error_code": "INVALID_PARAMETER_VALUE", "message": ""}), False),
+        (RestException({"error_code": "INTERNAL_ERROR", "message": ""}), False),
+        (requests.exceptions.RetryError("too many 502 error responses"), True),
+        (sqlite3.OperationalError("database is locked"), True),
+        (ValueError("x"), False),
+        (OSError("No space left on device"), False),
+    ],
+)
+def test_what_is_waited_for(error: Exception, away: bool) -> None:
+    assert is_outage(error) == away
+    with pytest.raises(MlflowException) as wrapped:  # MLflow wraps without `from`
+        _wrap(error)
+    assert is_outage(wrapped.value) == away
+
+
+def _wrap(error: Exception) -> None:
+    try:
+        raise error
+    except Exception:
+        raise MlflowException("API request failed") from None
+
+
+def test_pages(store: str) -> None:
+    """Names, descriptions and the view of the runs page."""
+    tracker = Tracker(store, "pages")
+    space = json.dumps({"local.lr": {}, "local.momentum": {}})
+    facts = {**TAGS, "question": "Does it work?", "command": "python studies/s.py", "space": space}
+    study = tracker.open("d", facts, [arm("N_c=5, J=8")])
+    config = arm().config.override({"local.lr": 0.0123456})
+    tracker.job_started(Job("search", 0, 3, config, {"local.lr": 0.0123456, "local.momentum": 0.9}))
+    tracker.arm_best(arm("N_c=5, J=8"), config)
+    assert tracker.summary("| a |\n|---|\n| 1 |\n") is None
+    assert tracker.close("FINISHED") is None
+    client, tree = MlflowClient(store), runs(store, "pages")
+    assert "N_c=5, J=8 #3 lr=0.0123 momentum=0.9" in tree
+    assert "| `local.lr` | 0.0123 |" in tree["N_c=5, J=8"].data.tags[NOTE]
+    note = client.get_run(study).data.tags[NOTE]
+    assert note.startswith("Does it work?\n\n    python studies/s.py\n\n| a |")
+    table = client.download_artifacts(study, "table.md")
+    assert Path(table).read_text() == "| a |\n|---|\n| 1 |\n"
+    tags = client.get_experiment(tracker.experiment).tags
+    assert "Does it work?" in tags[NOTE]
+    assert f"#/experiments/{tracker.experiment}/runs?viewStateShareKey=study" in tags[NOTE]
+    view = json.loads(tags["mlflow.sharedViewState.study"])
+    assert view["selectedColumns"][0] == "metrics.`score`"
+    assert "params.`local.lr`" in view["selectedColumns"]
+
+    assert tracker.summary("later") is None  # the table is made of what the store has
+    assert Path(client.download_artifacts(study, "table.md")).read_text() == "later"
+
+
+def test_a_description_that_somebody_wrote_stays(store: str) -> None:
+    for _ in range(2):
+        tracker = Tracker(store, "described")
+        tracker.open("d", TAGS, [arm()])
+        assert tracker.close("FINISHED") is None
+        tracker.client.set_experiment_tag(tracker.experiment, NOTE, "mine")
+    assert tracker.client.get_experiment(tracker.experiment).tags[NOTE] == "mine"
+
+
+def test_names_stay_short() -> None:
+    chosen = {f"mask.field_{n}": 0.123456789 for n in range(20)}
+    name = run_name(arm(), Job("confirm", 0, 2, arm().config, chosen))
+    assert name.startswith("iid seed 2 field_0=0.123 ")
+    assert name.endswith(" …")
+    assert len(name) <= 92
+    both = {"local.lr": 0.1, "head.lr": 0.2, "mask.rule": "random"}
+    name = run_name(arm(), Job("search", 0, 2, arm().config, both))
+    assert name == "iid #2 local.lr=0.1 head.lr=0.2 rule=random"
+
+
+def test_the_load_of_the_machine_is_on_the_study_run(store: str) -> None:
+    tracker = Tracker(store, "load", load_seconds=0.001)
+    published = threading.Event()
+    plain = tracker._store.log
+
+    def log(run: str, values: Any, step: int, at: int) -> None:
+        plain(run, values, step, at)
+        published.set()
+
+    tracker._store.log = log  # type: ignore[method-assign]
+    study = tracker.open("d", TAGS, [arm()])
+    assert published.wait(60)
+    assert tracker.close("FINISHED") is None
+    metrics = MlflowClient(store).get_run(study).data.metrics
+    assert {"system/cpu_utilization_percentage", "system/system_memory_usage_megabytes"} <= set(
+        metrics
+    )
+
+
+def test_a_long_study_has_few_points_of_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each point means what it says, however many samples it averages."""
+    monkeypatch.setattr("fl_core.machine_load.POINTS", 2)
+    samples = iter(range(1, 100))
+    monkeypatch.setattr("fl_core.machine_load._monitors", lambda: [_Counting(samples)])
+    points: list[float] = []
+    full = threading.Event()
+
+    def publish(means: Any, step: int) -> None:
+        points.append(means["system/x"])
+        if len(points) >= 5:
+            full.set()
+
+    load = MachineLoad(publish, 0.0, interval=0.001)
+    assert full.wait(60)
+    load.stop()
+    assert points[:5] == [1, 2, 3.5, 5.5, 8.5]
+
+
+class _Counting:
+    """1, 2, 3 …; fails after 20 samples, as a driver may."""
+
+    def __init__(self, samples: Any) -> None:
+        self.samples, self.seen = samples, list[int]()
+
+    def collect_metrics(self) -> None:
+        self.seen.append(next(self.samples))
+        if self.seen[-1] > 20:
+            raise RuntimeError("no such device")
+
+    def aggregate_metrics(self) -> dict[str, float]:
+        return {"x": sum(self.seen) / len(self.seen)}
+
+    def clear_metrics(self) -> None:
+        self.seen.clear()
+
+
+def test_a_machine_without_monitors(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise ImportError(name)
+
+    monkeypatch.setattr("importlib.import_module", missing)
+    assert machine_load._monitors() == []
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,7 @@ class Store:
         shown = "iid" if classes is None else f"N_c={classes}"
         tags = {"kind": "arm", "arm": json.dumps(dict(setting)), "arm_name": f"{shown}, J={steps}"}
         tags |= {"arm_name": arm_name} if arm_name else {}
+        tags["study_digest"] = "d"
         tags["mlflow.parentRunId"] = study_run
         run_id = self._run(self.experiment(name), tags, config, [])
         if partition is not None:
@@ -149,7 +150,7 @@ class Store:
     ) -> str:
         tags = {"kind": "trial", "phase": trial.phase, "status": trial.status}
         tags |= {"arm": json.dumps(dict(setting)), "digest": trial.digest}
-        tags["mlflow.parentRunId"] = arm_run
+        tags |= {"mlflow.parentRunId": arm_run, "study_digest": "d"}
         config = {**BASE, **(base or {}), **setting, **trial.params}
         steps = int(config["local.steps"])
         metrics = []

@@ -32,11 +32,11 @@ from analysis.store import StudyRuns
 from analysis.tables import final_table, table_latex, table_markdown
 
 ROWS = """\
-| sharding | sparsity | mask rule       | test accuracy [%] | seeds | trials | diverged [%] | val. accuracy [%] | active [%] | bytes up [MB] | dense / sent |  lr |
-| -------- | -------- | --------------- | ----------------: | ----: | -----: | -----------: | ----------------: | ---------: | ------------: | -----------: | --: |
-| iid      | dense    | —               |        77.0 ± 1.4 |     2 |      1 |            0 |              79.0 |          — |          8.00 |         1.00 | 0.1 |
-| iid      | 0.5      | least_sensitive |        76.0 ± 1.4 |     2 |      1 |            0 |              78.0 |       50.0 |          4.00 |         2.00 | 0.1 |
-| iid      | 0.8      | least_sensitive |        74.0 ± 1.4 |     2 |      1 |            0 |              76.0 |       20.0 |          1.60 |         5.00 | 0.1 |
+| sharding | sparsity | mask rule       | test accuracy [%] |  95 % CI [%] | seeds | trials | diverged [%] | val. accuracy [%] | search gap [pp] | active [%] | bytes up [MB] | dense / sent |  lr |
+| -------- | -------- | --------------- | ----------------: | -----------: | ----: | -----: | -----------: | ----------------: | --------------: | ---------: | ------------: | -----------: | --: |
+| iid      | dense    | —               |        77.0 ± 1.4 | [64.3, 89.7] |     2 |      1 |            0 |              79.0 |            +2.0 |          — |          8.00 |         1.00 | 0.1 |
+| iid      | 0.5      | least_sensitive |        76.0 ± 1.4 | [63.3, 88.7] |     2 |      1 |            0 |              78.0 |            +2.0 |       50.0 |          4.00 |         2.00 | 0.1 |
+| iid      | 0.8      | least_sensitive |        74.0 ± 1.4 | [61.3, 86.7] |     2 |      1 |            0 |              76.0 |            +2.0 |       20.0 |          1.60 |         5.00 | 0.1 |
 """  # noqa: E501
 
 OVERLAP = """\
@@ -81,7 +81,7 @@ def test_final_table_of_masked_arms(rules: StudyRuns) -> None:
         "active: trainable share of the maskable parameters.",
     ):
         assert part in text
-    assert table_latex(rules).count(r"\begin{table}") == 4  # ours, overlap, published, its overlap
+    assert table_latex(rules).count(r"\begin{table}") == 5  # ours, pairs, overlap, two published
 
 
 def test_csv_has_the_costs_and_overlaps(rules: StudyRuns) -> None:

@@ -61,6 +61,7 @@ def test_few_calls_however_many_runs(uri: str, monkeypatch: pytest.MonkeyPatch) 
     calls: list[str] = []
     plain = mlflow.MlflowClient.search_runs
     monkeypatch.setattr("analysis.connect._PAGE", 4)
+    monkeypatch.setattr("analysis.sqlite_runs.readable", lambda uri: False)  # as on a server
 
     def counted(self: object, *args: object, **kwargs: object) -> object:
         calls.append("search")

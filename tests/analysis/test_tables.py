@@ -19,12 +19,12 @@ from analysis.store import StudyRuns, read_study
 from analysis.tables import final_table, table_csv, table_latex, table_markdown
 
 ROWS = """\
-| sharding |   J |   T | test accuracy [%] | seeds | trials | diverged [%] | val. accuracy [%] |     lr | momentum | weight decay |
-| -------- | --: | --: | ----------------: | ----: | -----: | -----------: | ----------------: | -----: | -------: | -----------: |
-| iid      |   4 | 100 |        70.0 ± 1.0 |     3 |      3 |            0 |              60.0 |    0.1 |      0.5 |       0.0001 |
-| iid      |   8 |  50 |          58.0 ± — |     1 |      1 |            0 |              55.0 | 0.98\\* |      0.5 |      0.009\\* |
-| N_c=1    |   4 | 100 |        42.0 ± 2.8 |     2 |      4 |           25 |              45.0 |   0.05 |      0.3 |       0.0001 |
-| N_c=1    |   8 |  50 |                 — |     0 |      0 |            — |                 — |      — |        — |            — |
+| sharding |   J |   T | test accuracy [%] |  95 % CI [%] | seeds | trials | diverged [%] | val. accuracy [%] | search gap [pp] |     lr | momentum | weight decay |
+| -------- | --: | --: | ----------------: | -----------: | ----: | -----: | -----------: | ----------------: | --------------: | -----: | -------: | -----------: |
+| iid      |   4 | 100 |        70.0 ± 1.0 | [67.5, 72.5] |     3 |      3 |            0 |              60.0 |            -1.0 |    0.1 |      0.5 |       0.0001 |
+| iid      |   8 |  50 |          58.0 ± — |            — |     1 |      1 |            0 |              55.0 |            -5.0 | 0.98\\* |      0.5 |      0.009\\* |
+| N_c=1    |   4 | 100 |        42.0 ± 2.8 | [16.6, 67.4] |     2 |      4 |           25 |              45.0 |           -15.5 |   0.05 |      0.3 |       0.0001 |
+| N_c=1    |   8 |  50 |                 — |            — |     0 |      0 |            — |                 — |               — |      — |        — |            — |
 """  # noqa: E501
 
 WARNINGS = """\
@@ -47,8 +47,10 @@ def test_numbers_worked_out_by_hand(golden: StudyRuns) -> None:
     table = final_table(golden)
     assert list(table.columns) == [
         *("federation.sharding", "federation.classes_per_client", "local.steps", "rounds"),
-        *("test_accuracy_mean", "test_accuracy_std", "seeds", "trials", "diverged_share"),
-        *("val_accuracy", "border", "local.lr", "local.momentum", "local.weight_decay"),
+        *("test_accuracy_mean", "test_accuracy_std"),
+        *("test_accuracy_ci_low", "test_accuracy_ci_high", "seeds", "trials", "diverged_share"),
+        *("val_accuracy", "search_gap", "border"),
+        *("local.lr", "local.momentum", "local.weight_decay"),
     ]
     mean, std = table["test_accuracy_mean"], table["test_accuracy_std"]
     assert mean[:3].tolist() == pytest.approx([0.70, 0.58, 0.42], abs=1e-12)
@@ -61,6 +63,12 @@ def test_numbers_worked_out_by_hand(golden: StudyRuns) -> None:
     assert table["trials"].tolist() == [3, 1, 4, 0]
     assert table["diverged_share"][:3].tolist() == [0, 0, 0.25]
     assert table["val_accuracy"][:3].tolist() == [0.60, 0.55, 0.45]
+    # t = 4.302653 for three seeds, 12.706205 for two
+    assert table["test_accuracy_ci_low"][0] == pytest.approx(0.70 - 4.302653 * 0.01 / math.sqrt(3))
+    assert table["test_accuracy_ci_high"][2] == pytest.approx(0.42 + 12.706205 * 0.02)
+    assert math.isnan(table["test_accuracy_ci_low"][1])
+    # the confirmation's validation accuracies are 0.60, 0.61, 0.62 by seed
+    assert table["search_gap"][:3].tolist() == pytest.approx([-0.01, -0.05, 0.45 - 0.605])
     assert table["border"].tolist() == ["", "local.lr high; local.weight_decay high", "", ""]
     assert table["local.lr"].tolist() == [0.1, 0.98, 0.05, None]
 
@@ -71,8 +79,9 @@ def test_csv_is_the_frame_at_full_precision(golden: StudyRuns) -> None:
         repr(statistics.mean([0.69, 0.70, 0.71])),
         repr(statistics.stdev([0.69, 0.70, 0.71])),
     )
-    assert lines[1] == f"iid,,4,100,{mean},{std},3,3,0.0,0.6,,0.1,0.5,0.0001"
-    assert lines[4] == "classes,1,8,50,,,0,0,,,,,,"
+    ci = "0.675158622882,0.724841377118"  # 12 digits: the same with every build of scipy
+    assert lines[1] == f"iid,,4,100,{mean},{std},{ci},3,3,0.0,0.6,-0.01,,0.1,0.5,0.0001"
+    assert lines[4] == "classes,1,8,50,,,,,0,0,,,,,,,"
     back = pd.read_csv(io.StringIO(table_csv(golden)))
     pd.testing.assert_series_equal(
         back["test_accuracy_std"], final_table(golden)["test_accuracy_std"], check_exact=True
@@ -133,7 +142,7 @@ def test_published_frame_and_matching() -> None:
 def test_latex_is_balanced_and_booktabs(golden: StudyRuns) -> None:
     text = table_latex(golden)
     assert text.isascii() or not re.search("[±×—α]", text)
-    assert re.findall(r"\\begin\{(\w+)\}", text).count("table") == 2
+    assert re.findall(r"\\begin\{(\w+)\}", text).count("table") == 3
     stack: list[str] = []
     for kind, name in re.findall(r"\\(begin|end)\{(\w+)\}", text):
         if kind == "begin":
@@ -144,23 +153,25 @@ def test_latex_is_balanced_and_booktabs(golden: StudyRuns) -> None:
     bare = re.sub(r"\\[{}]", "", text)
     assert bare.count("{") == bare.count("}")
     for rule in ("toprule", "midrule", "bottomrule"):
-        assert text.count("\\" + rule) == 2
+        assert text.count("\\" + rule) == 3
     assert r"local.weight\_decay" in text
     assert r"70.0 $\pm$ 1.0" in text
     assert "$N_c$=1" in text
     assert not re.search(r"(?<![\\$N])_(?!c\$)", re.sub(r"\\label\{.*", "", text))
     header = text.split(r"\toprule")[1].split(r"\midrule")[0]
     body = text.split(r"\midrule")[1].split(r"\bottomrule")[0]
-    assert {line.count("&") for line in (header + body).splitlines() if "&" in line} == {10}
+    assert {line.count("&") for line in (header + body).splitlines() if "&" in line} == {12}
 
 
 def test_files_are_the_same_byte_for_byte(uri: str, tmp_path: Path) -> None:
     for name in ("one", "two"):
         text = write_tables(read_study(uri, "golden"), tmp_path / name)
         assert (tmp_path / name / "table.md").read_text() == text
-    for file in ("table.md", "table.csv", "table.tex"):
+    files = ("table.md", "table.csv", "table.tex", "table.html", "pairs.csv")
+    for file in files:
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
-    assert len(list((tmp_path / "one").iterdir())) == 3  # no temporary file left
+    left = sorted(p.name for p in (tmp_path / "one").iterdir())  # no temporary file
+    assert left == sorted(files)
 
 
 def test_a_study_without_any_arm_run_is_all_dashes(uri: str) -> None:
@@ -192,7 +203,7 @@ def test_command(
     at = ["--tracking-uri", uri]
     assert final_tables.main([*at, "--study", "golden", *out, "--format", "csv"]) == 0
     assert ROWS in capsys.readouterr().out
-    assert [p.name for p in (tmp_path / "o").iterdir()] == ["table.csv"]
+    assert [p.name for p in sorted((tmp_path / "o").iterdir())] == ["pairs.csv", "table.csv"]
     assert final_tables.main([*at, *out]) == 0  # all studies, a folder each
     assert (tmp_path / "o" / "golden" / "table.md").exists()
     capsys.readouterr()

@@ -1,0 +1,147 @@
+"""LaTeX that compiles, HTML that is well formed, and files that never differ by a byte."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import os
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from made_study import SEEDS, confirm, search, study
+
+from analysis import store
+from analysis.store import StudyRuns
+from analysis.tables import table_html, table_latex
+
+HOSTILE = r"a_b & 50% #1 {x} ~y ^z \w $u <b>|*[v] 'q' \"r\" é"
+#: What booktabs defines, for an installation without it (the tables need no more of it).
+STUB = r"\newcommand\toprule{\hline}\newcommand\midrule{\hline}\newcommand\bottomrule{\hline}"
+
+
+@pytest.fixture(scope="module")
+def hostile() -> StudyRuns:
+    """Names with every character that means something in one of the formats."""
+    rows = [search(0, 0.8, 0), search(0, 0.8, 1)]
+    rows += [confirm(0, s, 0.7, 0.6 + (s + arm) ** 2 / 100, arm) for s in SEEDS for arm in (0, 1)]
+    runs = study(rows, arms=2, device=HOSTILE, preset=HOSTILE)
+    names = [HOSTILE, "[" + HOSTILE]
+    tags = {**runs.tags, "selection": HOSTILE}
+    return dataclasses.replace(runs, tags=tags, arms=runs.arms.assign(arm_name=names))
+
+
+def tabulars(text: str) -> list[list[str]]:
+    """The rows of each table, without its rules."""
+    bodies = re.findall(r"\\begin\{tabular\}\{[lr]+\}(.*?)\\end\{tabular\}", text, re.DOTALL)
+    plain = [re.sub(r"\\(top|mid|bottom)rule", "", body) for body in bodies]
+    return [[row for row in re.split(r"\\\\\n", body) if row.strip()] for body in plain]
+
+
+@pytest.mark.parametrize("which", ["golden", "rules", "front", "hostile"])
+def test_latex_structure(which: str, request: pytest.FixtureRequest) -> None:
+    text = table_latex(request.getfixturevalue(which))
+    stack: list[str] = []
+    for kind, name in re.findall(r"\\(begin|end)\{(\w+)\}", text):
+        if kind == "begin":
+            stack.append(name)
+        else:
+            assert stack.pop() == name
+    assert not stack
+    depth = 0
+    for mark in re.sub(r"\\[{}]|(?m:^%.*$)", "", text):
+        depth += (mark == "{") - (mark == "}")
+        assert depth >= 0
+    assert depth == 0
+    found = tabulars(text)
+    widths = [len(w) for w in re.findall(r"\\begin\{tabular\}\{([lr]+)\}", text)]
+    for rows, width in zip(found, widths, strict=True):
+        assert {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {width}
+        assert not any(row.lstrip().startswith("[") for row in rows)  # an argument of \\
+    prose = re.sub(r"(?m)^%.*$|\\(label|begin|end|resizebox)\{.*|\$[^$\n]*\$|\{%\n|&", "", text)
+    assert not re.findall(r"(?<!\\)[#$%_^~]", prose)
+    assert len(set(re.findall(r"\\label\{(.*?)\}", text))) == len(found)
+
+
+@pytest.mark.parametrize("which", ["golden", "rules", "front", "hostile"])
+def test_latex_compiles(which: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    if shutil.which("pdflatex") is None:
+        pytest.skip("pdflatex is not installed; test_latex_structure stands in for it")
+    found = subprocess.run(["kpsewhich", "booktabs.sty"], capture_output=True, check=False).stdout
+    head = r"\usepackage{booktabs,graphicx}" if found else r"\usepackage{graphicx}" + STUB
+    body = table_latex(request.getfixturevalue(which))
+    (tmp_path / "paper.tex").write_text(
+        rf"\documentclass[twocolumn]{{article}}{head}\begin{{document}}"
+        f"\n{body}\n" + r"\listoftables\end{document}"
+    )
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    for _ in range(2):  # the list of tables reads captions from the .aux of the first run
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout[-2000:]
+    wide = [float(w) for w in re.findall(r"Overfull \\hbox \(([\d.]+)pt too wide\)", done.stdout)]
+    assert max(wide, default=0.0) < 15  # the tables themselves shrink to the column
+
+
+class _Page(HTMLParser):
+    """Keeps the open elements and the text of the cells."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.cells: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        assert not {"src", "href"} & {name for name, _ in attrs}
+        if tag != "meta":
+            self.open.append(tag)
+        if tag == "td":
+            self.cells.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] == "td":
+            self.cells[-1] += data
+
+
+@pytest.mark.parametrize("which", ["golden", "rules", "front", "hostile"])
+def test_html_is_well_formed_and_escaped(which: str, request: pytest.FixtureRequest) -> None:
+    text = table_html(request.getfixturevalue(which))
+    page = _Page()
+    page.feed(text)
+    page.close()
+    assert page.open == []
+    assert not page.tags & {"script", "b", "img", "link"}
+    if which == "hostile":
+        assert HOSTILE in page.cells
+        assert html.escape(HOSTILE) in text
+    if which == "golden":
+        assert page.cells[:6] == ["iid", "4", "100", "70.0 ± 1.0", "[67.5, 72.5]", "3"]
+
+
+def test_files_are_the_same_in_two_processes(uri: str, masked_uri: str, tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom analysis import final_tables\n"
+        "for uri, out in zip(sys.argv[1::2], sys.argv[2::2]):\n"
+        "    assert final_tables.main(['--tracking-uri', uri, '--out', out]) == 0\n"
+    )
+    root = Path(store.__file__).parents[1]
+    for seed in ("1", "2"):
+        args = [uri, str(tmp_path / seed / "a"), masked_uri, str(tmp_path / seed / "b")]
+        done = subprocess.run(
+            [sys.executable, "-c", code, *args],
+            cwd=root, env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    files = [p.relative_to(tmp_path / "1") for p in (tmp_path / "1").rglob("*") if p.is_file()]
+    assert len(files) > 15
+    assert {p.suffix for p in files} == {".md", ".csv", ".tex", ".html"}
+    for file in files:
+        assert (tmp_path / "1" / file).read_bytes() == (tmp_path / "2" / file).read_bytes(), file
