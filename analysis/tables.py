@@ -105,7 +105,7 @@ def _border_text(outcome: Outcome) -> str:
 
 
 def blocks(runs: StudyRuns) -> list[Block]:
-    """The final table, then what belongs to it: comparisons, finalists, overlaps, fronts, others."""
+    """The final table, then comparisons, finalists, overlaps, fronts, published numbers."""
     results = outcomes(runs)
     warnings = study_warnings(runs) + border_lines(runs, results)
     warnings += [line for o in results for line in o.warnings]

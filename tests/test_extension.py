@@ -1,4 +1,4 @@
-"""A finished study grows: more arms, trials, seeds, finalists, a wider space. Nothing is repeated."""
+"""A finished study grows: arms, trials, seeds, finalists, a wider space. Nothing is repeated."""
 
 from __future__ import annotations
 

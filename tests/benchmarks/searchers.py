@@ -43,9 +43,7 @@ def race(searcher: str, scheduler: str, seed: int, trials: int, cache: Path) -> 
     plan = Plan(10**6, seed, searcher, scheduler, preset.eval_steps)
     machine = Machine(cache_dir=cache, threads=1)
     with tempfile.TemporaryDirectory() as folder:
-        search = Search(
-            [Arm(arm.name, arm.values, arm.config)], study.space, plan, Path(folder, "j")
-        )
+        search = Search([arm], study.space, plan, Path(folder, "j"))
         while spent < budget:
             job = search.next_job()
             assert job is not None
