@@ -10,7 +10,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from fl_core.config import Value
-from fl_core.jobs import Arm, Job
+from fl_core.jobs import SCORE, TIME, Arm, Job
 from fl_core.runner import ended_records
 from fl_core.trial import Record
 
@@ -101,5 +101,15 @@ def past_jobs(
             chosen = old.user_attrs["chosen"]
             job = Job("search", number, old.number, arms[number].config.override(chosen), chosen)
             status = old.user_attrs.get("status", "failed")
-            past.append((job, status, ended_records(folder, job)))
+            records = ended_records(folder, job) or _remembered(old, job, arms[number].objectives)
+            past.append((job, status, records))
     return past
+
+
+def _remembered(old: FrozenTrial, job: Job, objectives: Sequence[str]) -> list[Record]:
+    """The curve of a trial whose file is damaged, as far as Optuna remembers it."""
+    curve = {step: {SCORE: score} for step, score in sorted(old.intermediate_values.items())}
+    if old.state == TrialState.COMPLETE:
+        last = job.config.rounds * job.config.local.steps
+        curve[last] = dict(zip((SCORE, *objectives), old.values, strict=True))
+    return [{TIME: step, "val_accuracy": at[SCORE], **at} for step, at in curve.items()]

@@ -45,6 +45,7 @@ class RunStore:
         self._start: dict[str, int] = {}  # run id -> ms since the epoch
         self._running: dict[str, None] = {}  # run ids that MLflow shows as running
         self._unsent: dict[str, _Unsent] = {}
+        self._bare: set[str] = set()  # run ids without parameters: a driver died before they came
 
     def load(self, study: str) -> list[str]:
         """Find all runs of a study; returns the trials' that were running when a driver died."""
@@ -66,6 +67,8 @@ class RunStore:
         self._runs[naming(tags)] = name
         self._logged[name] = int(run.data.metrics.get("local_steps", -1))
         self._start[name] = run.info.start_time
+        if not run.data.params and tags.get("kind") != "study":
+            self._bare.add(name)
         if tags.get("kind") == "trial":
             self._trials.add(name)
             self._said[name] = tags.get("status", "")
@@ -93,8 +96,15 @@ class RunStore:
         if key not in self._runs:
             run = self.client.create_run(self.experiment, at, fields, name)
             self._note(run)
-        self._unsent.setdefault(self._runs[key], _Unsent()).params = params
+        self._bare.add(self._runs[key])
+        self.complete(self._runs[key], params)
         return self._runs[key]
+
+    def complete(self, run: str, params: Mapping[str, object]) -> None:
+        """Its parameters, with the next batch, where the store has none."""
+        if run in self._bare:
+            self._bare.discard(run)
+            self._unsent.setdefault(run, _Unsent()).params = params
 
     def revive(self, run: str) -> None:
         """Running again. (MLflow keeps the end time of before; it is replaced at the new end.)"""
@@ -108,7 +118,7 @@ class RunStore:
     def outcome(self, run: str | None) -> str:
         """How a trial ended for good, or failed; empty if it did not."""
         status = self._ended.get(run or "", "")
-        return status if status in _ENDS else ""
+        return status if status in _ENDS and run not in self._bare else ""
 
     def add(self, run: str, values: Mapping[str, float], step: int, at: int) -> None:
         """Buffer an evaluation; the store's own (a replayed curve) are skipped."""

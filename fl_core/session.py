@@ -177,10 +177,10 @@ def report(session: Session) -> None:
     print(table)
     data = session.machine.data_dir  # what is not there, is left out of the figures
     drawn = figures.write_figures(
-        runs, out / "figures", data_dir=data if (data / "cifar-100-python").is_dir() else None
+        runs, out / "figures", ["png"], data if (data / "cifar-100-python").is_dir() else None
     )
     print(f"tables   {out}/table.md, table.csv, table.tex, table.html")
-    print(f"figures  {out / 'figures'} ({len(drawn)} files)")
+    print(f"figures  {out / 'figures'} ({len(drawn)} files; analysis/figures.py makes PDF and SVG)")
     print(f"MLflow   {tracker.uri}  (make ui, or mlflow ui, shows every run)")
     for found in outcome.outcomes(runs):
         if found.best is not None:

@@ -86,10 +86,12 @@ class Tracker:
         self._store.flush(found, tags)
         for arm in self.arms:
             fields = {"kind": "arm", "arm_digest": arm.digest(), **_arm_tags(arm)}
-            if self._store.find(fields) is None:
+            run, params = self._store.find(fields), arm.config.to_flat()
+            if run is None:
                 fields |= {PARENT: found, NOTE: arm_note(arm), **self._origin}
-                params = arm.config.to_flat()
                 run = self._store.create(fields, arm.name, params, now, again=False)
+            self._store.complete(run, params)
+            if run in self._store.unsent():
                 self._store.flush(run)
         return stale
 
@@ -244,6 +246,7 @@ class Tracker:
         tags, arm = self._job_tags(job), self.arms[job.arm]
         found = self._store.find(tags)
         if found is not None:
+            self._store.complete(found, job.config.to_flat())
             return found
         chosen = json.dumps(dict(job.chosen))  # without the dimensions a condition closed
         tags |= {"status": "running", "chosen": chosen, PARENT: self.arm_run(arm)}

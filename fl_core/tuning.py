@@ -171,7 +171,7 @@ def ray_session(address: str | None = None, cpus: int | None = None) -> Iterator
         check_address(address)
     try:
         ray.init(log_to_driver=False, configure_logging=True, **options)
-    except (ConnectionError, RuntimeError, OSError, ValueError, ray.exceptions.RayError) as error:
+    except Exception as error:  # Ray raises bare ones, too, when a busy machine is slow to start it
         what = f"--ray-address {address}" if address else "Ray does not start"
         raise UserError(f"{what}: {' '.join(str(error).split())[:300]}") from error
     try:
@@ -186,7 +186,7 @@ def run_on_ray(conductor: Conductor, machine: Machine, places: Places, workers: 
     check_cluster(places.own, workers)
     jobs = _Jobs(conductor)
     trainable = tune.with_parameters(TrialRunner, machine=machine, places=places)
-    scratch = tempfile.mkdtemp(prefix="fl-tune-")  # Tune's own records: nothing we need
+    scratch = _scratch()  # Tune's own records: nothing we need
     tuner = tune.Tuner(
         tune.with_resources(trainable, within_one_machine(workers)),
         tune_config=tune.TuneConfig(
@@ -216,6 +216,14 @@ def run_on_ray(conductor: Conductor, machine: Machine, places: Places, workers: 
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     conductor.close()
+
+
+def _scratch() -> str:
+    """A folder that goes away: at the end, or at the start of the next study after a kill."""
+    for left in Path(tempfile.gettempdir()).glob("fl-tune-*-*"):
+        if not psutil.pid_exists(int(left.name.split("-")[2])):
+            shutil.rmtree(left, ignore_errors=True)
+    return tempfile.mkdtemp(prefix=f"fl-tune-{os.getpid()}-")
 
 
 @contextmanager

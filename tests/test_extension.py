@@ -60,9 +60,7 @@ def test_a_finished_study_grows_and_repeats_nothing(tmp_path: Path) -> None:
     kept = written(tmp_path)
     assert len(kept) == 2 + 2
     steps = [
-        (["--trials", "3"], {}),
         (["--trials", "3", "--seeds", "3"], {}),
-        (["--trials", "3", "--seeds", "3", "--finalists", "2"], {}),
         (["--trials", "3", "--seeds", "3", "--finalists", "2"], {"arms": [0.1, 0.5]}),
         (["--trials", "4", "--seeds", "3", "--finalists", "2"],
          {"arms": [0.1, 0.5], "low": 0.001, "sizes": [32, 64, 128]}),

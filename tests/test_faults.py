@@ -10,42 +10,39 @@ from __future__ import annotations
 import shutil
 import signal
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from faults import expect
 from faults.disk import small_disk
-from faults.place import ROOT, ROUNDS, SEEDS, STUDY, TRIALS, Place
-from faults.running import Ended, Running
+from faults.place import ROUNDS, SEEDS, TRIALS, Place
+from faults.running import Running
 from faults.server import Server
+from faults.strikes import (
+    CONFIRMATION_BEGINS,
+    IN_CONFIRMATION,
+    IN_SEARCH,
+    Moment,
+    assert_interrupted,
+    kill_raylet,
+    replayed,
+    strike,
+    truncate,
+)
 
-from fl_core import command
 from fl_core.cache import load_artefact
 
 pytestmark = pytest.mark.slow
 
-Moment = tuple[str, int]  # the how manieth different event of a kind (Events.hold)
-IN_SEARCH: Moment = ("round", ROUNDS + ROUNDS // 2)
-CONFIRMATION_BEGINS: Moment = ("round", TRIALS * ROUNDS + 1)
-IN_CONFIRMATION: Moment = ("round", (TRIALS + 1) * ROUNDS + ROUNDS // 2)
 
-
-def strike(
-    place: Place, moment: Moment, fault: Callable[[Running], object], *options: str,
-    within: float = 60.0,
-) -> Ended:  # fmt: skip
-    """Run the study up to a moment, break something there; how it ends, within some seconds."""
-    place.events.hold(*moment)
-    with place.start(*options) as study:
-        study.wait_held()
-        fault(study)
-        place.events.release()
-        ended = study.end(within)
-        study.assert_gone(within=30)
-    return ended
+@pytest.fixture(scope="module", autouse=True)
+def interruptible() -> Iterator[None]:
+    """A shell's background job ignores SIGINT, and so would every process it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="module")
@@ -61,19 +58,24 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 
 def test_driver_killed_again_and_again(undisturbed: Place, tmp_path: Path) -> None:
+    """With and without Ray by turns: what one began, the other goes on with."""
     place = Place.at(tmp_path)
-    moments: list[Moment] = [
-        ("round", 1),  # before there is any checkpoint
-        ("saving", ROUNDS + ROUNDS // 2),  # half-way through a trial; its next file is not renamed
-        ("ended", 3),  # a trial has ended, and nobody noted it
-        CONFIRMATION_BEGINS,
-        IN_CONFIRMATION,
+    moments: list[tuple[Moment, list[str]]] = [
+        (("round", 1), ["--serial"]),  # before there is any checkpoint
+        (("saving", ROUNDS + ROUNDS // 2), []),  # in mid-trial, before its file gets its name
+        (("ended", 3), ["--serial"]),  # a trial has ended, and nobody noted it
+        (CONFIRMATION_BEGINS, ["--serial"]),
+        (IN_CONFIRMATION, []),
     ]
-    for moment in moments:
-        ended = strike(place, moment, Running.kill)
+    killed = []
+    for moment, options in moments:
+        ended, study = strike(place, moment, Running.kill, *options)
         assert ended.code == -signal.SIGKILL, ended
         assert "Traceback" not in ended.errors, ended
+        killed.append(study)  # the next one starts at once, beside what is left of it
     place.run("--serial")
+    for study in killed:
+        study.assert_gone()
     expect.economical(place, lost=len(moments))
     expect.same_results(place, undisturbed)
 
@@ -91,7 +93,7 @@ def test_worker_killed(undisturbed: Place, tmp_path: Path) -> None:
                 place.events.hold(*following)
         place.events.release()
         ended = study.end()
-        study.assert_gone(within=30)
+        study.assert_gone()
     assert ended.code == 0, ended
     assert "Traceback" not in ended.errors, ended
     expect.economical(place, lost=2)
@@ -99,40 +101,43 @@ def test_worker_killed(undisturbed: Place, tmp_path: Path) -> None:
     assert not list(place.scratch.iterdir()), "temporary files are left"
 
 
-def test_raylet_killed(undisturbed: Place, tmp_path: Path) -> None:
-    """Ray itself is gone (the kernel's choice when memory ends): one line, soon."""
+def test_ray_stopped(undisturbed: Place, tmp_path: Path) -> None:
+    """Ray itself killed (the kernel's choice when memory ends): one line, soon. Ctrl-C: at once."""
     place = Place.at(tmp_path)
-    for moment in (IN_SEARCH, IN_CONFIRMATION):
-        ended = strike(place, moment, lambda study: study.named("raylet").kill(), within=30)
-        ended.assert_refused("Ray", "the same command goes on from here")
-        expect.nothing_running(place)
-    assert not list(place.scratch.iterdir()), "temporary files are left"
-    place.run("--serial")
-    expect.economical(place, lost=2)
-    expect.same_results(place, undisturbed)
-
-
-@pytest.mark.parametrize("how", [["--serial"], []], ids=["serial", "ray"])
-def test_interrupted(how: list[str], undisturbed: Place, tmp_path: Path) -> None:
-    """Ctrl-C ends it cleanly; it goes on, and it can be extended."""
-    place = Place.at(tmp_path)
-    for moment in (IN_SEARCH, IN_CONFIRMATION):
-        ended = strike(place, moment, Running.interrupt, *how, within=15)
-        assert ended.code == 130, ended
-        assert "the same command goes on from here" in ended.errors
-        assert "Traceback" not in ended.errors
+    for moment, fault in [
+        (IN_SEARCH, kill_raylet),
+        (("round", 4 * ROUNDS), Running.interrupt),
+        (CONFIRMATION_BEGINS, kill_raylet),
+        (IN_CONFIRMATION, Running.interrupt),
+    ]:
+        if fault is kill_raylet:
+            ended, study = strike(place, moment, fault, within=30)
+            ended.assert_refused("Ray", "the same command goes on from here")
+        else:
+            ended, study = strike(place, moment, fault, within=15)
+            assert_interrupted(ended)
+        study.assert_gone()
         expect.nothing_running(place)
         assert not list(place.scratch.iterdir()), "temporary files are left"
     place.run("--serial")
-    expect.economical(place, lost=2)
+    expect.economical(place, lost=4)
     expect.same_results(place, undisturbed)
-    if how:
-        before = place.events.mark()
-        place.run("--serial", "--trials", str(TRIALS + 2))
-        expect.economical(place, lost=2)
-        assert len(place.events.rounds(before)) >= 2 * ROUNDS
-        chosen_anew = len(place.events.rounds(before)) > 2 * ROUNDS
-        expect.whole_store(place.runs(), TRIALS + 2, SEEDS * (2 if chosen_anew else 1))
+
+
+def test_interrupted_then_extended(tmp_path: Path) -> None:
+    """Ctrl-C without Ray; it goes on, with more trials than it had before."""
+    place = Place.at(tmp_path)
+    for moment in (IN_SEARCH, IN_CONFIRMATION):
+        ended, _ = strike(place, moment, Running.interrupt, "--serial", within=15)
+        assert_interrupted(ended)
+        expect.nothing_running(place)
+    place.run("--serial", "--trials", str(TRIALS + 2))
+    expect.economical(place, lost=2)
+    searched = [r for r in place.trial_runs() if r.data.tags["phase"] == "search"]
+    assert len(searched) == TRIALS + 2
+    expect.nothing_running(place)
+    assert len({run.data.tags["digest"] for run in place.trial_runs()}) == len(place.trial_runs())
+    assert f",{SEEDS},{TRIALS + 2}," in place.table().decode()
 
 
 @pytest.mark.parametrize("how", ["serial", "ray"])
@@ -144,7 +149,7 @@ def test_disk_full(how: str, undisturbed: Place, tmp_path: Path) -> None:
         if how == "ray":
             place = replace(place, uri=f"sqlite:///{disk.folder}/mlflow.db")
         for moment in (IN_SEARCH, IN_CONFIRMATION):
-            ended = strike(place, moment, lambda _: disk.fill(), *options)
+            ended, _ = strike(place, moment, lambda _: disk.fill(), *options)
             ended.assert_refused(str(disk.folder), "No space left")
             assert not (place.out / "failures.log").exists()
             if how == "serial":
@@ -155,12 +160,6 @@ def test_disk_full(how: str, undisturbed: Place, tmp_path: Path) -> None:
         place.run("--serial")
         expect.economical(place, lost=2)
         expect.same_results(place, undisturbed)
-
-
-def truncate(path: Path) -> None:
-    """As a file system leaves a file whose last blocks never reached the disk."""
-    data = path.read_bytes()
-    path.write_bytes(data[: len(data) // 2])
 
 
 def test_damaged_files(undisturbed: Place, tmp_path: Path) -> None:
@@ -181,23 +180,25 @@ def test_damaged_files(undisturbed: Place, tmp_path: Path) -> None:
     assert f"{head.name}: cannot be read" in ended.errors
     assert "rebuilding it" in ended.errors
     expect.economical(place, lost=ROUNDS // 2, again=frozenset([finished]))
-    expect.same_results(place, undisturbed)
+    # the trial's results are in the journal and the store: its own file may stay as it is
+    expect.same_results(place, undisturbed, place.out / "trials" / f"{finished}.safetensors")
 
 
 def test_damaged_store(undisturbed: Place, tmp_path: Path) -> None:
     """One line that names the file; a new store is filled with what was in it."""
     place = Place.at(tmp_path)
-    strike(place, IN_SEARCH, Running.interrupt, "--serial")
+    shutil.copytree(undisturbed.out, place.out)
     store = tmp_path / "mlflow.db"
-    whole = store.read_bytes()
+    whole = (undisturbed.folder / "mlflow.db").read_bytes()
     for damaged in (whole[: len(whole) // 2], b"not a database\n" * 1000):
         store.write_bytes(damaged)
         with place.start("--serial") as study:
             study.end().assert_refused(str(store))
-    store.unlink()
+    store.rename(tmp_path / "damaged.db")
     place.run("--serial")
-    expect.economical(place, lost=1)
-    expect.same_results(place, undisturbed)
+    assert not place.events.rounds()
+    assert place.table() == undisturbed.table()
+    expect.whole_store(place.runs())
 
 
 def test_tracking_server_away_for_a_while(undisturbed: Place, tmp_path: Path) -> None:
@@ -244,16 +245,6 @@ def test_nothing_is_computed_twice_until_fresh(undisturbed: Place, tmp_path: Pat
     expect.every_round_once(place)
     assert place.table() == before
     assert len(place.trial_runs()) == 2 * (TRIALS + SEEDS)
-
-
-def replayed(place: Place, run: str) -> int:
-    """The exit code of --replay; in this process, as nothing is broken here."""
-    name, *options = STUDY
-    module = ModuleType(name)
-    exec(compile((ROOT / f"studies/{name}.py").read_text(), name, "exec"), module.__dict__)
-    with pytest.raises(SystemExit) as ended:
-        command.main(module.STUDY, [*options, *place.where(), "--replay", run])
-    return int(str(ended.value.code))
 
 
 def test_replay(undisturbed: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -198,6 +198,26 @@ def test_finalists_of_one_objective_are_distinct(tmp_path: Path) -> None:
     assert [job.chosen for job in confirming] == [dict(jobs[n].chosen) for n in (1, 1, 3, 3)]
 
 
+def test_a_damaged_curve_is_told_as_far_as_it_is_remembered(tmp_path: Path) -> None:
+    """A new store must not hear of a finished trial without a score."""
+    one = Search([arm()], space, Plan(2, pruner="none"), tmp_path / JOURNAL)
+    jobs = [suggested(one) for _ in range(2)]
+    one.report(jobs[0], record(0.3, 1.0, finished=False, local_steps=20))
+    one.end(jobs[0], record(0.6, 1.0))
+    one.end(jobs[1], record(0.4, 1.0, finished=False, local_steps=20))
+    (_, _, first), (_, status, second) = past_jobs([arm()], one.studies, tmp_path)
+    assert [(r[TIME], r[SCORE], r["val_accuracy"]) for r in first] == [
+        (20, 0.3, 0.3),
+        (40, 0.6, 0.6),
+    ]
+    assert [(r[TIME], r[SCORE]) for r in second] == [(20, 0.4)]
+    assert status == "pruned"
+    both = searcher(tmp_path / "both", 1)
+    both.end(suggested(both), record(0.7, 123.0))
+    ((_, _, last),) = past_jobs([arm("bytes_up")], both.studies, tmp_path)
+    assert [(r[SCORE], r["bytes_up"]) for r in last] == [(0.7, 123.0)]
+
+
 def test_what_an_earlier_run_left(tmp_path: Path) -> None:
     """Diverged trials are past, and never finalists."""
     one = searcher(tmp_path, 12)

@@ -1,13 +1,10 @@
-"""Whole studies as a user runs them: real processes, real signals, real stores."""
+"""Whole studies as a user runs them: real processes, real stores (faults: test_faults.py)."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,61 +116,6 @@ def test_same_command_again_repeats_nothing(undisturbed: tuple[Place, str]) -> N
     assert len(place.runs()) == before
     strip = lambda text: text[text.index("# fedavg_iid") : text.index("done in")]  # noqa: E731
     assert strip(again) == strip(printed)
-
-
-@pytest.mark.parametrize(
-    ("moment", "progress"), [("search", 3), ("confirmation", 7)], ids=lambda value: str(value)
-)
-def test_killed_driver_continues_to_the_same_table(
-    moment: str, progress: int, undisturbed: tuple[Place, str], tmp_path: Path
-) -> None:
-    """SIGKILL in mid-study; the same command finishes it with the undisturbed run's numbers."""
-    place = Place(tmp_path)
-    options = [*SHORT, "--set", "eval_every=1"]
-    process = subprocess.Popen(
-        place.command("fedavg_iid", *options),
-        cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
-    trials = tmp_path / "out" / "trials"
-    deadline = time.monotonic() + 180
-    while not trials.exists() or len(list(trials.glob("*.safetensors"))) < progress:
-        assert process.poll() is None, "finished before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    process.kill()
-    process.wait()
-    done = {p: p.stat().st_mtime_ns for p in trials.glob("*.safetensors")}
-    place.run("fedavg_iid", *options)
-    pd.testing.assert_frame_equal(place.table(), undisturbed[0].table())
-    kept = [p for p, written in done.items() if p.stat().st_mtime_ns == written]
-    assert len(kept) >= len(done) - 1  # at most the one that was running was touched
-    runs = [run for run in place.runs() if run.data.tags["kind"] == "trial"]
-    keys = [(run.data.tags["phase"], run.data.tags["number"]) for run in runs]
-    assert sorted(keys) == sorted(set(keys))
-    assert {run.data.tags["status"] for run in runs} == {"finished"}
-
-
-def test_interrupt_says_how_to_go_on_and_trials_extend(tmp_path: Path) -> None:
-    place = Place(tmp_path)
-    options = ["--preset", "smoke", "--workers", "1", "--seeds", "1"]
-    process = subprocess.Popen(
-        place.command("fedavg_iid", *options, "--trials", "50"),
-        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    journal = tmp_path / "out" / "trials"
-    deadline = time.monotonic() + 180
-    while not journal.exists() or not list(journal.glob("*.safetensors")):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "the same command goes on from here" in errors
-    assert "Traceback" not in errors
-    ended = len(list(journal.glob("*.safetensors")))
-    place.run("fedavg_iid", *options, "--trials", str(ended + 2))
-    assert place.table()["trials"][0] == ended + 2
 
 
 def test_smoke_study_twice_gives_the_same_table(tmp_path: Path) -> None:

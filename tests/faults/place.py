@@ -1,0 +1,91 @@
+"""A study as a user runs it: a command in a folder, with its outputs, cache and store."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from faults.events import Events
+from faults.running import Ended, Running
+
+ROOT = Path(__file__).parents[2]
+TRIALS, SEEDS, ROUNDS = 6, 2, 16
+ALL_ROUNDS = (TRIALS + SEEDS) * ROUNDS
+#: Random and sequential, so that every run of it makes the same table; a checkpoint every round.
+STUDY = ["fedavg_iid", "--preset", "smoke", "--workers", "1", "--trials", str(TRIALS),
+         "--seeds", str(SEEDS), "--set", "eval_every=1"]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one study lives. `log`: what its processes did."""
+
+    folder: Path
+    out: Path
+    cache: Path
+    uri: str
+
+    @classmethod
+    def at(cls, folder: Path) -> Place:
+        """Everything in one folder."""
+        folder.mkdir(exist_ok=True)
+        return cls(folder, folder / "out", folder / "cache", f"sqlite:///{folder}/mlflow.db")
+
+    @property
+    def events(self) -> Events:
+        return Events(self.folder / "events.log")
+
+    @property
+    def scratch(self) -> Path:
+        """The folder for temporary files of the study's processes."""
+        return self.folder / "tmp"
+
+    def where(self) -> list[str]:
+        """The options that name this place."""
+        return ["--out", str(self.out), "--cache-dir", str(self.cache),
+                "--tracking-uri", self.uri]  # fmt: skip
+
+    def start(self, *options: str) -> Running:
+        """The study as a process of its own session: signals reach the driver alone."""
+        self.scratch.mkdir(exist_ok=True)
+        name, *rest = STUDY
+        command = [sys.executable, f"{ROOT}/studies/{name}.py", *rest, *self.where(), *options]
+        # Ray's sockets must have short paths, hence not in our folder
+        own = {"TMPDIR": str(self.scratch), "RAY_TMPDIR": "/tmp"}
+        printed, errors = self.folder / "stdout.txt", self.folder / "stderr.txt"
+        with printed.open("w") as stdout, errors.open("w") as stderr:
+            process = subprocess.Popen(
+                command, cwd=self.folder, stdout=stdout, stderr=stderr, start_new_session=True,
+                env={**os.environ, **self.events.environment, **own},
+            )  # fmt: skip
+        return Running(process, self.events, printed, errors)
+
+    def run(self, *options: str) -> Ended:
+        """The study to its end, which must be a good one."""
+        with self.start(*options) as study:
+            ended = study.end()
+        assert ended.code == 0, ended
+        assert "Traceback" not in ended.errors, ended
+        return ended
+
+    def table(self) -> bytes:
+        return (self.out / "table.csv").read_bytes()
+
+    def trial_files(self) -> list[Path]:
+        """Everything in the folder of trials, hidden or not."""
+        return sorted((self.out / "trials").iterdir())
+
+    def runs(self) -> list[Run]:
+        """Everything in the store."""
+        client = MlflowClient(self.uri)
+        experiments = [e.experiment_id for e in client.search_experiments()]
+        return list(client.search_runs(experiments, max_results=1000))
+
+    def trial_runs(self) -> list[Run]:
+        return [run for run in self.runs() if run.data.tags["kind"] == "trial"]
