@@ -10,7 +10,7 @@ study: $(STAMP)
 	$(BIN)/python studies/fedavg_noniid.py $(ARGS)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 ui: $(STAMP)
 	$(BIN)/python -m fl_core.ui --port $(or $(PORT),5000)

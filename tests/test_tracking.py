@@ -229,12 +229,31 @@ def test_a_driver_that_was_killed_leaves_interrupted_trials(
     assert not second.knows(job(1))
 
 
+def test_a_run_whose_driver_died_before_its_parameters_came_gets_them(store: str) -> None:
+    """Else it would be found again by its tags, and read as another configuration."""
+    tracker = Tracker(store, "bare")
+    tracker.open("d", TAGS, [arm()])
+    tracker.job_started(job())
+    assert tracker._writer.close() is None
+    assert runs(store, "bare")["iid #0 lr=0.1"].data.params == {}  # they wait for the first batch
+    second = Tracker(store, "bare")
+    second.open("d", TAGS, [arm()])
+    assert not second.knows(job())
+    second.job_started(job())
+    second.job_ended(job(), "finished", "")
+    assert second.close("FINISHED") is None
+    found = runs(store, "bare")["iid #0 lr=0.1"]
+    assert found.data.params["local.lr"] == str(job().config.local.lr)
+    assert len(found.data.params) == len(job().config.to_flat())
+
+
 def test_a_driver_killed_between_the_two_writes_of_an_end(store: str) -> None:
     tracker = Tracker(store, "between")
     tracker.open("d", TAGS, [arm()])
     tracker.job_started(job())
     assert tracker._writer.close() is None
     (run,) = tracker._store.running_trials()
+    tracker._store.flush(run)
     tracker.client.set_tag(run, "status", "pruned")
     second = Tracker(store, "between")
     second.open("d", TAGS, [arm()])
