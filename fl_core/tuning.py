@@ -8,6 +8,7 @@ Neither Tune's checkpoints nor its experiment state are used: jobs are idempoten
 from __future__ import annotations
 
 import _thread
+import json
 import logging
 import os
 import shutil
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ from fl_core.config import Machine, UserError  # noqa: E402
 from fl_core.gpu import release  # noqa: E402
 from fl_core.jobs import Job, Workers  # noqa: E402
 from fl_core.runner import Places, attempt  # noqa: E402
+from fl_core.trial import Record  # noqa: E402
 
 SILENCE = 20  # seconds without an answer, after which a cluster's head is given up
 
@@ -66,7 +68,9 @@ class TrialRunner(tune.Trainable):  # type: ignore[misc]
         return True
 
     def step(self) -> dict[str, Any]:
-        return dict(next(self.records))
+        record = next(self.records)
+        # as text: Tune flattens what is nested before the searcher hears of it
+        return {"record": json.dumps(record), "done": bool(record.get("done"))}
 
     def cleanup(self) -> None:
         self.records.close()
@@ -76,6 +80,12 @@ class TrialRunner(tune.Trainable):  # type: ignore[misc]
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Nothing: run_trial finds its own checkpoint."""
+
+
+def _record(result: Mapping[str, Any] | None) -> Record | None:
+    """What `TrialRunner.step` put into a result of Tune's; None where there is none."""
+    text = (result or {}).get("record")
+    return None if text is None else json.loads(text)
 
 
 class _Unpickled:
@@ -110,10 +120,10 @@ class _Jobs(_Unpickled, Searcher):  # type: ignore[misc]
         """The end of a job; of one that failed, `_Failures` hears the reason."""
         if error or trial_id not in self.live:
             return
-        job = self.live.pop(trial_id)
-        if result and result.get("finished"):  # Tune's scheduler does not hear of the last one
-            self.conductor.record(job, result)
-        self.conductor.end(job, result)
+        job, record = self.live.pop(trial_id), _record(result)
+        if record and record["finished"]:  # Tune's scheduler does not hear of the last one
+            self.conductor.record(job, record)
+        self.conductor.end(job, record)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the journal holds it all."""
@@ -132,7 +142,9 @@ class _Verdicts(_Unpickled, FIFOScheduler):  # type: ignore[misc]
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """CONTINUE or STOP."""
-        stop = self.jobs.conductor.record(self.jobs.live[trial.trial_id], result)
+        record = _record(result)
+        assert record is not None
+        stop = self.jobs.conductor.record(self.jobs.live[trial.trial_id], record)
         return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
 
 

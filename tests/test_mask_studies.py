@@ -38,6 +38,7 @@ def test_overlap_of_client_masks(tmp_path: Path) -> None:
             assert abs(metrics["mask_excess"]) < 0.01
         else:
             assert metrics["mask_excess"] > 0.03
+    assert len(masks_csv(place)) == 8
     for layers in masks_csv(place):
         assert list(layers["layer"]) == ["weight", "bias", "overall"]
     text = (place.folder / "out" / "table.md").read_text()

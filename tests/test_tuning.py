@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,10 +35,10 @@ def test_a_reused_worker_ends_one_job_before_the_next(
     configs = [{"job": Job("search", 0, n, TrialConfig()).to_json()} for n in (0, 1)]
     runner = object.__new__(TrialRunner)
     runner.setup(configs[0], Machine(), Places(tmp_path))
-    assert runner.step() == {"local_steps": 4}
+    assert runner.step() == {"record": '{"local_steps": 4}', "done": False}
     assert runner.reset_config(configs[1])
     assert events == ["closed 0", "released cpu"]
-    assert [runner.step()["local_steps"] for _ in range(2)] == [4, 8]
+    assert [json.loads(runner.step()["record"])["local_steps"] for _ in range(2)] == [4, 8]
     runner.cleanup()
     assert events[2:] == ["closed 1"]
 
