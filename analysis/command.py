@@ -27,7 +27,8 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace, work: Callable[[StudyRuns, Path], None]) -> int:
     """`work` on each study that the arguments name; the exit code. An error is one line."""
-    try:
+
+    def studies() -> None:
         if args.run is not None and len(args.study) > 1:
             raise AnalysisError("--run: names one study run, so at most one --study")
         names: list[str | None] = list(dict.fromkeys(args.study))
@@ -41,6 +42,14 @@ def run(args: argparse.Namespace, work: Callable[[StudyRuns, Path], None]) -> in
             runs = read_study(args.tracking_uri, name, args.run)
             base = args.out or Path("results") / runs.study
             work(runs, base / runs.study if args.out and len(names) > 1 else base)
+
+    return reported(studies)
+
+
+def reported(task: Callable[[], object]) -> int:
+    """Do it; the exit code. An error is one line."""
+    try:
+        task()
     except AnalysisError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -112,16 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--format", choices=[*FORMATS, "all"], nargs="+", default=["png", "pdf"])
     add("--out", type=Path, default=Path("results/data"), help="folder (default: results/data)")
     args = parser.parse_args(argv)
-    try:
-        for path in write(args, args.out):
-            print(path)
-    except AnalysisError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
-        return 2
-    return 0
+    return command.reported(lambda: print(*write(args, args.out), sep="\n"))
 
 
 if __name__ == "__main__":

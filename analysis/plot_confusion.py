@@ -112,15 +112,8 @@ def pairs_figure(arm: Predicted) -> Figure | None:
                 hatch=None if near else "//////", edgecolor="white", linewidth=0)  # fmt: skip
         seeds = [100 * shares[label, other] for shares in each]
         ax.plot(seeds, [place] * len(seeds), "o", ms=3, color="black", mec="white", mew=0.4)
-    ax.set_yticks(
-        range(len(pairs)), [f"{names[label]} → {names[other]}" for label, other, _ in pairs]
-    )
-    ax.set_ylim(len(pairs) - 0.4, -0.6)
-    ax.set_xlim(left=0)
-    ax.set_xlabel("share of the true class [%]")
-    ax.grid(axis="x")
-    ax.set_axisbelow(True)
-    ax.tick_params(axis="y", length=0)
+    rows = [f"{names[label]} → {names[other]}" for label, other, _ in pairs]
+    _label_bars(ax, rows, "share of the true class [%]")
     if arm.classes.groups:
         handles = [
             Patch(facecolor=NEAR, label="same superclass"),
@@ -128,6 +121,17 @@ def pairs_figure(arm: Predicted) -> Figure | None:
         ]
         figure.legend(handles=handles, loc="outside upper center", ncols=2, handlelength=1.4)
     return figure
+
+
+def _label_bars(ax: Axes, rows: Sequence[str], xlabel: str) -> None:
+    """Names of horizontal bars, the first on top, and what their lengths are."""
+    ax.set_yticks(range(len(rows)), rows)
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    ax.set_xlim(left=0)
+    ax.set_xlabel(xlabel)
+    ax.grid(axis="x")
+    ax.set_axisbelow(True)
+    ax.tick_params(axis="y", length=0)
 
 
 def errors_figure(found: Sequence[Predicted]) -> Figure:
@@ -145,13 +149,7 @@ def errors_figure(found: Sequence[Predicted]) -> Figure:
                 linewidth=0, label="another superclass")  # fmt: skip
         seeds = 100 - kinds["right"]
         ax.plot(seeds, [place] * len(seeds), "o", ms=3, color="black", mec="white", mew=0.4)
-    ax.set_yticks(range(len(found)), [arm_text(o, axes) for o in outcomes])
-    ax.set_ylim(len(found) - 0.4, -0.6)
-    ax.set_xlim(left=0)
-    ax.set_xlabel("test images classified wrongly [%]")
-    ax.grid(axis="x")
-    ax.set_axisbelow(True)
-    ax.tick_params(axis="y", length=0)
+    _label_bars(ax, [arm_text(o, axes) for o in outcomes], "test images classified wrongly [%]")
     if groups:
         handles, labels = ax.get_legend_handles_labels()
         figure.legend(handles[:2], labels[:2], loc="outside upper center", ncols=2,

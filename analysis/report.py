@@ -66,12 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     code = command.run(args, lambda runs, _: sections.append(section(runs)))
     if code != 0:
         return code
-    try:
-        print(command.write(args.out, page(sections).encode()))
-    except OSError as error:
-        print(f"error: {error.filename or args.out}: {error.strerror or error}", file=sys.stderr)
-        return 2
-    return 0
+    return command.reported(lambda: print(command.write(args.out, page(sections).encode())))
 
 
 if __name__ == "__main__":

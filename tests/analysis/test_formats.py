@@ -13,6 +13,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from latex import assert_balanced
 from made_study import SEEDS, confirm, search, study
 
 from analysis import store
@@ -45,18 +46,7 @@ def tabulars(text: str) -> list[list[str]]:
 @pytest.mark.parametrize("which", ["golden", "rules", "front", "hostile"])
 def test_latex_structure(which: str, request: pytest.FixtureRequest) -> None:
     text = table_latex(request.getfixturevalue(which))
-    stack: list[str] = []
-    for kind, name in re.findall(r"\\(begin|end)\{(\w+)\}", text):
-        if kind == "begin":
-            stack.append(name)
-        else:
-            assert stack.pop() == name
-    assert not stack
-    depth = 0
-    for mark in re.sub(r"\\[{}]|(?m:^%.*$)", "", text):
-        depth += (mark == "{") - (mark == "}")
-        assert depth >= 0
-    assert depth == 0
+    assert_balanced(text)
     found = tabulars(text)
     widths = [len(w) for w in re.findall(r"\\begin\{tabular\}\{([lr]+)\}", text)]
     for rows, width in zip(found, widths, strict=True):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from latex import assert_balanced
 
 from analysis import final_tables
 from analysis.final_tables import write_tables
@@ -143,15 +144,7 @@ def test_latex_is_balanced_and_booktabs(golden: StudyRuns) -> None:
     text = table_latex(golden)
     assert text.isascii() or not re.search("[±×—α]", text)
     assert re.findall(r"\\begin\{(\w+)\}", text).count("table") == 3
-    stack: list[str] = []
-    for kind, name in re.findall(r"\\(begin|end)\{(\w+)\}", text):
-        if kind == "begin":
-            stack.append(name)
-        else:
-            assert stack.pop() == name
-    assert not stack
-    bare = re.sub(r"\\[{}]", "", text)
-    assert bare.count("{") == bare.count("}")
+    assert_balanced(text)
     for rule in ("toprule", "midrule", "bottomrule"):
         assert text.count("\\" + rule) == 3
     assert r"local.weight\_decay" in text
