@@ -17,34 +17,33 @@ from analysis import command
 from analysis.finalists import finalists_csv
 from analysis.outcome import outcomes
 from analysis.pareto import front_csv
+from analysis.render import html, latex, markdown
 from analysis.significance import pairs_csv
 from analysis.store import StudyRuns
-from analysis.tables import table_csv, table_html, table_latex, table_markdown
+from analysis.tables import blocks, frame
 
+PAGES = {"md": ("table.md", markdown), "latex": ("table.tex", latex), "html": ("table.html", html)}
 FORMATS = ("md", "csv", "latex", "html")
 
 
 def write_tables(runs: StudyRuns, out: Path, formats: Sequence[str] = FORMATS) -> str:
     """Writes table.md, .csv, .tex and .html into `out`; returns the Markdown."""
-    text = table_markdown(runs)
-    if "md" in formats:
-        command.write(out / "table.md", text.encode())
+    results = outcomes(runs)
+    shown = blocks(runs, results)
+    for kind, (name, page) in PAGES.items():
+        if kind in formats:
+            command.write(out / name, page(runs.study, shown).encode())
     if "csv" in formats:
-        command.write(out / "table.csv", table_csv(runs).encode())
-        results = outcomes(runs)
-        more = {
+        texts = {
+            "table": frame(runs, results).to_csv(index=False, lineterminator="\n"),
             "pairs": pairs_csv(results),
             "finalists": finalists_csv(runs, results),
             "front": front_csv(runs, results),
         }
-        for name, content in more.items():
+        for name, content in texts.items():
             if content is not None:
                 command.write(out / f"{name}.csv", content.encode())
-    if "latex" in formats:
-        command.write(out / "table.tex", table_latex(runs).encode())
-    if "html" in formats:
-        command.write(out / "table.html", table_html(runs).encode())
-    return text
+    return markdown(runs.study, shown)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

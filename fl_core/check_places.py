@@ -7,7 +7,6 @@ import fcntl
 import hashlib
 import os
 import shutil
-import socket
 import sqlite3
 import tempfile
 import time
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-from fl_core import host
+from fl_core import addresses, host
 from fl_core.checks import Finding, Where, imported, one_line
 from fl_core.config import TrialConfig, UserError
 from fl_core.folder import MIN_FREE_BYTES
@@ -215,7 +214,7 @@ def _new_store(file: Path, client: Callable[[str], Any], quick: bool) -> Finding
 def check_ray(where: Where) -> Iterator[Finding]:
     """Start Ray as a study does, or join a cluster, and run one task."""
     if where.ray_address is not None:
-        _check_address(where.ray_address)
+        addresses.check_ray_address(where.ray_address)
     ray, tuning = imported("ray"), imported("fl_core.tuning")
     version = f"ray {ray.__version__}"
     if where.quick:
@@ -226,19 +225,3 @@ def check_ray(where: Where) -> Iterator[Finding]:
         ray.get(ray.remote(lambda: None).remote(), timeout=60)
     took = time.monotonic() - started
     yield Finding("ok", "Ray", f"{version} started and ran a task in {took:.0f} s")
-
-
-def _check_address(address: str) -> None:
-    """A head that is not there, at once: ray.init would wait for minutes."""
-    if address == "auto":
-        return
-    name, _, port = address.removeprefix("ray://").rpartition(":")
-    if not (name and port.isdigit()):
-        raise UserError(f"--ray-address {address}: give HOST:PORT")
-    try:
-        socket.create_connection((name, int(port)), timeout=3).close()
-    except (OSError, OverflowError) as error:
-        raise UserError(
-            f"--ray-address {address}: no Ray head answers there ({error}); start one with "
-            "ray start --head, or leave the option out"
-        ) from error

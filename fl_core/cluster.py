@@ -24,43 +24,6 @@ from fl_core.locations import make_folder
 PATIENCE = 300  # seconds for a machine to start a worker: a busy one is slow
 
 
-def check_address(address: str) -> None:
-    """UserError, at once, for a head that is not there: ray.init would wait for minutes."""
-    if address.startswith("ray://"):
-        raise UserError(
-            f"--ray-address {address}: a study cannot run through Ray's client; run its command "
-            "on a machine of the cluster, with --ray-address HOST:PORT"
-        )
-    # auto: what RAY_ADDRESS says, else Ray looks for a cluster that runs on this machine
-    named = os.environ.get("RAY_ADDRESS") or "auto" if address == "auto" else address
-    if named == "auto":
-        return
-    host, _, port = named.rpartition(":")
-    if not (host and port.isdigit()):
-        raise UserError(f"--ray-address {named}: give HOST:PORT, or auto")
-    try:
-        _knock(named)
-    except (OSError, OverflowError) as error:
-        raise UserError(
-            f"--ray-address {named}: no Ray head answers there ({error}); start one with "
-            "ray start --head, or leave the option out"
-        ) from error
-
-
-def answers(address: str) -> bool:
-    """Whether somebody listens there."""
-    try:
-        _knock(address)
-    except OSError:
-        return False
-    return True
-
-
-def _knock(address: str) -> None:
-    host, _, port = address.rpartition(":")
-    socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-
-
 def within_one_machine(workers: Workers) -> Callable[[dict[str, Any]], dict[str, float]]:
     """`Workers.of`, where a job alone asks for no more than the largest node has."""
     most = max(node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"])

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fl_core import options, resources
+from fl_core.addresses import check_ray_address
 from fl_core.config import Machine, UserError, digest_of
 from fl_core.folder import locked, start_over
 from fl_core.jobs import Arm, Workers
@@ -60,6 +61,8 @@ def run(study: Study, args: argparse.Namespace) -> None:
     study.resolve(preset, extra)  # before the heavy imports
     pruner = study.pruner(preset, args.scheduler)
     uri = options.tracking_uri(args)
+    if args.ray_address:
+        check_ray_address(args.ray_address)
     out = (args.out or Path("results") / study.name).resolve()
     if args.fresh and out.exists():
         start_over(out)

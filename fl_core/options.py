@@ -5,16 +5,15 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
-import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
-from urllib.parse import urlparse
 
 import yaml
 
-from fl_core.config import ConfigError, UserError, Value
+from fl_core.addresses import check_tracking_uri
+from fl_core.config import ConfigError, Value
 from fl_core.jobs import PRUNERS, SEARCHERS
 from fl_core.study import Preset, Study
 
@@ -117,27 +116,8 @@ def tracking_uri(args: argparse.Namespace) -> str:
     """The store to log into: the option, MLFLOW_TRACKING_URI, or what `mlflow ui` opens here."""
     named = args.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
     uri = named or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
-    check_uri(uri)
+    check_tracking_uri(uri)
     return uri
-
-
-def check_uri(uri: str) -> None:
-    """One clear line, at once, for a tracking server that does not answer."""
-    parsed = urlparse(uri)
-    if parsed.scheme in ("http", "https"):
-        port = parsed.port or (443 if parsed.scheme == "https" else 80)
-        try:
-            socket.create_connection((parsed.hostname or "", port), timeout=3).close()
-        except OSError as error:
-            raise UserError(
-                f"--tracking-uri {uri}: no server answers there ({error}); start it or leave the "
-                "option out to log into ./mlflow.db"
-            ) from error
-    elif parsed.scheme not in ("sqlite", "postgresql", "mysql", "mssql", "databricks"):
-        raise UserError(
-            f"--tracking-uri {uri}: not a store MLflow can use here; give sqlite:////abs/file.db "
-            "or http://host:port"
-        )
 
 
 def plan_of(args: argparse.Namespace, preset: Preset, pruner: str) -> Plan:

@@ -51,6 +51,8 @@ def places_of(args: argparse.Namespace, name: str, out: Path) -> Places:
     cache = cache_of(args)
     own = location(args.storage) / name / "trials" if args.storage else out / "trials"
     if args.storage:
+        if args.storage.startswith("memory://"):
+            raise UserError("--storage memory://: ends with the process; give a folder or a bucket")
         check_writable(own)
     count = generation(out)
     if args.storage and count:

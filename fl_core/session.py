@@ -109,7 +109,7 @@ class Session:
             if not self.tracker.knows(job):
                 self.tracker.log_past(job, status, records)
         done = [Counter(s for j, s, _ in past if j.arm == n) for n in range(len(self.arms))]
-        total = sum(max(search.trials, counts.total()) for counts in done)
+        total = sum(counts.total() for counts in done) + search.remaining
         with Display([arm.name for arm in self.arms], done, total) as display:
             listeners: list[Listener] = [display, self.tracker]
             conductor = Conductor(search, listeners, self.places.own, self.out)

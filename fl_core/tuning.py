@@ -41,7 +41,8 @@ from ray import tune  # noqa: E402
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
 
-from fl_core.cluster import answers, check_address, check_cluster, within_one_machine  # noqa: E402
+from fl_core.addresses import answers, check_ray_address, split  # noqa: E402
+from fl_core.cluster import check_cluster, within_one_machine  # noqa: E402
 from fl_core.conductor import Conductor  # noqa: E402
 from fl_core.config import Machine, UserError  # noqa: E402
 from fl_core.gpu import release  # noqa: E402
@@ -180,7 +181,7 @@ def ray_session(address: str | None = None, cpus: int | None = None) -> Iterator
     if address is None:
         options |= {"num_cpus": cpus, "include_dashboard": False}
     else:
-        check_address(address)
+        check_ray_address(address)
     try:
         ray.init(log_to_driver=False, configure_logging=True, **options)
     except Exception as error:  # Ray raises bare ones, too, when a busy machine is slow to start it
@@ -250,7 +251,7 @@ def _watched(conductor: Conductor) -> Iterator[None]:
     def watch() -> None:
         heard = time.monotonic()
         while not over.wait(0.5):
-            if answers(head):
+            if answers(*split(head)):
                 heard = time.monotonic()
             lost = time.monotonic() - heard > SILENCE
             whole = all(raylet.is_running() and raylet.status() != "zombie" for raylet in ours)

@@ -220,24 +220,6 @@ def test_a_node_is_killed_in_mid_study(
     assert not list((place.out / "trials").iterdir())
 
 
-@pytest.mark.parametrize(
-    ("address", "said"),
-    [
-        ("127.0.0.1:1", "no Ray head answers there"),
-        ("nowhere.invalid:6379", "no Ray head answers there"),
-        ("127.0.0.1", "give HOST:PORT"),
-        ("ray://127.0.0.1:10001", "on a machine of the cluster"),
-    ],
-)
-def test_a_wrong_address_is_one_line_at_once(address: str, said: str) -> None:
-    started = time.monotonic()
-    wanted = pytest.raises(UserError, match=f"--ray-address {address}: .*{said}")
-    with wanted as caught, tuning.ray_session(address):
-        raise AssertionError("there is no cluster")
-    assert "\n" not in str(caught.value)
-    assert time.monotonic() - started < 30
-
-
 def test_a_head_that_dies_ends_the_study(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ray would end the process after a minute, without a word to the store."""
     with socket.create_server(("127.0.0.1", 0)) as head:
@@ -257,19 +239,6 @@ def test_a_head_that_dies_ends_the_study(monkeypatch: pytest.MonkeyPatch) -> Non
         with pytest.raises(KeyboardInterrupt):
             study()
     assert "does not answer any more" in conductor.aborted
-
-
-def test_auto_means_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[Any] = []
-    monkeypatch.setattr(cluster.socket, "create_connection", lambda *a, **_: seen.append(a[0]))
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    with pytest.raises(AttributeError):  # our stand-in returns nothing that could be closed
-        cluster.check_address("[::1]:6379")
-    cluster.check_address("auto")
-    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    with pytest.raises(AttributeError):
-        cluster.check_address("auto")
-    assert seen == [("::1", 6379), ("10.0.0.1", 6379)]
 
 
 def test_a_dead_head_ends_the_command(tmp_path: Path) -> None:

@@ -70,6 +70,8 @@ def refused(
         (["--time-budget", "0h"], ["--time-budget", "above 0"]),
         (["--storage", "gopher://x/y"], ["--storage gopher://x/y", "cannot be opened"]),
         (["--storage", "/proc/nothing"], ["--storage /proc/nothing", "cannot be used"]),
+        (["--storage", "memory://x"], ["--storage memory://", "ends with the process"]),
+        (["--ray-address", "127.0.0.1:9"], ["--ray-address 127.0.0.1:9", "no Ray head answers"]),
         (["--replay", "0123456789abcdef"], ["--replay 0123456789abcdef", "no such trial"]),
         (["--set", "federation.clints=10"], ["federation.clints", "federation.clients"]),
         (["--set", "local.lr"], ["local.lr", "NAME=VALUE"]),

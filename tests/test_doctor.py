@@ -427,10 +427,7 @@ def test_a_ray_head_that_is_dead() -> None:
     finding = only("check_ray", Where(ray_address=f"127.0.0.1:{dead_port()}"))
     assert finding.level == "problem"
     assert "no Ray head answers" in finding.text
-    for address in ("nowhere", ":6379", "host:port", "host:99999999"):
-        assert only("check_ray", Where(ray_address=address)).level == "problem"
     assert time.monotonic() - started < 20
-    check_places._check_address("auto")
 
 
 # --- the report -----------------------------------------------------------------------------------

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from faults.events import Events
 
 from fl_core import folder
 from fl_core.config import UserError
@@ -43,7 +45,10 @@ def run(place: Path, *argv: str, **study: object) -> pd.DataFrame:
     values = {"low": 0.01, "sizes": [32, 64], "arms": [0.1], **study}
     (place / "study.py").write_text(STUDY.format(root=str(ROOT), **values))
     command = [sys.executable, "study.py", "--serial", *argv]
-    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+    without_figures = {**os.environ, **Events(place / "events.log").environment}
+    done = subprocess.run(
+        command, cwd=place, capture_output=True, text=True, env=without_figures, check=False
+    )
     assert done.returncode == 0, done.stderr
     return pd.read_csv(place / "results/participation/table.csv")
 

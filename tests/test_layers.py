@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = (
-    {"fields", "sections", "config", "rng", "params", "locations", "host"},
+    {"fields", "sections", "config", "rng", "params", "locations", "addresses", "host"},
     {"data", "sharding", "levelling", "backbone", "meters"},
     {
         *(

@@ -48,7 +48,7 @@ def test_overlap_of_client_masks(tmp_path: Path) -> None:
 
 def test_sparse_clients_send_what_they_train(tmp_path: Path) -> None:
     place = Place(tmp_path)
-    place.run("sparse_fedavg", "--preset", "smoke")
+    place.run("sparse_fedavg", "--preset", "smoke", "--serial", figures=False)
     runs = [r for r in place.runs() if r.data.tags.get("phase") == "confirm"]
     assert len(runs) == 6 * 2
     for run in runs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from faults.events import Events
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
@@ -34,13 +36,20 @@ class Place:
     def uri(self) -> str:
         return f"sqlite:///{self.folder}/mlflow.db"
 
-    def run(self, study: str, *argv: str) -> subprocess.CompletedProcess[str]:
+    def run(self, study: str, *argv: str, figures: bool = True) -> subprocess.CompletedProcess[str]:
+        """`figures`: drawing takes longer than a short study."""
         result = subprocess.run(
             self.command(study, *argv),
             cwd=self.folder, capture_output=True, text=True, timeout=300, check=False,
+            env=None if figures else self.no_figures,
         )  # fmt: skip
         assert result.returncode == 0, result.stderr
         return result
+
+    @property
+    def no_figures(self) -> dict[str, str]:
+        """The environment of a study that draws none."""
+        return {**os.environ, **Events(self.folder / "events.log").environment}
 
     def table(self) -> pd.DataFrame:
         return pd.read_csv(self.folder / "out" / "table.csv")
@@ -119,12 +128,14 @@ def test_same_command_again_repeats_nothing(undisturbed: tuple[Place, str]) -> N
 
 
 def test_smoke_study_twice_gives_the_same_table(tmp_path: Path) -> None:
-    """The main study, two trials at a time, from scratch in two places."""
+    """The main study, from scratch in two places: two trials at a time, and one without Ray."""
     tables = []
-    for name in ("one", "two"):
+    for name, options in {"two": [], "one": ["--serial"]}.items():
         place = Place(tmp_path / name)
         place.folder.mkdir()
-        place.run("fedavg_noniid", "--preset", "smoke")
+        place.run(
+            "fedavg_noniid", "--preset", "smoke", "--seeds", "1", *options, figures=not options
+        )
         tables.append((place.folder / "out" / "table.csv").read_text())
     assert tables[0] == tables[1]
     assert len(tables[0].splitlines()) == 16
@@ -132,7 +143,7 @@ def test_smoke_study_twice_gives_the_same_table(tmp_path: Path) -> None:
 
 def test_centralized_smoke(tmp_path: Path) -> None:
     place = Place(tmp_path)
-    place.run("centralized", "--preset", "smoke", "--trials", "3")
+    place.run("centralized", "--preset", "smoke", "--trials", "3", "--serial", figures=False)
     table = place.table()
     assert list(table["schedule.name"]) == ["constant", "step", "cosine", "warmup_cosine"]
     assert (table["test_accuracy_mean"] > 0.5).all()
@@ -167,10 +178,11 @@ def test_front_of_a_study_with_two_objectives(tmp_path: Path) -> None:
     command = place.command("fedavg_iid", "--preset", "smoke", "--workers", "2")
     command[1] = str(tmp_path / "bytes.py")
     printed = []
-    for _ in range(2):
+    for options in ([], ["--serial"]):
         result = subprocess.run(
-            command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
-        )
+            [*command, *options], cwd=tmp_path, capture_output=True, text=True, timeout=300,
+            env=None if not options else place.no_figures, check=False,
+        )  # fmt: skip
         assert result.returncode == 0, result.stderr
         printed.append(result.stdout)
     runs = place.runs()

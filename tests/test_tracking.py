@@ -20,7 +20,6 @@ from fl_core import machine_load
 from fl_core.config import TrialConfig, UserError
 from fl_core.jobs import Arm, Job
 from fl_core.machine_load import MachineLoad
-from fl_core.options import check_uri
 from fl_core.record_metrics import DETAILS, FAMILIES, METRICS
 from fl_core.run_notes import NOTE, run_name
 from fl_core.store_client import is_outage
@@ -511,20 +510,6 @@ def test_a_machine_without_monitors(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("importlib.import_module", missing)
     assert machine_load._monitors() == []
-
-
-@pytest.mark.parametrize(
-    ("uri", "words"),
-    [
-        ("http://127.0.0.1:9", "no server answers"),
-        ("https://localhost:9", "no server answers"),
-        ("file:./mlruns", "sqlite"),
-        ("mlruns", "sqlite"),
-    ],
-)
-def test_stores_that_cannot_be_used(uri: str, words: str) -> None:
-    with pytest.raises(UserError, match=words):
-        check_uri(uri)
 
 
 def test_database_that_is_none(tmp_path: Path) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -22,6 +24,14 @@ STUDY = ["fedavg_iid", "--preset", "smoke", "--workers", "1", "--trials", str(TR
          "--seeds", str(SEEDS), "--set", "eval_every=1"]  # fmt: skip
 
 
+@cache
+def _empty_store() -> bytes:
+    """The file that MLflow makes of a new store."""
+    with tempfile.TemporaryDirectory() as folder:
+        MlflowClient(f"sqlite:///{folder}/mlflow.db").search_experiments()
+        return Path(folder, "mlflow.db").read_bytes()
+
+
 @dataclass(frozen=True)
 class Place:
     """Where one study lives. `log`: what its processes did."""
@@ -33,8 +43,9 @@ class Place:
 
     @classmethod
     def at(cls, folder: Path) -> Place:
-        """Everything in one folder."""
+        """Everything in one folder, with an empty store: MLflow takes seconds to make one."""
         folder.mkdir(exist_ok=True)
+        (folder / "mlflow.db").write_bytes(_empty_store())
         return cls(folder, folder / "out", folder / "cache", f"sqlite:///{folder}/mlflow.db")
 
     @property
