@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import pandas as pd
@@ -85,9 +86,10 @@ def rule_of(runs: StudyRuns) -> str:
     return named if named in RULES and named != FINALISTS_RULE else DEFAULT_RULE
 
 
-def outcomes(runs: StudyRuns) -> list[Outcome]:
+@lru_cache(maxsize=1)  # a study's tables, figures and report all begin with them
+def outcomes(runs: StudyRuns) -> tuple[Outcome, ...]:
     """One outcome an arm, in table order, also for arms that have not been run."""
-    return [_outcome(runs, arm) for arm in range(len(runs.settings))]
+    return tuple(_outcome(runs, arm) for arm in range(len(runs.settings)))
 
 
 def study_warnings(runs: StudyRuns) -> list[str]:

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from analysis.sqlite_runs import PlainRun
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StudyRuns:
-    """One study as read from the store.
+    """One study as read from the store; equal to itself alone.
 
     `arms`: one row an arm in table order, index 0..n-1: `run_id` (None: the arm has no run yet),
     `arm_name`, then the arm's base configuration by dotted name.

@@ -67,7 +67,6 @@ def run(study: Study, args: argparse.Namespace) -> None:
     if args.fresh and out.exists():
         start_over(out)
     with locked(out), ThreadPoolExecutor(1) as pool:
-        opening = pool.submit(_open_tracker, uri, study.name)  # seconds of import
         machine, places = resources.machine_of(args), resources.places_of(args, study.name, out)
         if study.uses_images(preset, extra):
             extra.setdefault("fine_tune.precision", resources.default_precision(machine))
@@ -81,6 +80,8 @@ def run(study: Study, args: argparse.Namespace) -> None:
         partitions = check_inputs(arms, machine)
         workers = resources.workers_of(args, machine, arms, study.space)
         machine = resources.shared(machine, workers)
+        # while Ray starts, which is waiting for the most part
+        opening = pool.submit(_open_tracker, uri, study.name)
         with _executor(args, workers) as execute:
             tracker = opening.result()
             session = Session(

@@ -34,7 +34,7 @@ STUDY = Study(
     space=federated.head,
     presets={
         "embedded": Preset("linear head on features that ship with it; minutes, no GPU",
-                           budget=800, eval_steps=80, trials=12, seeds=3, finalists=2),
+                           budget=800, eval_steps=80, trials=10, seeds=3, finalists=2),
         "smoke": Preset("the same, shortened to under a minute",
                         budget=64, eval_steps=16, trials=2, seeds=2, prune=False),
         "paper": Preset("all of DINO ViT-S/16 on CIFAR-100 images; hours on a large GPU",
