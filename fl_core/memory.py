@@ -55,6 +55,22 @@ def cut_short(journal: Path) -> None:
             file.truncate(text.rfind(b"\n") + 1)
 
 
+def try_again(study: optuna.Study) -> int:
+    """Queue what failed in earlier runs with the same values, unless it was tried since; how many
+    trials failed.
+
+    Whatever made them fail may be mended. A trial that fails again waits for the next run.
+    """
+    trials = study.get_trials(deepcopy=False)
+    failed = [trial for trial in trials if trial.state == TrialState.FAIL]
+    for trial in failed:
+        later = trials[trial.number + 1 :]
+        values = [t.system_attrs.get("fixed_params", t.params) for t in later]
+        if trial.params not in values:
+            study.enqueue_trial(trial.params)
+    return len(failed)
+
+
 def _open_study(
     arm: Arm, kinds: dict[str, BaseDistribution], storage: JournalStorage
 ) -> optuna.Study:

@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 
 from fl_core.config import Value
 from fl_core.jobs import SCORE, TIME, Arm, Job, outcome
-from fl_core.memory import open_studies
+from fl_core.memory import open_studies, try_again
 from fl_core.pruning import pruner_of
 from fl_core.rng import stream
 from fl_core.samplers import Space, grid_points, sampler_of
@@ -70,6 +70,7 @@ class Search:
             for arm, study in enumerate(self.studies)
             for old in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         ]
+        self._again = [try_again(study) for study in self.studies]
         self._asked = [
             sum(old.state != TrialState.WAITING for old in study.get_trials(deepcopy=False))
             for study in self.studies
@@ -79,7 +80,7 @@ class Search:
     @property
     def remaining(self) -> int:
         """Trials still to be run, resumed ones included."""
-        return len(self._resumed) + sum(max(0, self.trials - n) for n in self._asked)
+        return len(self._resumed) + sum(max(0, self._left(arm)) for arm in range(len(self.arms)))
 
     @property
     def ended(self) -> bool:
@@ -141,10 +142,14 @@ class Search:
             trial.study.tell(trial, state=TrialState.PRUNED)
 
     def _next_arm(self) -> int | None:
-        """The arm that gets the next trial: of those with the fewest, the first."""
-        arm = min(range(len(self.arms)), key=self._asked.__getitem__)
-        done = self._asked[arm] >= self.trials or self._overtime()
+        """The arm that gets the next trial: of those with the most left, the first."""
+        arm = max(range(len(self.arms)), key=self._left)
+        done = self._left(arm) <= 0 or self._overtime()
         return None if done else arm
+
+    def _left(self, arm: int) -> int:
+        """Trials that an arm is still to get."""
+        return self.trials + self._again[arm] - self._asked[arm]
 
     def _overtime(self) -> bool:
         seconds = self.plan.seconds

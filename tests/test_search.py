@@ -127,6 +127,46 @@ def test_how_trials_end(tmp_path: Path) -> None:
     assert [trial.number for trial in best_trials(one.studies[0], 3)] == [0, 4]
 
 
+def test_what_failed_is_tried_again_by_the_next_run(tmp_path: Path) -> None:
+    """With its own values, beside the trials that were still to come, and only once a run."""
+    first = search(tmp_path, 4, count=1)
+    failed = asked(first)
+    first.end(failed, None)
+    done = drive(first, 1)
+    second = search(tmp_path, 4, count=1)
+    assert second.remaining == 3
+    retried = asked(second)
+    assert (retried.config, retried.number) == (failed.config, 2)
+    second.end(retried, None)
+    killed = search(tmp_path, 4, count=1)  # the queued trial is not queued twice
+    assert killed.remaining == 3
+    third = search(tmp_path, 4, count=1)
+    assert third.remaining == 3
+    jobs = drive(third, 3)
+    assert third.next_job() is None
+    assert third.ended
+    assert jobs[0].config == failed.config
+    configs = [job.config for job in done + jobs]
+    assert len(set(configs)) == 4  # as many results as asked for
+    states = [trial.state for trial in third.studies[0].get_trials()]
+    assert states.count(TrialState.FAIL) == 2
+    assert search(tmp_path, 4, count=1).remaining == 0
+
+
+def test_failures_do_not_shift_the_points_of_a_grid(tmp_path: Path) -> None:
+    def stepped(trial: optuna.Trial) -> Mapping[str, Value]:
+        return {"local.batch_size": trial.suggest_categorical("local.batch_size", [16, 32, 64])}
+
+    def opened() -> Search:
+        plan = Plan(9, searcher="grid", pruner="none")
+        return Search(arms(1), stepped, plan, tmp_path / "optuna.journal")
+
+    one = opened()
+    one.end(asked(one), None)
+    sizes = [job.config.local.batch_size for job in drive(opened(), 3)]
+    assert sorted(sizes) == [16, 32, 64]
+
+
 def test_ties_go_to_the_earliest_trial(tmp_path: Path) -> None:
     one = search(tmp_path, 3, count=1)
     jobs = [asked(one) for _ in range(3)]

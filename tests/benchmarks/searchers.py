@@ -2,8 +2,8 @@
 
     python tests/benchmarks/searchers.py --repeats 5 --trials 8
 
-One arm of studies/fedavg_noniid.py (N_c = 5, J = 4) on the embedded features: each combination
-searches until it has spent the local steps of `--trials` full trials, `--repeats` times with
+One arm of studies/fedavg_noniid.py (`--arm`) on the embedded features: each combination searches
+until it has spent the local steps of `--trials` full trials, `--repeats` times with
 another seed of search and data. Printed: the best validation accuracy of a trial that ran to its
 end (what a study could choose), after a quarter, a half and all of the budget: median, least and
 most over the repeats. One process without Ray, so the result does not depend on the machine.
@@ -33,11 +33,13 @@ COMBINATIONS = (
 SHARES = (0.25, 0.5, 1.0)
 
 
-def race(searcher: str, scheduler: str, seed: int, trials: int, cache: Path) -> list[float]:
+def race(
+    searcher: str, scheduler: str, seed: int, trials: int, cache: Path, name: str
+) -> list[float]:
     """The best finished score after each share of the budget; 0 before any trial has finished."""
     preset = STUDY.presets["embedded"]
     study = STUDY.at(preset, {"seed": seed})
-    (arm,) = (a for a in study.resolve(preset, {"seed": seed}) if a.name == "N_c=5, J=4")
+    (arm,) = (a for a in study.resolve(preset, {"seed": seed}) if a.name == name)
     budget, spent, best = trials * preset.budget, 0, 0.0
     points: list[tuple[int, float]] = []
     plan = Plan(10**6, seed, searcher, scheduler, preset.eval_steps)
@@ -63,12 +65,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--trials", type=int, default=8, help="the budget, in full trials")
+    parser.add_argument("--arm", default="N_c=5, J=4", help="its name in the study's table")
     args = parser.parse_args()
     print("searcher  scheduler " + "".join(f"  after {s:4.0%}: median [range]" for s in SHARES))
     with tempfile.TemporaryDirectory() as cache:
         for searcher, scheduler in COMBINATIONS:
             runs = [
-                race(searcher, scheduler, seed, args.trials, Path(cache))
+                race(searcher, scheduler, seed, args.trials, Path(cache), args.arm)
                 for seed in range(args.repeats)
             ]
             cells = [
