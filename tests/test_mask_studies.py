@@ -22,7 +22,7 @@ def masks_csv(place: Place) -> list[pd.DataFrame]:
 def test_overlap_of_client_masks(tmp_path: Path) -> None:
     """iid and N_c=10, least sensitive and random, s=0.5: chance is 1/3, random masks stay there."""
     place = Place(tmp_path)
-    place.run("mask_overlap", "--preset", "smoke")
+    place.run("mask_overlap", "--preset", "smoke", "--serial")
     table = place.table().set_index(["federation.sharding", "mask.rule"])
     assert len(table) == 4
     runs = [r for r in place.runs() if r.data.tags.get("phase") == "confirm"]
@@ -63,7 +63,7 @@ def test_sparse_clients_send_what_they_train(tmp_path: Path) -> None:
 IMAGES = """
 import sys
 from dataclasses import replace
-sys.path.insert(0, {studies!r})
+sys.path[:0] = [{root!r}, {studies!r}]
 from calibration_rules import STUDY
 from fl_core.command import main
 few = replace(
@@ -86,13 +86,13 @@ def test_a_real_transformer_on_real_images(tmp_path: Path, cifar_dir: Path) -> N
         "local.steps": 2, "local.batch_size": 8, "local.momentum": 0.9, "local.lr": 0.01,
         "federation.participation": 0.02, "data.val_fraction": 0.01,
     }  # fmt: skip
-    argv = ["--preset", "vit-tiny", "--weights", weights, "--data-dir", str(cifar_dir)]
+    argv = ["--serial", "--preset", "vit-tiny", "--weights", weights, "--data-dir", str(cifar_dir)]
     argv += ["--out", str(tmp_path / "out"), "--tracking-uri", place.uri]
     argv += [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
-    script = IMAGES.format(studies=str(ROOT / "studies"), argv=argv)
+    script = IMAGES.format(root=str(ROOT), studies=str(ROOT / "studies"), argv=argv)
     result = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=600,
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,
+        env=place.no_figures, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     table = place.table()
