@@ -84,7 +84,7 @@ def test_a_real_transformer_on_real_images(tmp_path: Path, cifar_dir: Path) -> N
         "head.method": "none", "fine_tune.strategy": "sparse_full", "mask.sparsity": 0.9,
         "mask.rounds": 2, "mask.examples": 16, "mask.layers": "linear+attention+norm+conv",
         "local.steps": 2, "local.batch_size": 8, "local.momentum": 0.9, "local.lr": 0.01,
-        "federation.participation": 0.02, "data.val_fraction": 0.01,
+        "federation.participation": 0.02, "data.val_fraction": 0.01, "backbone.image_size": 32,
     }  # fmt: skip
     argv = ["--serial", "--preset", "vit-tiny", "--weights", weights, "--data-dir", str(cifar_dir)]
     argv += ["--out", str(tmp_path / "out"), "--tracking-uri", place.uri]
