@@ -20,7 +20,7 @@ from analysis.pareto import front_csv
 from analysis.render import html, latex, markdown
 from analysis.significance import pairs_csv
 from analysis.store import StudyRuns
-from analysis.tables import blocks, frame
+from analysis.tables import blocks, table_csv
 
 PAGES = {"md": ("table.md", markdown), "latex": ("table.tex", latex), "html": ("table.html", html)}
 FORMATS = ("md", "csv", "latex", "html")
@@ -28,14 +28,14 @@ FORMATS = ("md", "csv", "latex", "html")
 
 def write_tables(runs: StudyRuns, out: Path, formats: Sequence[str] = FORMATS) -> str:
     """Writes table.md, .csv, .tex and .html into `out`; returns the Markdown."""
-    results = outcomes(runs)
-    shown = blocks(runs, results)
+    shown = blocks(runs)
     for kind, (name, page) in PAGES.items():
         if kind in formats:
             command.write(out / name, page(runs.study, shown).encode())
     if "csv" in formats:
+        results = outcomes(runs)
         texts = {
-            "table": frame(runs, results).to_csv(index=False, lineterminator="\n"),
+            "table": table_csv(runs),
             "pairs": pairs_csv(results),
             "finalists": finalists_csv(runs, results),
             "front": front_csv(runs, results),

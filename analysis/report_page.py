@@ -93,7 +93,7 @@ class Section:
 def section(runs: StudyRuns) -> Section:
     """Gathers one study."""
     results = outcomes(runs)
-    blocks = tables.blocks(runs, results)
+    blocks = tables.blocks(runs)
     text = runs.tags.get("question", "").strip()
     headline, *rest = text.split("\n\n", 1)
     figures, captions = draw_figures(runs)

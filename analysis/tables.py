@@ -52,7 +52,7 @@ def final_table(runs: StudyRuns) -> pd.DataFrame:
     [0, 1]), border, what `mask_columns` adds for masked arms, then the chosen hyper-parameters by
     dotted name.
     """
-    return frame(runs, outcomes(runs))
+    return _frame(runs, outcomes(runs))
 
 
 def table_csv(runs: StudyRuns) -> str:
@@ -62,21 +62,20 @@ def table_csv(runs: StudyRuns) -> str:
 
 def table_markdown(runs: StudyRuns) -> str:
     """The final table, warnings and published numbers as Markdown."""
-    return markdown(runs.study, blocks(runs, outcomes(runs)))
+    return markdown(runs.study, blocks(runs))
 
 
 def table_latex(runs: StudyRuns) -> str:
     """The same as LaTeX."""
-    return latex(runs.study, blocks(runs, outcomes(runs)))
+    return latex(runs.study, blocks(runs))
 
 
 def table_html(runs: StudyRuns) -> str:
     """The same as a page that stands alone."""
-    return html(runs.study, blocks(runs, outcomes(runs)))
+    return html(runs.study, blocks(runs))
 
 
-def frame(runs: StudyRuns, results: Sequence[Outcome]) -> pd.DataFrame:
-    """`final_table` of outcomes that are known."""
+def _frame(runs: StudyRuns, results: Sequence[Outcome]) -> pd.DataFrame:
     names = arm_names(runs)
     tuned = [name for name in runs.space if name not in names]
     columns: dict[str, pd.Series] = {}
@@ -105,8 +104,9 @@ def _border_text(outcome: Outcome) -> str:
     return "; ".join(f"{name} {side}" for name, side in outcome.border.items())
 
 
-def blocks(runs: StudyRuns, results: Sequence[Outcome]) -> list[Block]:
+def blocks(runs: StudyRuns) -> list[Block]:
     """The final table, then comparisons, finalists, overlaps, fronts, published numbers."""
+    results = outcomes(runs)
     warnings = study_warnings(runs) + border_lines(runs, results)
     warnings += [line for o in results for line in o.warnings]
     ours = _our_block(runs, results, warnings)
@@ -116,16 +116,16 @@ def blocks(runs: StudyRuns, results: Sequence[Outcome]) -> list[Block]:
 
 
 def _our_block(runs: StudyRuns, results: Sequence[Outcome], warnings: Sequence[str]) -> Block:
-    table = frame(runs, results)
+    frame = _frame(runs, results)
     names = _arm_columns(runs)
-    tuned = [name for name in table.columns if name in runs.space and name not in arm_names(runs)]
+    tuned = [name for name in frame.columns if name in runs.space and name not in arm_names(runs)]
     cost = cost_cells(results)
     header = [compact(n) for n in names]
     header += ["test accuracy [%]", "95 % CI [%]", "seeds", "trials", "diverged [%]"]
     header += ["val. accuracy [%]", "search gap [pp]", *cost, *(compact(n) for n in tuned)]
     rows = []
     for index, outcome in enumerate(results):
-        record = table.iloc[index]
+        record = frame.iloc[index]
         row = [axis_value(n, outcome.config) for n in names]
         row += [percent(outcome.mean, outcome.std), span(*outcome.interval)]
         row += [str(record["seeds"]), str(record["trials"])]

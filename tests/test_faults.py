@@ -143,14 +143,12 @@ def test_interrupted_then_extended(tmp_path: Path) -> None:
 @pytest.mark.parametrize("how", ["serial", "ray"])
 def test_disk_full(how: str, undisturbed: Place, tmp_path: Path) -> None:
     """The store lies on another disk or, with Ray, on the full one."""
-    options, moments = ["--serial"], [IN_SEARCH, IN_CONFIRMATION]
-    if how == "ray":
-        options, moments = [], [IN_CONFIRMATION]
+    options = ["--serial"] if how == "serial" else []
     with small_disk(tmp_path / "disk") as disk:
         place = replace(Place.at(tmp_path), out=disk.folder / "out", cache=disk.folder / "cache")
         if how == "ray":
             place = replace(place, uri=f"sqlite:///{disk.folder}/mlflow.db")
-        for moment in moments:
+        for moment in (IN_SEARCH, IN_CONFIRMATION):
             ended, _ = strike(place, moment, lambda _: disk.fill(), *options)
             ended.assert_refused(str(disk.folder), "No space left")
             assert not (place.out / "failures.log").exists()
@@ -160,7 +158,7 @@ def test_disk_full(how: str, undisturbed: Place, tmp_path: Path) -> None:
                 expect.nothing_running(place)
             disk.make_room()
         place.run("--serial")
-        expect.economical(place, lost=len(moments))
+        expect.economical(place, lost=2)
         expect.same_results(place, undisturbed)
 
 
