@@ -33,7 +33,7 @@ STUDY = Study(
     presets={
         "embedded": Preset("linear head on features that ship with it; minutes, no GPU",
                            budget=400, eval_steps=80, trials=24, seeds=3),
-        "smoke": Preset("the same, shortened to under a minute",
+        "smoke": Preset("the same, shortened to about a minute",
                         budget=64, eval_steps=16, trials=5, seeds=2),
         "vit-tiny": Preset("ViT-Ti/16 on images at 64 px, a few rounds; hours without a GPU",
                            budget=80, eval_steps=40, trials=6, seeds=1, first=FIRST,

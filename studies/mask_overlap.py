@@ -44,7 +44,7 @@ STUDY = Study(
     presets={
         "embedded": Preset("linear head on features that ship with it; minutes, no GPU",
                            budget=40, eval_steps=40, trials=1, seeds=3),
-        "smoke": Preset("the same, shortened to under a minute",
+        "smoke": Preset("the same, shortened to about a minute",
                         budget=16, eval_steps=16, trials=1, seeds=2, arms=FEW),
         "vit-tiny": Preset("ViT-Ti/16 on images at 64 px; an hour without a GPU",
                            budget=8, eval_steps=8, trials=1, seeds=1, arms=SENSITIVE,

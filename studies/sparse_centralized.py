@@ -47,7 +47,7 @@ STUDY = Study(
     presets={
         "embedded": Preset("linear head on features that ship with it; minutes, no GPU",
                            budget=8, eval_steps=1, trials=6, seeds=3),
-        "smoke": Preset("the same, shortened to under a minute",
+        "smoke": Preset("the same, shortened to about a minute",
                         budget=1, eval_steps=1, trials=2, seeds=2, arms=FEW, prune=False),
         "vit-tiny": Preset("ViT-Ti/16 on images at 64 px, 400 steps; an hour without a GPU",
                            budget=400, eval_steps=200, trials=2, seeds=1, first=FIRST,

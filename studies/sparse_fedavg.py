@@ -45,7 +45,7 @@ STUDY = Study(
     presets={
         "embedded": Preset("linear head on features that ship with it; minutes, no GPU",
                            budget=400, eval_steps=80, trials=4, seeds=3),
-        "smoke": Preset("the same, shortened to under a minute",
+        "smoke": Preset("the same, shortened to about a minute",
                         budget=64, eval_steps=16, trials=2, seeds=2, prune=False,
                         arms=grid(shardings(None, 10), FEW)),
         "vit-tiny": Preset("ViT-Ti/16 on images at 64 px, 20 rounds; an hour without a GPU",

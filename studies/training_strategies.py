@@ -49,7 +49,7 @@ STUDY = Study(
         "embedded": Preset("linear head on features that ship with it; minutes, no GPU",
                            budget=400, eval_steps=80, trials=8, seeds=3, space=masks.head,
                            arms=grid(SHARDINGS, HEADS)),
-        "smoke": Preset("the same, shortened to under a minute",
+        "smoke": Preset("the same, shortened to about a minute",
                         budget=64, eval_steps=16, trials=2, seeds=2, space=masks.head,
                         arms=grid(shardings(10), HEADS), prune=False),
         "vit-tiny": Preset("ViT-Ti/16 on images at 64 px, a few rounds; hours without a GPU",
