@@ -21,9 +21,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from fl_core.base.rng import stream
 from fl_core.config import UserError
 from fl_core.data import Preprocess
-from fl_core.rng import stream
 from fl_core.sections import BackboneConfig
 
 

@@ -19,7 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fl_core.cache import stage_artefact
+from fl_core.base.cache import stage_artefact
+from fl_core.base.params import FlatModule
+from fl_core.base.rng import stream
 from fl_core.config import Machine, TrialConfig
 from fl_core.data import Source, split_train_val
 from fl_core.fields import refuse
@@ -32,8 +34,6 @@ from fl_core.masks import (
     soft_mask,
     unpack,
 )
-from fl_core.params import FlatModule
-from fl_core.rng import stream
 from fl_core.scores import fisher, hybrid, magnitude
 from fl_core.sgdm import Active
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-from fl_core import addresses, host
+from fl_core.base import addresses, host
 from fl_core.checks import Finding, Where, imported, one_line
 from fl_core.config import TrialConfig, UserError
 from fl_core.folder import MIN_FREE_BYTES
@@ -31,7 +31,7 @@ FULL = 0.95  # share of its disk beyond which Ray stores no more objects
 
 def check_features(where: Where) -> Iterator[Finding]:
     """The embedded features, every byte of them: all that the default study reads."""
-    features, cache = imported("fl_core.features"), imported("fl_core.cache")
+    features, cache = imported("fl_core.features"), imported("fl_core.base.cache")
     path = features.FeatureSpec.of(TrialConfig()).path(Path("nowhere"))
     if path.parent != features.EMBEDDED:
         raise UserError(f"{path.name} is not in {features.EMBEDDED}; install the package again")

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from fl_core import host
+from fl_core.base import host
 from fl_core.config import Machine, UserError
 
 DISTRIBUTION = "federated-finetuning-studies"

@@ -17,9 +17,9 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from fl_core.base.locations import make_folder
 from fl_core.config import UserError
 from fl_core.jobs import Workers
-from fl_core.locations import make_folder
 
 PATIENCE = 300  # seconds for a machine to start a worker: a busy one is slow
 

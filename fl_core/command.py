@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fl_core import options, resources
-from fl_core.addresses import check_ray_address
+from fl_core.base.addresses import check_ray_address
 from fl_core.config import Machine, UserError, digest_of
 from fl_core.folder import locked, start_over
 from fl_core.jobs import Arm, Workers

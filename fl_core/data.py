@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fl_core.base.rng import stream
 from fl_core.config import UserError
-from fl_core.rng import stream
 from fl_core.sections import DataConfig
 
 NUM_CLASSES = {"cifar100": 100, "cifar10": 10}

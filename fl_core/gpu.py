@@ -28,11 +28,11 @@ from typing import Any
 
 import torch
 
-from fl_core.cache import load_artefact
+from fl_core.base.cache import load_artefact
+from fl_core.base.host import readable
+from fl_core.base.locations import is_local
 from fl_core.config import Machine, TrialConfig, Value
-from fl_core.host import readable
 from fl_core.largest import describe
-from fl_core.locations import is_local
 from fl_core.meters import Meter, meter_of
 from fl_core.trial import run_trial, trial_path
 

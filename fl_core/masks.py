@@ -26,8 +26,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from fl_core.base.params import Layout
 from fl_core.fields import refuse
-from fl_core.params import Layout
 from fl_core.sections import LAYERS, MaskConfig
 
 Bools = npt.NDArray[np.bool_]

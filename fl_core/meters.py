@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 import torch
 
-from fl_core.host import available_memory, peak_resident_memory, resident_memory
+from fl_core.base.host import available_memory, peak_resident_memory, resident_memory
 
 CONTEXT_LIMIT = 2**30  # no context is larger: what is used beyond it belongs to other processes
 

@@ -23,8 +23,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from fl_core.base.params import Layout
 from fl_core.masks import pack
-from fl_core.params import Layout
 
 Floats = npt.NDArray[np.floating[Any]]
 Row = dict[str, float | str | int]

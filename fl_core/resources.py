@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fl_core.base.locations import check_writable, location
 from fl_core.config import Machine, UserError
 from fl_core.folder import generation
 from fl_core.jobs import Arm, Workers
-from fl_core.locations import check_writable, location
 from fl_core.study import Space
 
 if TYPE_CHECKING:

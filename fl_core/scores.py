@@ -29,9 +29,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vjp, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from fl_core.base.params import FlatModule
 from fl_core.config import UserError
 from fl_core.data import Source
-from fl_core.params import FlatModule
 
 #: Floats of per-example gradients that `_functional` holds at once: 256 MB.
 FUNCTIONAL_FLOATS = 2**26

@@ -16,7 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from fl_core.backbone import Classifier, build_backbone, linear_head
-from fl_core.cache import stage_artefact
+from fl_core.base.cache import stage_artefact
+from fl_core.base.params import FlatModule, Layout
+from fl_core.base.rng import stream
 from fl_core.calibration import Calibration
 from fl_core.config import Machine, TrialConfig
 from fl_core.data import (
@@ -30,9 +32,7 @@ from fl_core.data import (
 from fl_core.features import extract_features, forget_features
 from fl_core.fedavg import fedavg
 from fl_core.federation import Federation, ServerState
-from fl_core.params import FlatModule, Layout
 from fl_core.ridge import ridge_head, ridge_statistics, summed
-from fl_core.rng import stream
 from fl_core.sections import (
     DataConfig,
     FederationConfig,

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from fl_core import stages
-from fl_core.cache import DamagedArtefact, load_artefact, save_artefact
+from fl_core.base.cache import DamagedArtefact, load_artefact, save_artefact
 from fl_core.calibration import SERVER, Calibration
 from fl_core.config import Machine, TrialConfig
 from fl_core.evaluate import evaluate

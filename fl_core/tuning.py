@@ -41,7 +41,7 @@ from ray import tune  # noqa: E402
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
 
-from fl_core.addresses import answers, check_ray_address, split  # noqa: E402
+from fl_core.base.addresses import answers, check_ray_address, split  # noqa: E402
 from fl_core.cluster import check_cluster, within_one_machine  # noqa: E402
 from fl_core.conductor import Conductor  # noqa: E402
 from fl_core.config import Machine, UserError  # noqa: E402

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fl_core.base.params import FlatModule
 from fl_core.data import Source
-from fl_core.params import FlatModule
 
 
 def looped_fisher(

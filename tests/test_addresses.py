@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from fl_core import addresses
-from fl_core.addresses import answers, check_ray_address, check_tracking_uri, split
+from fl_core.base import addresses
+from fl_core.base.addresses import answers, check_ray_address, check_tracking_uri, split
 from fl_core.config import UserError
 
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from torch import Tensor
 
-from fl_core import cache
-from fl_core.cache import DamagedArtefact, cached, load_artefact, save_artefact
+from fl_core.base import cache
+from fl_core.base.cache import DamagedArtefact, cached, load_artefact, save_artefact
+from fl_core.base.rng import stream
 from fl_core.config import UserError
-from fl_core.rng import stream
 
 META: dict[str, Any] = {"round": 3, "records": [{"loss": 0.1, "é": None}], "odd": float("inf")}
 

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fl_core.backbone import Classifier, build_backbone
+from fl_core.base.params import FlatModule
+from fl_core.base.rng import stream
 from fl_core.client import Work, local_update, lr_factor, plan_work, step_rates
 from fl_core.data import FeatureSource, ImageSource, Preprocess, Source
-from fl_core.params import FlatModule
-from fl_core.rng import stream
 from fl_core.sections import BackboneConfig, DataConfig, LocalConfig, ScheduleConfig
 
 CLASSES, EXAMPLES, WIDTH, SIZE = 5, 60, 9, 16

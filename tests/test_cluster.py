@@ -28,9 +28,9 @@ from faults.running import Running
 from toy import plain
 
 from fl_core import cluster, tuning
+from fl_core.base.locations import location
 from fl_core.config import UserError
 from fl_core.jobs import Workers
-from fl_core.locations import location
 from fl_core.runner import Record
 
 pytestmark = pytest.mark.slow
@@ -154,7 +154,7 @@ def nodes(
 
 def curves(folder: Path) -> dict[str, list[Record]]:
     """What the files of trials tell, by name, without what may differ from run to run."""
-    from fl_core.cache import load_artefact
+    from fl_core.base.cache import load_artefact
 
     files = {path.name: load_artefact(path, "none")[1] for path in folder.iterdir()}
     return {name: plain(meta["records"]) for name, meta in files.items()}

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
+from fl_core.base.rng import stream
 from fl_core.config import TrialConfig, UserError
 from fl_core.data import (
     DRAWS_PER_IMAGE,
@@ -28,7 +29,6 @@ from fl_core.data import (
     load_images,
     split_train_val,
 )
-from fl_core.rng import stream
 from fl_core.sections import DataConfig
 from fl_core.stages import partition
 

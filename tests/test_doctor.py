@@ -20,7 +20,8 @@ from typing import Any
 
 import pytest
 
-from fl_core import check_places, checks, doctor, features, host
+from fl_core import check_places, checks, doctor, features
+from fl_core.base import host
 from fl_core.checks import Finding, Where
 from fl_core.doctor import CHECKS, Check, Runner
 

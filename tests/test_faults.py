@@ -32,7 +32,7 @@ from faults.strikes import (
     truncate,
 )
 
-from fl_core.cache import load_artefact
+from fl_core.base.cache import load_artefact
 
 pytestmark = pytest.mark.slow
 

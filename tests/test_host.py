@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fl_core import host
+from fl_core.base import host
 
 
 def write(folder: Path, **texts: str) -> Path:

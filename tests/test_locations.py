@@ -15,10 +15,10 @@ import torch
 from toy import config, machine_of, plain, write_features
 
 from fl_core import features
-from fl_core.cache import DamagedArtefact, cached, load_artefact, save_artefact
+from fl_core.base.cache import DamagedArtefact, cached, load_artefact, save_artefact
+from fl_core.base.locations import check_writable, is_local, local_copy, location, make_folder
 from fl_core.config import Machine, UserError
 from fl_core.jobs import ABORTED, Job
-from fl_core.locations import check_writable, is_local, local_copy, location, make_folder
 from fl_core.runner import Places, attempt, ended_path, ended_records, run_job
 from fl_core.trial import trial_path
 
@@ -220,8 +220,8 @@ def test_damage_to_remote_records_is_made_good(machine: Machine, remote: Path) -
 
 S3_STUDY = """
 import sys
-from fl_core.cache import load_artefact, save_artefact
-from fl_core.locations import check_writable, location
+from fl_core.base.cache import load_artefact, save_artefact
+from fl_core.base.locations import check_writable, location
 place = location(sys.argv[1])
 check_writable(place)
 if sys.argv[2] == "save":

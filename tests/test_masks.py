@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from fl_core import masks
 from fl_core.backbone import Classifier, build_backbone, linear_head
+from fl_core.base.params import Layout
 from fl_core.config import ConfigError
 from fl_core.masks import (
     Calibrated,
@@ -29,7 +30,6 @@ from fl_core.masks import (
     soft_mask,
     unpack,
 )
-from fl_core.params import Layout
 from fl_core.sections import BackboneConfig, MaskConfig
 
 GRANULARITIES = ("global", "tensor")

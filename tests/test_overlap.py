@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fl_core import overlap
+from fl_core.base.params import Layout
 from fl_core.masks import pack
 from fl_core.overlap import Row, overlap_table
-from fl_core.params import Layout
 
 KEYS = ["layer", "size", "active_share", "jaccard", "expected", "excess"]
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from fl_core.params import FlatModule, Layout
+from fl_core.base.params import FlatModule, Layout
 
 shapes = st.lists(
     st.lists(st.integers(1, 4), max_size=3).map(tuple), min_size=1, max_size=5

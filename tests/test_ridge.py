@@ -7,8 +7,8 @@ import pytest
 import torch
 from sklearn.linear_model import Ridge
 
+from fl_core.base.rng import stream
 from fl_core.ridge import ridge_head, ridge_statistics, summed
-from fl_core.rng import stream
 from fl_core.sections import FederationConfig
 from fl_core.sharding import shard
 

@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fl_core.rng import stream
+from fl_core.base.rng import stream
 
 Name = tuple[int, str, tuple[int, ...]]
 names = st.tuples(
@@ -66,7 +66,7 @@ def test_numpy_integers_name_the_same_stream() -> None:
 
 def test_another_process_draws_the_same() -> None:
     code = (
-        "from fl_core.rng import stream\n"
+        "from fl_core.base.rng import stream\n"
         "print(stream(7, 'batches', 1, 23).random(4).tobytes().hex())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

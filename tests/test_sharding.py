@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from test_levelling import cuts, least_squares
 
 from fl_core import sharding
+from fl_core.base.rng import stream
 from fl_core.config import UserError
-from fl_core.rng import stream
 from fl_core.sections import FederationConfig
 from fl_core.sharding import class_counts, shard, shard_by_classes, shard_dirichlet, shard_iid
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fl_core import sgdm, sparse_sgdm
+from fl_core.base.params import Layout
 from fl_core.fields import ConfigError
-from fl_core.params import Layout
 from fl_core.sections import LocalConfig
 from fl_core.sgdm import Active, sgdm_step
 from fl_core.sparse_sgdm import SparseSGDM

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from fl_core.cache import save_artefact
+from fl_core.base.cache import save_artefact
+from fl_core.base.rng import stream
 from fl_core.config import Machine, TrialConfig
 from fl_core.features import FeatureSpec, quantise
-from fl_core.rng import stream
 from fl_core.trial import Record
 
 LABELS, WIDTH, TRAIN, TEST = 20, 16, 2000, 500

@@ -18,8 +18,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from fl_core.base.rng import stream
 from fl_core.masks import lowest
-from fl_core.rng import stream
 
 
 def main() -> None:

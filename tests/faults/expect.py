@@ -8,7 +8,7 @@ from pathlib import Path
 from mlflow.entities import Run
 
 from faults.place import ALL_ROUNDS, SEEDS, TRIALS, Place
-from fl_core.cache import load_artefact
+from fl_core.base.cache import load_artefact
 
 
 def same_results(place: Place, reference: Place, damaged: Path | None = None) -> None:

@@ -108,9 +108,7 @@ def record(target: Path) -> None:
     images = os.environ.get("FL_DATA_DIR")
     found = {}
     with tempfile.TemporaryDirectory() as cache:
-        machine = machine_of(
-            data_dir=Path(images or "data"), cache_dir=Path(cache), threads=1
-        )
+        machine = machine_of(data_dir=Path(images or "data"), cache_dir=Path(cache), threads=1)
         for name, values in TRIALS.items():
             if "backbone.weights" in values and not images:
                 print(f"left out (no FL_DATA_DIR): {name}", file=sys.stderr)

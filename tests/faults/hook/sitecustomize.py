@@ -101,7 +101,7 @@ def no_figures(module: ModuleType) -> None:
 
 PATCHES: dict[str, Callable[[ModuleType], None]] = {
     "fl_core.fedavg": watch_rounds,
-    "fl_core.cache": watch_files,
+    "fl_core.base.cache": watch_files,
     "fl_core.conductor": watch_ends,
     "analysis.figures": no_figures,
 }

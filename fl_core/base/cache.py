@@ -21,8 +21,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save, save_file
 from torch import Tensor
 
+from fl_core.base.locations import is_local, local_copy, make_folder, reason
 from fl_core.config import Machine, TrialConfig, UserError, digest_of
-from fl_core.locations import is_local, local_copy, make_folder, reason
 
 STAGE_VERSION = 3  # part of every stage's key
 
@@ -34,7 +34,7 @@ class DamagedArtefact(Exception):
 def save_artefact(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
     """Write tensors and JSON metadata to `path`, atomically, with a digest per tensor.
 
-    A remote file (fl_core.locations) is put in one piece, as whole as its file system makes it.
+    A remote file (fl_core.base.locations) is put in one piece, as whole as its file system makes it.
     """
     # copies: safetensors refuses tensors that share memory, as "params" and "best" may
     plain = {

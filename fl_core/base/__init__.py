@@ -1,0 +1,1 @@
+"""What everything stands on: random streams, flat parameter vectors, artefacts on disk, places."""
