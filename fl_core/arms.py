@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
-from fl_core.config import Value
-from fl_core.sections import RULES
+from fl_core.config.sections import RULES
+from fl_core.config.trial_config import Value
 
 Setting = Mapping[str, Value]
 DENSE: Setting = {"mask.sparsity": 0.0}

@@ -22,9 +22,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from fl_core.base.rng import stream
-from fl_core.config import UserError
+from fl_core.config.sections import BackboneConfig
+from fl_core.config.trial_config import UserError
 from fl_core.data import Preprocess
-from fl_core.sections import BackboneConfig
 
 
 class Classifier(nn.Module):

@@ -18,7 +18,7 @@ from urllib.parse import urlparse
 
 from fl_core.base import addresses, host
 from fl_core.checks import Finding, Where, imported, one_line
-from fl_core.config import TrialConfig, UserError
+from fl_core.config.trial_config import TrialConfig, UserError
 from fl_core.folder import MIN_FREE_BYTES
 
 IMAGES = "only studies on images need it"

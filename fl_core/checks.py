@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from fl_core.base import host
-from fl_core.config import Machine, UserError
+from fl_core.config.trial_config import Machine, UserError
 
 DISTRIBUTION = "federated-finetuning-studies"
 PYTHON = ((3, 10), (3, 14))  # from, below

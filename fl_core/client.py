@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fl_core.base.params import FlatModule
+from fl_core.config.sections import LocalConfig, ScheduleConfig
 from fl_core.data import DRAWS_PER_IMAGE, Source
-from fl_core.sections import LocalConfig, ScheduleConfig
 from fl_core.sgdm import Active, sgdm_step
 
 

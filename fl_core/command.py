@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from fl_core import options, resources
 from fl_core.base.addresses import check_ray_address
-from fl_core.config import Machine, UserError, digest_of
+from fl_core.config.trial_config import Machine, UserError, digest_of
 from fl_core.folder import locked, start_over
 from fl_core.jobs import Arm, Workers
 from fl_core.session import Executor, Session

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from fl_core.config import UserError
+from fl_core.config.trial_config import UserError
 from fl_core.jobs import ABORTED, OUT_OF_MEMORY, Job, Listener, outcome
 from fl_core.search import Search
 from fl_core.trial import Record, forget_state, trial_path

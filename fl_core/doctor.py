@@ -24,7 +24,7 @@ from typing import NoReturn
 
 from fl_core import check_places, checks
 from fl_core.checks import Finding, Where
-from fl_core.config import UserError
+from fl_core.config.trial_config import UserError
 
 AT_ONCE = 3
 COLOURS = {"ok": "32", "warning": "33", "problem": "31"}

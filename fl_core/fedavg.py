@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fl_core.config import TrialConfig
+from fl_core.config.trial_config import TrialConfig
 from fl_core.evaluate import Evaluation, evaluate
 from fl_core.federation import Federation, ServerState, kept, selected, updates
 from fl_core.ledger import Ledger

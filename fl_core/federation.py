@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
 from fl_core.client import Update, Work, local_update, plan_work, step_rates
-from fl_core.config import TrialConfig
+from fl_core.config.trial_config import TrialConfig
 from fl_core.data import ImageSource, Source
 from fl_core.server import select_clients
 from fl_core.sgdm import Active

@@ -9,7 +9,7 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from fl_core.config import Value
+from fl_core.config.trial_config import Value
 from fl_core.jobs import SCORE, TIME, Arm, Job
 from fl_core.runner import ended_records
 from fl_core.trial import Record

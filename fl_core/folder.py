@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fl_core.config import UserError
+from fl_core.config.trial_config import UserError
 
 MIN_FREE_BYTES = 200e6
 

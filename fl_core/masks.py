@@ -27,8 +27,8 @@ import torch
 from torch import Tensor, nn
 
 from fl_core.base.params import Layout
-from fl_core.fields import refuse
-from fl_core.sections import LAYERS, MaskConfig
+from fl_core.config.fields import refuse
+from fl_core.config.sections import LAYERS, MaskConfig
 
 Bools = npt.NDArray[np.bool_]
 Scores = npt.NDArray[np.floating[Any]]
@@ -38,7 +38,7 @@ SAMPLE = 1 << 16
 
 
 def layer_kinds(module: nn.Module) -> dict[str, str]:
-    """Parameter name -> its kind in `fl_core.sections.LAYERS`.
+    """Parameter name -> its kind in `fl_core.config.sections.LAYERS`.
 
     A class that is called …Attention claims everything below it, and so does the top-level child
     `head`. What is in no known layer (class token, position embedding, layer scales) counts as

@@ -19,7 +19,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from fl_core.config import UserError, digest_of
+from fl_core.config.trial_config import UserError, digest_of
 from fl_core.jobs import Arm
 from fl_core.samplers import Space, distributions
 

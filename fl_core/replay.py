@@ -18,7 +18,7 @@ from pathlib import Path
 
 from fl_core import options, resources
 from fl_core.base.cache import DamagedArtefact, load_artefact
-from fl_core.config import TrialConfig, UserError, Value
+from fl_core.config.trial_config import TrialConfig, UserError, Value
 from fl_core.jobs import TIME, Job
 from fl_core.runner import Places, run_job
 from fl_core.trial import Record

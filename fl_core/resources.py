@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fl_core.base.locations import check_writable, location
-from fl_core.config import Machine, UserError
+from fl_core.config.trial_config import Machine, UserError
 from fl_core.folder import generation
 from fl_core.jobs import Arm, Workers
 from fl_core.study import Space

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cache
 
-from fl_core.config import Value
+from fl_core.config.trial_config import Value
 from fl_core.jobs import Arm, Job
 
 NOTE = "mlflow.note.content"  # Markdown, shown as the description

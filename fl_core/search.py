@@ -15,7 +15,7 @@ import optuna
 from optuna.trial import TrialState
 
 from fl_core.base.rng import stream
-from fl_core.config import Value
+from fl_core.config.trial_config import Value
 from fl_core.jobs import SCORE, TIME, Arm, Job, outcome
 from fl_core.memory import open_studies, try_again
 from fl_core.pruning import pruner_of

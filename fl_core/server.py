@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fl_core.client import Update
-from fl_core.sections import FederationConfig, ServerConfig
+from fl_core.config.sections import FederationConfig, ServerConfig
 
 
 def num_sampled(federation: FederationConfig) -> int:

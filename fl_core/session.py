@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from fl_core.config import Machine, TrialConfig, UserError, Value, digest_of
+from fl_core.config.trial_config import Machine, TrialConfig, UserError, Value, digest_of
 from fl_core.folder import generation, write_atomically
 from fl_core.jobs import Arm, Job, Listener
 from fl_core.study import Preset, Study, describe_space

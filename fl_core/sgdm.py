@@ -22,7 +22,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from fl_core.sections import LocalConfig
+from fl_core.config.sections import LocalConfig
 
 #: Active fraction below which gathering and scattering by index beats masking (measured with
 #: tests/benchmarks/sparse_step.py: random masks, one thread; they cross between 0.3 and 0.4).

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fl_core.config import ConfigError
+from fl_core.config.sections import FederationConfig
+from fl_core.config.trial_config import ConfigError
 from fl_core.levelling import Bools, Floats, Ints, fitted, whole
-from fl_core.sections import FederationConfig
 
 Labels = npt.NDArray[np.integer[Any]]  # (examples,)
 

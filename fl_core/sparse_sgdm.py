@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fl_core.sections import LocalConfig
+from fl_core.config.sections import LocalConfig
 from fl_core.sgdm import Active, sgdm_step
 
 

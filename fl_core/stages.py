@@ -20,7 +20,16 @@ from fl_core.base.cache import stage_artefact
 from fl_core.base.params import FlatModule, Layout
 from fl_core.base.rng import stream
 from fl_core.calibration import Calibration
-from fl_core.config import Machine, TrialConfig
+from fl_core.config.sections import (
+    DataConfig,
+    FederationConfig,
+    FineTuneConfig,
+    LocalConfig,
+    MaskConfig,
+    ScheduleConfig,
+    ServerConfig,
+)
+from fl_core.config.trial_config import Machine, TrialConfig
 from fl_core.data import (
     NUM_CLASSES,
     ImageSource,
@@ -33,15 +42,6 @@ from fl_core.features import extract_features, forget_features
 from fl_core.fedavg import fedavg
 from fl_core.federation import Federation, ServerState
 from fl_core.ridge import ridge_head, ridge_statistics, summed
-from fl_core.sections import (
-    DataConfig,
-    FederationConfig,
-    FineTuneConfig,
-    LocalConfig,
-    MaskConfig,
-    ScheduleConfig,
-    ServerConfig,
-)
 from fl_core.sharding import class_counts, shard
 
 #: The main stage's fields: no head reads them.

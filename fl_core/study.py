@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from fl_core.arms import arm_name
-from fl_core.config import ConfigError, TrialConfig, UserError, Value
+from fl_core.config.trial_config import ConfigError, TrialConfig, UserError, Value
 
 if TYPE_CHECKING:
     import optuna

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from fl_core.config import TrialConfig
+from fl_core.config.trial_config import TrialConfig
 from fl_core.jobs import Arm, Job
 from fl_core.machine_load import INTERVAL, MachineLoad
 from fl_core.record_metrics import DETAILS_FILE, split, table_of

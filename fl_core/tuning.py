@@ -44,7 +44,7 @@ from ray.tune.search import Searcher  # noqa: E402
 from fl_core.base.addresses import answers, check_ray_address, split  # noqa: E402
 from fl_core.cluster import check_cluster, within_one_machine  # noqa: E402
 from fl_core.conductor import Conductor  # noqa: E402
-from fl_core.config import Machine, UserError  # noqa: E402
+from fl_core.config.trial_config import Machine, UserError  # noqa: E402
 from fl_core.gpu import release  # noqa: E402
 from fl_core.jobs import Job, Workers  # noqa: E402
 from fl_core.runner import Places, attempt  # noqa: E402

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import optuna
 
-    from fl_core.config import Value
+    from fl_core.config.trial_config import Value
 
 FISHER = ("least_sensitive", "most_sensitive", "hybrid")  # the rules that look at gradients
 PLAIN = ("low_magnitude", "high_magnitude", "random")

@@ -10,8 +10,8 @@ import optuna
 import pytest
 
 from fl_core.arms import DENSE, each, grid, rules, shardings
-from fl_core.config import TrialConfig
-from fl_core.sections import RULES
+from fl_core.config.sections import RULES
+from fl_core.config.trial_config import TrialConfig
 from fl_core.study import Study
 
 STUDIES = sorted((Path(__file__).parent.parent / "studies").glob("*.py"))

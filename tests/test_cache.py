@@ -16,7 +16,7 @@ from torch import Tensor
 from fl_core.base import cache
 from fl_core.base.cache import DamagedArtefact, cached, load_artefact, save_artefact
 from fl_core.base.rng import stream
-from fl_core.config import UserError
+from fl_core.config.trial_config import UserError
 
 META: dict[str, Any] = {"round": 3, "records": [{"loss": 0.1, "é": None}], "odd": float("inf")}
 

@@ -16,7 +16,7 @@ from fl_core.base.cache import load_artefact
 from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
 from fl_core.calibration import SERVER, Calibration
-from fl_core.config import ConfigError, Machine, TrialConfig
+from fl_core.config.trial_config import ConfigError, Machine, TrialConfig
 from fl_core.masks import lowest, soft_mask, unpack
 from fl_core.scores import fisher
 

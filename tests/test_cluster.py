@@ -29,7 +29,7 @@ from toy import plain
 
 from fl_core import cluster, tuning
 from fl_core.base.locations import location
-from fl_core.config import UserError
+from fl_core.config.trial_config import UserError
 from fl_core.jobs import Workers
 from fl_core.runner import Record
 

@@ -18,7 +18,7 @@ import pytest
 
 from fl_core import command, features, folder, stages
 from fl_core.arms import arm_name
-from fl_core.config import Machine, TrialConfig, UserError, Value
+from fl_core.config.trial_config import Machine, TrialConfig, UserError, Value
 from fl_core.jobs import Arm
 from fl_core.study import Preset, Study, describe_space
 

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 
 from fl_core import serial
 from fl_core.conductor import FAILURES, Conductor
-from fl_core.config import Machine, TrialConfig, UserError, Value
+from fl_core.config.trial_config import Machine, TrialConfig, UserError, Value
 from fl_core.findings import confirm
 from fl_core.jobs import ABORTED, OUT_OF_MEMORY, SCORE, TIME, Arm, Job, Workers
 from fl_core.runner import Places

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fl_core.config import ConfigError, TrialConfig, UserError, Value, digest_of
-from fl_core.sections import LAYERS
+from fl_core.config.sections import LAYERS
+from fl_core.config.trial_config import ConfigError, TrialConfig, UserError, Value, digest_of
 
 DEFAULT = TrialConfig()
 Spec = dataclasses.Field[Any]
@@ -222,7 +222,7 @@ def test_the_digest_follows_every_single_field(name: str) -> None:
 
 
 def test_digests_are_the_same_in_any_process() -> None:
-    code = "from fl_core.config import TrialConfig; print(TrialConfig().digest())"
+    code = "from fl_core.config.trial_config import TrialConfig; print(TrialConfig().digest())"
     found = []
     for seed in ("1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": seed}

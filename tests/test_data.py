@@ -19,7 +19,8 @@ from PIL import Image
 from torch import Tensor
 
 from fl_core.base.rng import stream
-from fl_core.config import TrialConfig, UserError
+from fl_core.config.sections import DataConfig
+from fl_core.config.trial_config import TrialConfig, UserError
 from fl_core.data import (
     DRAWS_PER_IMAGE,
     FeatureSource,
@@ -29,7 +30,6 @@ from fl_core.data import (
     load_images,
     split_train_val,
 )
-from fl_core.sections import DataConfig
 from fl_core.stages import partition
 
 Array = np.ndarray[Any, Any]

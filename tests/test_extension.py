@@ -12,7 +12,7 @@ import pytest
 from faults.events import Events
 
 from fl_core import folder
-from fl_core.config import UserError
+from fl_core.config.trial_config import UserError
 
 ROOT = Path(__file__).parents[1]
 STUDY = '''

@@ -19,7 +19,7 @@ from fl_core import federation as rounds
 from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
 from fl_core.client import plan_work
-from fl_core.config import TrialConfig
+from fl_core.config.trial_config import TrialConfig
 from fl_core.data import FeatureSource, Source
 from fl_core.fedavg import RoundResult, fedavg
 from fl_core.federation import Federation, ServerState, selected

@@ -10,7 +10,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from fl_core.config import TrialConfig, Value
+from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.findings import best_trials, confirm, finalists, pareto_front, past_jobs, thinned
 from fl_core.jobs import SCORE, TIME, Arm, Job
 from fl_core.memory import JOURNAL, open_studies

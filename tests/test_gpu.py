@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from fl_core import gpu
 from fl_core.base.host import peak_resident_memory
-from fl_core.config import Machine, TrialConfig
+from fl_core.config.trial_config import Machine, TrialConfig
 from fl_core.gpu import HEADROOM, MARGIN, Probe, explain, probe, share_of
 from fl_core.meters import CudaMeter, Reading, ResidentMeter, meter_of
 

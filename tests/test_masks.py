@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from fl_core import masks
 from fl_core.backbone import Classifier, build_backbone, linear_head
 from fl_core.base.params import Layout
-from fl_core.config import ConfigError
+from fl_core.config.sections import BackboneConfig, MaskConfig
+from fl_core.config.trial_config import ConfigError
 from fl_core.masks import (
     Calibrated,
     active_counts,
@@ -30,7 +31,6 @@ from fl_core.masks import (
     soft_mask,
     unpack,
 )
-from fl_core.sections import BackboneConfig, MaskConfig
 
 GRANULARITIES = ("global", "tensor")
 HUGE, TINY = torch.finfo(torch.float32).max, 1e-45

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import optuna
 import pytest
 
-from fl_core.config import UserError, Value
+from fl_core.config.trial_config import UserError, Value
 from fl_core.samplers import check_searcher, grid_points, sampler_of
 
 

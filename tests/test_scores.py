@@ -22,10 +22,10 @@ import fl_core.scores as scores
 from fl_core.backbone import Classifier, build_backbone
 from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
-from fl_core.config import UserError
+from fl_core.config.sections import BackboneConfig
+from fl_core.config.trial_config import UserError
 from fl_core.data import FeatureSource, Source
 from fl_core.scores import fisher, hybrid, magnitude
-from fl_core.sections import BackboneConfig
 
 KINDS = ("sampled", "talos", "empirical")
 CLASSES = 5

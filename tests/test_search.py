@@ -10,7 +10,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from fl_core.config import TrialConfig, UserError, Value
+from fl_core.config.trial_config import TrialConfig, UserError, Value
 from fl_core.findings import best_trials, confirm
 from fl_core.jobs import SCORE, TIME, Arm, Job, outcome
 from fl_core.memory import open_studies

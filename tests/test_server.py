@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fl_core.base.rng import stream
 from fl_core.client import Update
-from fl_core.sections import FederationConfig, ServerConfig
+from fl_core.config.sections import FederationConfig, ServerConfig
 from fl_core.server import aggregate, num_sampled, select_clients
 
 

@@ -14,8 +14,8 @@ from test_levelling import cuts, least_squares
 
 from fl_core import sharding
 from fl_core.base.rng import stream
-from fl_core.config import UserError
-from fl_core.sections import FederationConfig
+from fl_core.config.sections import FederationConfig
+from fl_core.config.trial_config import UserError
 from fl_core.sharding import class_counts, shard, shard_by_classes, shard_dirichlet, shard_iid
 
 Array = np.ndarray[Any, Any]

@@ -11,9 +11,9 @@ from test_fedavg import CLASSES, WIDTH, cnn_federation, config, linear_federatio
 
 from fl_core.base.rng import stream
 from fl_core.client import Update
+from fl_core.config.sections import ServerConfig
 from fl_core.fedavg import fedavg
 from fl_core.federation import Federation, ServerState, participants
-from fl_core.sections import ServerConfig
 from fl_core.server import aggregate
 from fl_core.sgdm import Active
 

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from fl_core import sgdm, sparse_sgdm
 from fl_core.base.params import Layout
-from fl_core.fields import ConfigError
-from fl_core.sections import LocalConfig
+from fl_core.config.fields import ConfigError
+from fl_core.config.sections import LocalConfig
 from fl_core.sgdm import Active, sgdm_step
 from fl_core.sparse_sgdm import SparseSGDM
 

@@ -19,7 +19,7 @@ import pytest
 from benchmarks import store_writers
 from mlflow import MlflowClient
 
-from fl_core.config import TrialConfig
+from fl_core.config.trial_config import TrialConfig
 from fl_core.jobs import Arm, Job
 from fl_core.store_writer import Writer
 from fl_core.tracking import Tracker

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fl_core import tuning
-from fl_core.config import Machine, TrialConfig
+from fl_core.config.trial_config import Machine, TrialConfig
 from fl_core.display import Display
 from fl_core.jobs import Job
 from fl_core.runner import Places

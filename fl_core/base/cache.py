@@ -22,7 +22,7 @@ from safetensors.torch import save, save_file
 from torch import Tensor
 
 from fl_core.base.locations import is_local, local_copy, make_folder, reason
-from fl_core.config import Machine, TrialConfig, UserError, digest_of
+from fl_core.config.trial_config import Machine, TrialConfig, UserError, digest_of
 
 STAGE_VERSION = 3  # part of every stage's key
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fl_core.config import Machine, TrialConfig
+from fl_core.config.trial_config import Machine, TrialConfig
 from fl_core.data import split_train_val
 from fl_core.features import extract_features
 

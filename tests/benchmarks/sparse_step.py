@@ -20,7 +20,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fl_core.sections import LocalConfig
+from fl_core.config.sections import LocalConfig
 from fl_core.sgdm import Active, sgdm_step
 
 LR, RUN = 0.01, 64

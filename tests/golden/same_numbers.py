@@ -97,7 +97,7 @@ TRIALS: dict[str, dict[str, Any]] = {
 
 def record(target: Path) -> None:
     """Run all trials of the checkout in the current folder; write their records."""
-    core = importlib.import_module("fl_core.config")
+    core = importlib.import_module("fl_core.config.trial_config")
     if hasattr(core, "TrialConfig"):
         config_of, machine_of = core.TrialConfig, core.Machine
         trial = importlib.import_module("fl_core.trial")

@@ -1,11 +1,11 @@
-"""The sections of a trial's configuration (layer 0); `fl_core.config` puts them together."""
+"""The sections of a trial's configuration (layer 0); `fl_core.config.trial_config` puts them together."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fl_core.fields import Section, choice, number, refuse
+from fl_core.config.fields import Section, choice, number, refuse
 
 #: Rules of a mask: which parameters stay trainable.
 RULES = ("least_sensitive", "most_sensitive", "low_magnitude", "high_magnitude", "random", "hybrid")

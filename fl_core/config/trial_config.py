@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fl_core.fields import ConfigError, Section, UserError, number, refuse
-from fl_core.sections import (
+from fl_core.config.fields import ConfigError, Section, UserError, number, refuse
+from fl_core.config.sections import (
     STRATEGIES,
     BackboneConfig,
     DataConfig,

@@ -1,0 +1,1 @@
+"""What a trial may be asked: fields that check themselves, sections, the whole configuration."""
