@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from fl_core.base.rng import stream
 from fl_core.config.sections import BackboneConfig
 from fl_core.config.trial_config import UserError
-from fl_core.data import Preprocess
+from fl_core.data.sources import Preprocess
 
 
 class Classifier(nn.Module):

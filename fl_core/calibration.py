@@ -24,7 +24,7 @@ from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
 from fl_core.config.fields import refuse
 from fl_core.config.trial_config import Machine, TrialConfig
-from fl_core.data import Source, split_train_val
+from fl_core.data.sources import Source, split_train_val
 from fl_core.masks import (
     active_counts,
     calibrate_mask,

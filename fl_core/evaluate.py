@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from fl_core.client import precision_context
-from fl_core.data import Source
+from fl_core.data.sources import Source
 
 BATCH = {"linear": 8192, "cpu": 256, "cuda": 1024}
 

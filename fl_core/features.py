@@ -25,7 +25,7 @@ from fl_core.backbone import build_backbone, file_sha256
 from fl_core.base.cache import DamagedArtefact, cached, load_artefact, save_artefact
 from fl_core.config.sections import BackboneConfig
 from fl_core.config.trial_config import Machine, TrialConfig, UserError, digest_of
-from fl_core.data import FeatureSource, Preprocess, load_images
+from fl_core.data.sources import FeatureSource, Preprocess, load_images
 
 FEATURES_VERSION = 1
 EMBEDDED = Path(__file__).parent / "embedded"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fl_core.config.trial_config import ConfigError, TrialConfig, Value
-from fl_core.data import NUM_CLASSES
+from fl_core.data.sources import NUM_CLASSES
 from fl_core.server import num_sampled
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from fl_core.base.params import FlatModule
 from fl_core.config.trial_config import UserError
-from fl_core.data import Source
+from fl_core.data.sources import Source
 
 #: Floats of per-example gradients that `_functional` holds at once: 256 MB.
 FUNCTIONAL_FLOATS = 2**26

@@ -18,7 +18,7 @@ from torch.func import functional_call, grad_and_value, vmap
 from fl_core.base.params import FlatModule
 from fl_core.client import Update, Work, precision_context
 from fl_core.config.sections import LocalConfig
-from fl_core.data import Source
+from fl_core.data.sources import Source
 from fl_core.sgdm import Active, sgdm_step
 
 

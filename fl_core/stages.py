@@ -30,7 +30,8 @@ from fl_core.config.sections import (
     ServerConfig,
 )
 from fl_core.config.trial_config import Machine, TrialConfig
-from fl_core.data import (
+from fl_core.data.sharding import class_counts, shard
+from fl_core.data.sources import (
     NUM_CLASSES,
     ImageSource,
     Preprocess,
@@ -42,7 +43,6 @@ from fl_core.features import extract_features, forget_features
 from fl_core.fedavg import fedavg
 from fl_core.federation import Federation, ServerState
 from fl_core.ridge import ridge_head, ridge_statistics, summed
-from fl_core.sharding import class_counts, shard
 
 #: The main stage's fields: no head reads them.
 _MAIN_STAGE = ("rounds", "eval_every", "fine_tune.", "schedule.", "data.flip", "data.crop",

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fl_core.base.params import FlatModule
-from fl_core.data import Source
+from fl_core.data.sources import Source
 
 
 def looped_fisher(

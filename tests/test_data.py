@@ -21,7 +21,7 @@ from torch import Tensor
 from fl_core.base.rng import stream
 from fl_core.config.sections import DataConfig
 from fl_core.config.trial_config import TrialConfig, UserError
-from fl_core.data import (
+from fl_core.data.sources import (
     DRAWS_PER_IMAGE,
     FeatureSource,
     ImageSource,

@@ -10,7 +10,7 @@ from test_client import cnn, feature_source, image_source, linear, source_of
 from torch import nn
 
 from fl_core import evaluate as evaluation
-from fl_core.data import FeatureSource
+from fl_core.data.sources import FeatureSource
 from fl_core.evaluate import Evaluation, evaluate
 
 

@@ -20,10 +20,10 @@ from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
 from fl_core.client import plan_work
 from fl_core.config.trial_config import TrialConfig
-from fl_core.data import FeatureSource, Source
+from fl_core.data.sharding import class_counts
+from fl_core.data.sources import FeatureSource, Source
 from fl_core.fedavg import RoundResult, fedavg
 from fl_core.federation import Federation, ServerState, selected
-from fl_core.sharding import class_counts
 
 CLASSES, WIDTH = 4, 6
 TIMES = ("seconds_train", "seconds_eval", "seconds_overhead", "images_per_second",

@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fl_core.levelling import fitted, levelled, rounded, whole
+from fl_core.data.balance import fitted, levelled, rounded, whole
 
 Array = np.ndarray[Any, Any]
 

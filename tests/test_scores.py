@@ -24,7 +24,7 @@ from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
 from fl_core.config.sections import BackboneConfig
 from fl_core.config.trial_config import UserError
-from fl_core.data import FeatureSource, Source
+from fl_core.data.sources import FeatureSource, Source
 from fl_core.scores import fisher, hybrid, magnitude
 
 KINDS = ("sampled", "talos", "empirical")

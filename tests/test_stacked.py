@@ -18,7 +18,7 @@ from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
 from fl_core.client import Update, Work, local_update, plan_work, step_rates
 from fl_core.config.sections import LocalConfig, ScheduleConfig
-from fl_core.data import FeatureSource, ImageSource, Source
+from fl_core.data.sources import FeatureSource, ImageSource, Source
 from fl_core.stacked import stacked_updates
 
 

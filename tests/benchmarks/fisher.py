@@ -28,7 +28,7 @@ from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
 from fl_core.config.sections import BackboneConfig, MaskConfig
 from fl_core.config.trial_config import TrialConfig
-from fl_core.data import ImageSource
+from fl_core.data.sources import ImageSource
 from fl_core.scores import fisher
 
 CLASSES = 100

@@ -22,7 +22,7 @@ from torch import nn
 from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
 from fl_core.config.trial_config import TrialConfig
-from fl_core.data import FeatureSource
+from fl_core.data.sources import FeatureSource
 from fl_core.fedavg import fedavg
 from fl_core.federation import Federation, ServerState
 

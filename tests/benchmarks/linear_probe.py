@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fl_core.config.trial_config import Machine, TrialConfig
-from fl_core.data import split_train_val
+from fl_core.data.sources import split_train_val
 from fl_core.features import extract_features
 
 PENALTIES = (3e-4, 1e-3, 3e-3, 1e-2)

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
 from fl_core.config.trial_config import Machine, TrialConfig
-from fl_core.data import ImageSource
+from fl_core.data.sources import ImageSource
 from fl_core.fedavg import fedavg
 from fl_core.federation import Federation, ServerState
 from fl_core.stages import build_classifier

@@ -10,7 +10,7 @@ Every partition is disjoint, uses every example once, and gives the clients size
   what is left of them (Hsu et al., arXiv:1909.06335).
 
 The two skewed ones share the second half: a real (clients, classes) table of counts is
-made whole with even sizes (fl_core.levelling), and the shuffled examples are dealt out.
+made whole with even sizes (fl_core.data.balance), and the shuffled examples are dealt out.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from fl_core.config.sections import FederationConfig
 from fl_core.config.trial_config import ConfigError
-from fl_core.levelling import Bools, Floats, Ints, fitted, whole
+from fl_core.data.balance import Bools, Floats, Ints, fitted, whole
 
 Labels = npt.NDArray[np.integer[Any]]  # (examples,)
 

@@ -1,0 +1,1 @@
+"""Examples on the device, their split, and who holds which of them."""
