@@ -21,7 +21,7 @@ check: $(STAMP)
 	$(BIN)/mypy
 
 features: $(STAMP)
-	$(BIN)/python -m fl_core.features $(ARGS)
+	$(BIN)/python -m fl_core.models.features $(ARGS)
 
 clean:
 	rm -rf $(VENV) build *.egg-info

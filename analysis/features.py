@@ -1,4 +1,4 @@
-"""The cached features of a frozen backbone, without torch: what `fl_core.features` stored.
+"""The cached features of a frozen backbone, without torch: what `fl_core.models.features` stored.
 
 A safetensors file of int8 features with one scale per feature and uint8 labels, for the training
 and the test images. The file that ships with the package is CIFAR-100 through ViT-Ti/16.
@@ -16,7 +16,7 @@ import numpy as np
 
 from analysis.connect import AnalysisError
 
-EMBEDDED = Path(__file__).parents[1] / "fl_core" / "embedded"
+EMBEDDED = Path(__file__).parents[1] / "fl_core" / "models" / "embedded"
 _PARTS = ("train", "test")
 
 

@@ -31,7 +31,7 @@ FULL = 0.95  # share of its disk beyond which Ray stores no more objects
 
 def check_features(where: Where) -> Iterator[Finding]:
     """The embedded features, every byte of them: all that the default study reads."""
-    features, cache = imported("fl_core.features"), imported("fl_core.base.cache")
+    features, cache = imported("fl_core.models.features"), imported("fl_core.base.cache")
     path = features.FeatureSpec.of(TrialConfig()).path(Path("nowhere"))
     if path.parent != features.EMBEDDED:
         raise UserError(f"{path.name} is not in {features.EMBEDDED}; install the package again")
@@ -70,7 +70,7 @@ def check_weights(where: Where) -> Iterator[Finding]:
     if path is None:
         yield from _downloaded_weights()
         return
-    backbone, features = imported("fl_core.backbone"), imported("fl_core.features")
+    backbone, features = imported("fl_core.models.backbone"), imported("fl_core.models.features")
     name = features.known_weights(path)
     backbone._stored_names(path)
     kind = "those of the embedded features" if name == "pretrained" else f"{name[:15]}…"

@@ -96,7 +96,7 @@ def extra_values(args: argparse.Namespace) -> dict[str, Value]:
     if args.image_size is not None:
         values["backbone.image_size"] = args.image_size
     if args.weights is not None:
-        from fl_core.features import known_weights
+        from fl_core.models.features import known_weights
 
         values["backbone.weights"] = known_weights(args.weights.resolve())
     for text in args.values:

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fl_core.backbone import Classifier, build_backbone, linear_head
 from fl_core.base.cache import stage_artefact
 from fl_core.base.params import FlatModule, Layout
 from fl_core.base.rng import stream
@@ -39,10 +38,11 @@ from fl_core.data.sources import (
     load_images,
     split_train_val,
 )
-from fl_core.features import extract_features, forget_features
 from fl_core.fedavg import fedavg
 from fl_core.federation import Federation, ServerState
-from fl_core.ridge import ridge_head, ridge_statistics, summed
+from fl_core.models.backbone import Classifier, build_backbone, linear_head
+from fl_core.models.features import extract_features, forget_features
+from fl_core.models.ridge import ridge_head, ridge_statistics, summed
 
 #: The main stage's fields: no head reads them.
 _MAIN_STAGE = ("rounds", "eval_every", "fine_tune.", "schedule.", "data.flip", "data.crop",

@@ -16,10 +16,11 @@ import numpy as np
 import optuna
 import pytest
 
-from fl_core import command, features, folder, stages
+from fl_core import command, folder, stages
 from fl_core.arms import arm_name
 from fl_core.config.trial_config import Machine, TrialConfig, UserError, Value
 from fl_core.jobs import Arm
+from fl_core.models import features
 from fl_core.study import Preset, Study, describe_space
 
 ROOT = Path(__file__).parents[1]
@@ -162,7 +163,7 @@ def test_damaged_embedded_features(
     features._features.cache_clear()
     line = refused(capsys, tmp_path)
     assert "wrong digest" in line
-    assert "python -m fl_core.features" in line
+    assert "python -m fl_core.models.features" in line
 
 
 def test_no_data_and_no_network(

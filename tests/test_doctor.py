@@ -20,10 +20,11 @@ from typing import Any
 
 import pytest
 
-from fl_core import check_places, checks, doctor, features
+from fl_core import check_places, checks, doctor
 from fl_core.base import host
 from fl_core.checks import Finding, Where
 from fl_core.doctor import CHECKS, Check, Runner
+from fl_core.models import features
 
 ROOT = Path(__file__).parents[1]
 MIB = 2**20

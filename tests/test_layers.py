@@ -221,7 +221,7 @@ def test_the_test_features_are_read_by_the_test_model_alone() -> None:
     other = [site[:2] for site in sites if len(site[2].args) > 2 or site[2].keywords]
     assert other == [("fl_core.stages", "test_model")]
     (inner,) = calls("_features")
-    assert inner[:2] == ("fl_core.features", "extract_features")
+    assert inner[:2] == ("fl_core.models.features", "extract_features")
 
 
 def test_the_test_images_are_read_by_the_test_model_alone() -> None:
@@ -233,7 +233,7 @@ def test_the_test_images_are_read_by_the_test_model_alone() -> None:
         ("fl_core.stages", "_image_federation"): "True",
         ("fl_core.stages", "test_model"): "False",
         ("fl_core.stages", "_images"): "train",  # as its caller says: the two above
-        ("fl_core.features", "compute_features"): "part == 'train'",  # both, stored apart
+        ("fl_core.models.features", "compute_features"): "part == 'train'",  # both, stored apart
     }
 
 

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from fl_core import masks
-from fl_core.backbone import Classifier, build_backbone, linear_head
 from fl_core.base.params import Layout
 from fl_core.config.sections import BackboneConfig, MaskConfig
 from fl_core.config.trial_config import ConfigError
@@ -31,6 +30,7 @@ from fl_core.masks import (
     soft_mask,
     unpack,
 )
+from fl_core.models.backbone import Classifier, build_backbone, linear_head
 
 GRANULARITIES = ("global", "tensor")
 HUGE, TINY = torch.finfo(torch.float32).max, 1e-45

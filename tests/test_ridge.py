@@ -10,7 +10,7 @@ from sklearn.linear_model import Ridge
 from fl_core.base.rng import stream
 from fl_core.config.sections import FederationConfig
 from fl_core.data.sharding import shard
-from fl_core.ridge import ridge_head, ridge_statistics, summed
+from fl_core.models.ridge import ridge_head, ridge_statistics, summed
 
 CLASSES, WIDTH, EXAMPLES = 10, 24, 3000
 SHARDINGS = {

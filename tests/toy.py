@@ -11,7 +11,7 @@ import torch
 from fl_core.base.cache import save_artefact
 from fl_core.base.rng import stream
 from fl_core.config.trial_config import Machine, TrialConfig
-from fl_core.features import FeatureSpec, quantise
+from fl_core.models.features import FeatureSpec, quantise
 from fl_core.trial import Record
 
 LABELS, WIDTH, TRAIN, TEST = 20, 16, 2000, 500

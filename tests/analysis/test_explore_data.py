@@ -28,7 +28,7 @@ POINTS = (RNG.standard_normal((240, 6)) + 4 * LABELS[:, None]).astype(np.float32
 
 
 def save(path: Path, labels: np.ndarray = LABELS) -> Path:
-    """A features file as fl_core.features writes it."""
+    """A features file as fl_core.models.features writes it."""
     scale = np.full(6, 0.2, np.float32)
     tensors = {}
     for part in ("train", "test"):

@@ -23,12 +23,12 @@ import numpy as np
 import torch
 from reference import looped_fisher, relative_error
 
-from fl_core.backbone import Classifier, build_backbone
 from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
 from fl_core.config.sections import BackboneConfig, MaskConfig
 from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sources import ImageSource
+from fl_core.models.backbone import Classifier, build_backbone
 from fl_core.scores import fisher
 
 CLASSES = 100

@@ -4,7 +4,7 @@
 
 A converged softmax regression (L-BFGS, L2 chosen on the validation split, then refitted on
 train + val). FILE: a torch file with the float32 features {"train": (50000, D), "test": ...}, as
-`fl_core.features` computes them before quantisation; without it only the stored ones are probed.
+`fl_core.models.features` computes them before quantisation; without it only the stored ones are probed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fl_core.config.trial_config import Machine, TrialConfig
 from fl_core.data.sources import split_train_val
-from fl_core.features import extract_features
+from fl_core.models.features import extract_features
 
 PENALTIES = (3e-4, 1e-3, 3e-3, 1e-2)
 

@@ -4,7 +4,7 @@ Without augmentation a frozen backbone gives every image the same features in ev
 every trial, so they are computed once and a head trains on them a thousand times faster.
 Stored as int8 with one scale per feature (symmetric, rounded to nearest), which costs less than
 0.2 points of linear-probe accuracy (LOG.md). The artefact of CIFAR-100 x ViT-Ti/16 at 224 px
-ships with the package: the cache entry, already there. `python -m fl_core.features` rebuilds it.
+ships with the package: the cache entry, already there. `python -m fl_core.models.features` rebuilds it.
 
 The training and the test tensors of the file are read apart: a search never loads the latter.
 """
@@ -21,11 +21,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fl_core.backbone import build_backbone, file_sha256
 from fl_core.base.cache import DamagedArtefact, cached, load_artefact, save_artefact
 from fl_core.config.sections import BackboneConfig
 from fl_core.config.trial_config import Machine, TrialConfig, UserError, digest_of
 from fl_core.data.sources import FeatureSource, Preprocess, load_images
+from fl_core.models.backbone import build_backbone, file_sha256
 
 FEATURES_VERSION = 1
 EMBEDDED = Path(__file__).parent / "embedded"
@@ -73,7 +73,7 @@ def _features(spec: FeatureSpec, machine: Machine, part: str) -> FeatureSource:
     except DamagedArtefact as damage:
         raise UserError(
             f"{damage}: the embedded features are damaged; install the package again or rebuild "
-            "them with python -m fl_core.features"
+            "them with python -m fl_core.models.features"
         ) from damage
 
 
@@ -121,7 +121,7 @@ def compute_features(
         "storage": "int8, one symmetric scale per feature",
         "versions": {"torch": torch.__version__, "torchvision": torchvision.__version__,
                      "timm": timm.__version__, "features": FEATURES_VERSION},
-        "command": "python -m fl_core.features",
+        "command": "python -m fl_core.models.features",
     }  # fmt: skip
     return tensors, meta
 
@@ -169,7 +169,9 @@ def main() -> None:
     """Rebuild the embedded artefact from CIFAR-100 and the ViT-Ti/16 weights."""
     import argparse
 
-    parser = argparse.ArgumentParser(prog="python -m fl_core.features", description=main.__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m fl_core.models.features", description=main.__doc__
+    )
     parser.add_argument(
         "--data-dir", type=Path, default=Path("data"), help="torchvision's CIFAR-100"
     )
