@@ -34,8 +34,8 @@ from fl_core.masks import (
     soft_mask,
     unpack,
 )
+from fl_core.optim.sgdm import Active
 from fl_core.scores import fisher, hybrid, magnitude
-from fl_core.sgdm import Active
 
 #: Fields of the main stage that no mask reads.
 _IGNORED = ("rounds", "eval_every", "local.", "server.", "schedule.", "data.flip", "data.crop",

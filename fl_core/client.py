@@ -18,7 +18,7 @@ from torch import Tensor
 from fl_core.base.params import FlatModule
 from fl_core.config.sections import LocalConfig, ScheduleConfig
 from fl_core.data.sources import DRAWS_PER_IMAGE, Source
-from fl_core.sgdm import Active, sgdm_step
+from fl_core.optim.sgdm import Active, sgdm_step
 
 
 class Work(NamedTuple):

@@ -19,7 +19,7 @@ from fl_core.base.params import FlatModule
 from fl_core.client import Update, Work, precision_context
 from fl_core.config.sections import LocalConfig
 from fl_core.data.sources import Source
-from fl_core.sgdm import Active, sgdm_step
+from fl_core.optim.sgdm import Active, sgdm_step
 
 
 def stacked_updates(

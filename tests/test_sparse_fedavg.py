@@ -14,8 +14,8 @@ from fl_core.client import Update
 from fl_core.config.sections import ServerConfig
 from fl_core.fedavg import fedavg
 from fl_core.federation import Federation, ServerState, participants
+from fl_core.optim.sgdm import Active
 from fl_core.server import aggregate
-from fl_core.sgdm import Active
 
 P = CLASSES * (WIDTH + 1)
 RULES: list[dict[str, Any]] = [

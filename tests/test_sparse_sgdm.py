@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fl_core import sgdm, sparse_sgdm
 from fl_core.base.params import Layout
 from fl_core.config.fields import ConfigError
 from fl_core.config.sections import LocalConfig
-from fl_core.sgdm import Active, sgdm_step
-from fl_core.sparse_sgdm import SparseSGDM
+from fl_core.optim import sgdm, sparse_sgdm
+from fl_core.optim.sgdm import Active, sgdm_step
+from fl_core.optim.sparse_sgdm import SparseSGDM
 
 SHAPES = ((3, 5), (7,), (1,), (33, 17), (1, 2, 3))  # odd: vector code has a tail in each
 ROWS, STEPS = 3, 100

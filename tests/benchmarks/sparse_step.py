@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from fl_core.config.sections import LocalConfig
-from fl_core.sgdm import Active, sgdm_step
+from fl_core.optim.sgdm import Active, sgdm_step
 
 LR, RUN = 0.01, 64
 RULE = LocalConfig(momentum=0.9, weight_decay=1e-4)

@@ -1,6 +1,6 @@
 """SparseSGDM: SGD with momentum under masks, as a torch optimiser (layer 2).
 
-The update itself is `fl_core.sgdm.sgdm_step`, the one that the clients use.
+The update itself is `fl_core.optim.sgdm.sgdm_step`, the one that the clients use.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fl_core.config.sections import LocalConfig
-from fl_core.sgdm import Active, sgdm_step
+from fl_core.optim.sgdm import Active, sgdm_step
 
 
 class SparseSGDM(torch.optim.Optimizer):
