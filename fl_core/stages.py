@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from fl_core.base.cache import stage_artefact
 from fl_core.base.params import FlatModule, Layout
 from fl_core.base.rng import stream
-from fl_core.calibration import Calibration
 from fl_core.config.sections import (
     DataConfig,
     FederationConfig,
@@ -40,6 +39,7 @@ from fl_core.data.sources import (
 )
 from fl_core.fedavg import fedavg
 from fl_core.federation import Federation, ServerState
+from fl_core.masks.calibration import Calibration
 from fl_core.models.backbone import Classifier, build_backbone, linear_head
 from fl_core.models.features import extract_features, forget_features
 from fl_core.models.ridge import ridge_head, ridge_statistics, summed

@@ -11,14 +11,14 @@ import pytest
 import torch
 from test_fedavg import CLASSES, WIDTH, linear_federation
 
-from fl_core import calibration as module
 from fl_core.base.cache import load_artefact
 from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
-from fl_core.calibration import SERVER, Calibration
 from fl_core.config.trial_config import ConfigError, Machine, TrialConfig
-from fl_core.masks import lowest, soft_mask, unpack
-from fl_core.scores import fisher
+from fl_core.masks.calibration import SERVER, Calibration
+from fl_core.masks.fisher import fisher
+from fl_core.masks.select import calibration as module
+from fl_core.masks.select import lowest, soft_mask, unpack
 
 P = CLASSES * (WIDTH + 1)
 

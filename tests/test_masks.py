@@ -14,11 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from fl_core import masks
 from fl_core.base.params import Layout
 from fl_core.config.sections import BackboneConfig, MaskConfig
 from fl_core.config.trial_config import ConfigError
-from fl_core.masks import (
+from fl_core.masks.select import (
     Calibrated,
     active_counts,
     calibrate_mask,
@@ -30,6 +29,7 @@ from fl_core.masks import (
     soft_mask,
     unpack,
 )
+from fl_core.masks.select import select as masks
 from fl_core.models.backbone import Classifier, build_backbone, linear_head
 
 GRANULARITIES = ("global", "tensor")

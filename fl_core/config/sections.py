@@ -119,7 +119,7 @@ class HeadConfig(Section):
 
 @dataclass(frozen=True)
 class MaskConfig(Section):
-    """Which parameters stay trainable in the main stage (see fl_core.masks, fl_core.scores).
+    """Which parameters stay trainable in the main stage (see fl_core.masks.select, fl_core.masks.fisher).
 
     Sparsity is the fraction of the maskable parameters that is FROZEN. A parameter that is
     trainable but not in `layers` is frozen too, as in TaLoS (Iurada et al., ICLR 2025).

@@ -28,8 +28,8 @@ from fl_core.base.rng import stream
 from fl_core.config.sections import BackboneConfig, MaskConfig
 from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sources import ImageSource
+from fl_core.masks.fisher import fisher
 from fl_core.models.backbone import Classifier, build_backbone
-from fl_core.scores import fisher
 
 CLASSES = 100
 

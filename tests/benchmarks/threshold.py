@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from fl_core.base.rng import stream
-from fl_core.masks import lowest
+from fl_core.masks.select import lowest
 
 
 def main() -> None:

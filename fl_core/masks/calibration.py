@@ -25,7 +25,8 @@ from fl_core.base.rng import stream
 from fl_core.config.fields import refuse
 from fl_core.config.trial_config import Machine, TrialConfig
 from fl_core.data.sources import Source, split_train_val
-from fl_core.masks import (
+from fl_core.masks.fisher import fisher, hybrid, magnitude
+from fl_core.masks.select import (
     active_counts,
     calibrate_mask,
     combine,
@@ -35,7 +36,6 @@ from fl_core.masks import (
     unpack,
 )
 from fl_core.optim.sgdm import Active
-from fl_core.scores import fisher, hybrid, magnitude
 
 #: Fields of the main stage that no mask reads.
 _IGNORED = ("rounds", "eval_every", "local.", "server.", "schedule.", "data.flip", "data.crop",

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from fl_core.base.params import Layout
-from fl_core.masks import pack
+from fl_core.masks.select import pack
 
 Floats = npt.NDArray[np.floating[Any]]
 Row = dict[str, float | str | int]
@@ -34,7 +34,7 @@ CHUNK = 1 << 13
 
 
 def overlap_table(masks: Sequence[Tensor], layout: Layout, allowed: Tensor) -> list[Row]:
-    """One row a maskable tensor, then one "overall", for masks PACKED by `fl_core.masks.pack`.
+    """One row a maskable tensor, then one "overall", for masks PACKED by `fl_core.masks.select.pack`.
 
     jaccard, expected and excess are means over the pairs of masks, without those that are both
     empty there: NaN if no pair is left, or a single mask. active_share is the mean density.

@@ -1,0 +1,1 @@
+"""Which parameters stay trainable: scores, selection, calibration in rounds, overlap."""
