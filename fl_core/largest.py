@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from fl_core.config.trial_config import ConfigError, TrialConfig, Value
 from fl_core.data.sources import NUM_CLASSES
-from fl_core.server import num_sampled
+from fl_core.federated.server import num_sampled
 
 if TYPE_CHECKING:
     import optuna
@@ -79,7 +79,7 @@ def estimated_bytes(config: TrialConfig, device: str = "cuda") -> float:
 
 
 def clients_at_a_time(config: TrialConfig, device: str = "cuda") -> int:
-    """Clients that train stacked: all of a round, or one (see fl_core.federation.use_stacked)."""
+    """Clients that train stacked: all of a round, or one (see fl_core.federated.work.use_stacked)."""
     execution = config.fine_tune.execution
     auto = execution == "auto" and (config.part == "head" or device.startswith("cuda"))
     return num_sampled(config.federation) if auto or execution == "stacked" else 1

@@ -37,8 +37,8 @@ from fl_core.data.sources import (
     load_images,
     split_train_val,
 )
-from fl_core.fedavg import fedavg
-from fl_core.federation import Federation, ServerState
+from fl_core.federated.rounds import fedavg
+from fl_core.federated.work import Federation, ServerState
 from fl_core.masks.calibration import Calibration
 from fl_core.models.backbone import Classifier, build_backbone, linear_head
 from fl_core.models.features import extract_features, forget_features

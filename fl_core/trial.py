@@ -22,9 +22,9 @@ from torch import Tensor
 from fl_core import stages
 from fl_core.base.cache import DamagedArtefact, load_artefact, save_artefact
 from fl_core.config.trial_config import Machine, TrialConfig
-from fl_core.evaluate import evaluate
-from fl_core.fedavg import RoundResult, fedavg, spread
-from fl_core.federation import ServerState, participants
+from fl_core.federated.evaluate import evaluate
+from fl_core.federated.rounds import RoundResult, fedavg, spread
+from fl_core.federated.work import ServerState, participants
 from fl_core.masks.calibration import SERVER, Calibration
 from fl_core.masks.overlap import overlap_table
 from fl_core.masks.select import pack

@@ -17,9 +17,9 @@ from torch import nn
 
 from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
-from fl_core.client import Work, local_update, lr_factor, plan_work, step_rates
 from fl_core.config.sections import BackboneConfig, DataConfig, LocalConfig, ScheduleConfig
 from fl_core.data.sources import FeatureSource, ImageSource, Preprocess, Source
+from fl_core.federated.client import Work, local_update, lr_factor, plan_work, step_rates
 from fl_core.models.backbone import Classifier, build_backbone
 
 CLASSES, EXAMPLES, WIDTH, SIZE = 5, 60, 9, 16

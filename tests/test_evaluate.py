@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from test_client import cnn, feature_source, image_source, linear, source_of
 from torch import nn
 
-from fl_core import evaluate as evaluation
 from fl_core.data.sources import FeatureSource
-from fl_core.evaluate import Evaluation, evaluate
+from fl_core.federated import evaluate as evaluation
+from fl_core.federated.evaluate import Evaluation, evaluate
 
 
 def one_by_one(model: nn.Module) -> tuple[float, float, np.ndarray, np.ndarray]:

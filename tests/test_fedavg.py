@@ -14,16 +14,16 @@ import torch.nn.functional as F
 from test_client import cnn, image_source
 from torch import nn
 
-from fl_core import fedavg as loop
-from fl_core import federation as rounds
 from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
-from fl_core.client import plan_work
 from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sharding import class_counts
 from fl_core.data.sources import FeatureSource, Source
-from fl_core.fedavg import RoundResult, fedavg
-from fl_core.federation import Federation, ServerState, selected
+from fl_core.federated import rounds as loop
+from fl_core.federated import work as rounds
+from fl_core.federated.client import plan_work
+from fl_core.federated.rounds import RoundResult, fedavg
+from fl_core.federated.work import Federation, ServerState, selected
 
 CLASSES, WIDTH = 4, 6
 TIMES = ("seconds_train", "seconds_eval", "seconds_overhead", "images_per_second",

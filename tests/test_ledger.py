@@ -9,9 +9,9 @@ import torch
 from test_messages import NINE_MASK, active, refused
 from torch import Tensor
 
-from fl_core import ledger as ledger_module
-from fl_core.ledger import Ledger
-from fl_core.messages import encode
+from fl_core.federated import ledger as ledger_module
+from fl_core.federated.ledger import Ledger
+from fl_core.federated.messages import encode
 
 # 100 parameters: dense 16 + 400 = 416; with c active index 16 + 8c, bitmap 16 + 13 + 4c,
 # values 16 + 4c; the mask alone 16 + 13 (index from 4c < 13)

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fl_core.base.rng import stream
-from fl_core.client import Update
 from fl_core.config.sections import FederationConfig, ServerConfig
-from fl_core.server import aggregate, num_sampled, select_clients
+from fl_core.federated.client import Update
+from fl_core.federated.server import aggregate, num_sampled, select_clients
 
 
 def update(params: list[float] | torch.Tensor, examples: int, loss: float = 0.0) -> Update:

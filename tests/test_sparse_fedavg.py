@@ -10,12 +10,12 @@ import torch
 from test_fedavg import CLASSES, WIDTH, cnn_federation, config, linear_federation, plain, run
 
 from fl_core.base.rng import stream
-from fl_core.client import Update
 from fl_core.config.sections import ServerConfig
-from fl_core.fedavg import fedavg
-from fl_core.federation import Federation, ServerState, participants
+from fl_core.federated.client import Update
+from fl_core.federated.rounds import fedavg
+from fl_core.federated.server import aggregate
+from fl_core.federated.work import Federation, ServerState, participants
 from fl_core.optim.sgdm import Active
-from fl_core.server import aggregate
 
 P = CLASSES * (WIDTH + 1)
 RULES: list[dict[str, Any]] = [

@@ -16,10 +16,10 @@ from torch import nn
 
 from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
-from fl_core.client import Update, Work, local_update, plan_work, step_rates
 from fl_core.config.sections import LocalConfig, ScheduleConfig
 from fl_core.data.sources import FeatureSource, ImageSource, Source
-from fl_core.stacked import stacked_updates
+from fl_core.federated.client import Update, Work, local_update, plan_work, step_rates
+from fl_core.federated.stacked import stacked_updates
 
 
 def works_of(shards: list[np.ndarray], local: LocalConfig, source: Source) -> list[Work]:

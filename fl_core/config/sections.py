@@ -79,13 +79,13 @@ class LocalConfig(Section):
     batch_size: int = number(64, 1)
     keep_momentum: bool = False  # momentum survives the round: one client only (centralised)
     #: What a client starts a round from: the server's parameters, or those blended with its own
-    #: old ones by Fisher information (see fl_core.federation).
+    #: old ones by Fisher information (see fl_core.federated.work).
     blend: str = choice("none", "none", "fisher")
 
 
 @dataclass(frozen=True)
 class ScheduleConfig(Section):
-    """Learning-rate factor over the run's progress in [0, 1]; see fl_core.client.lr_factor."""
+    """Learning-rate factor over the run's progress in [0, 1]; see fl_core.federated.client.lr_factor."""
 
     prefix: ClassVar[str] = "schedule."
     name: str = choice("constant", "constant", "cosine", "step", "warmup_cosine")

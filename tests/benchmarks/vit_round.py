@@ -23,8 +23,8 @@ from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
 from fl_core.config.trial_config import Machine, TrialConfig
 from fl_core.data.sources import ImageSource
-from fl_core.fedavg import fedavg
-from fl_core.federation import Federation, ServerState
+from fl_core.federated.rounds import fedavg
+from fl_core.federated.work import Federation, ServerState
 from fl_core.stages import build_classifier
 
 

@@ -27,7 +27,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fl_core.messages import COMPARED, ENCODINGS, cheapest, encode, encode_mask
+from fl_core.federated.messages import COMPARED, ENCODINGS, cheapest, encode, encode_mask
 
 Masks = Callable[[int], "Tensor | None"]  # of a client; None only in a dense run
 

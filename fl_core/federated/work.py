@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
-from fl_core.client import Update, Work, local_update, plan_work, step_rates
 from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sources import ImageSource, Source
+from fl_core.federated.client import Update, Work, local_update, plan_work, step_rates
+from fl_core.federated.server import select_clients
+from fl_core.federated.stacked import stacked_updates
 from fl_core.optim.sgdm import Active
-from fl_core.server import select_clients
-from fl_core.stacked import stacked_updates
 
 
 @dataclass

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fl_core.client import precision_context
 from fl_core.data.sources import Source
+from fl_core.federated.client import precision_context
 
 BATCH = {"linear": 8192, "cpu": 256, "cuda": 1024}
 

@@ -2,7 +2,7 @@
 
 For the linear model the gradient of softmax regression is written out in batched matrix
 products; any other module goes through `torch.func` (vmap over clients of grad). Both compute
-what `fl_core.client.local_update` computes, to rounding; tests hold them together.
+what `fl_core.federated.client.local_update` computes, to rounding; tests hold them together.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 
 from fl_core.base.params import FlatModule
-from fl_core.client import Update, Work, precision_context
 from fl_core.config.sections import LocalConfig
 from fl_core.data.sources import Source
+from fl_core.federated.client import Update, Work, precision_context
 from fl_core.optim.sgdm import Active, sgdm_step
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fl_core.client import Update
 from fl_core.config.sections import FederationConfig, ServerConfig
+from fl_core.federated.client import Update
 
 
 def num_sampled(federation: FederationConfig) -> int:

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from fl_core.config.trial_config import TrialConfig
-from fl_core.evaluate import Evaluation, evaluate
-from fl_core.federation import Federation, ServerState, kept, selected, updates
-from fl_core.ledger import Ledger
-from fl_core.server import aggregate
+from fl_core.federated.evaluate import Evaluation, evaluate
+from fl_core.federated.ledger import Ledger
+from fl_core.federated.server import aggregate
+from fl_core.federated.work import Federation, ServerState, kept, selected, updates
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """A client's local work: which batches, which learning rates, the update itself (layer 2).
 
 `local_update` trains one client at a time: the obvious version, the oracle of the stacked one
-in `fl_core.stacked` and the faster one for vision transformers on a CPU.
+in `fl_core.federated.stacked` and the faster one for vision transformers on a CPU.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""FedAvg: rounds, local work, aggregation, evaluation, and what all of it sends."""
