@@ -13,7 +13,7 @@ test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 ui: $(STAMP)
-	$(BIN)/python -m fl_core.ui --port $(or $(PORT),5000)
+	$(BIN)/python -m fl_core.study.ui --port $(or $(PORT),5000)
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -19,7 +19,7 @@ from urllib.parse import urlparse
 from fl_core.base import addresses, host
 from fl_core.checks import Finding, Where, imported, one_line
 from fl_core.config.trial_config import TrialConfig, UserError
-from fl_core.folder import MIN_FREE_BYTES
+from fl_core.study.folder import MIN_FREE_BYTES
 
 IMAGES = "only studies on images need it"
 LITTLE = 2e9  # bytes of disk: enough to start, perhaps not to end
@@ -165,7 +165,7 @@ def _holder(lock: Path) -> str:
 def check_store(where: Where) -> Iterator[Finding]:
     """MLflow's store: opened and locked for writing, or a new one made beside it and removed."""
     os.environ |= {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-    uri = imported("fl_core.options").tracking_uri(
+    uri = imported("fl_core.study.options").tracking_uri(
         argparse.Namespace(tracking_uri=where.tracking_uri)
     )
     imported("fl_core.tracking")  # first: it sets what mlflow reads when it is imported

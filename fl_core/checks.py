@@ -173,7 +173,7 @@ def check_machine(where: Where) -> Iterator[Finding]:
 def check_device(where: Where) -> Iterator[Finding]:
     """torch, and the GPUs that it sees; a kernel is run on each."""
     torch = imported("torch")
-    resources = imported("fl_core.resources")
+    resources = imported("fl_core.study.resources")
     wanted = where.device.split(":")[0]
     version = f"torch {torch.__version__}"
     if not torch.cuda.is_available():

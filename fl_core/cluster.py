@@ -19,7 +19,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from fl_core.base.locations import make_folder
 from fl_core.config.trial_config import UserError
-from fl_core.jobs import Workers
+from fl_core.study.jobs import Workers
 
 PATIENCE = 300  # seconds for a machine to start a worker: a busy one is slow
 

@@ -153,7 +153,7 @@ def show(finding: Finding) -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse with errors of one line. The one of fl_core.options needs a package."""
+    """argparse with errors of one line. The one of fl_core.study.options needs a package."""
 
     def error(self, message: str) -> NoReturn:
         print(f"error: {message} (--help lists the options)", file=sys.stderr)

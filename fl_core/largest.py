@@ -18,7 +18,7 @@ from fl_core.federated.server import num_sampled
 if TYPE_CHECKING:
     import optuna
 
-    from fl_core.jobs import Arm
+    from fl_core.study.jobs import Arm
 
     Space = Callable[[optuna.Trial], Mapping[str, Value]]
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 
 from fl_core.config.trial_config import Value
-from fl_core.jobs import Arm, Job
+from fl_core.study.jobs import Arm, Job
 
 NOTE = "mlflow.note.content"  # Markdown, shown as the description
 LONGEST_NAME, LONGEST_NOTE = 90, 7900  # characters; MLflow ends a tag at 8000

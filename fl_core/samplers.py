@@ -17,7 +17,7 @@ from optuna.distributions import (
 from optuna.samplers import BaseSampler, CmaEsSampler, NSGAIISampler, RandomSampler, TPESampler
 
 from fl_core.config.trial_config import UserError, Value
-from fl_core.jobs import SEARCHERS
+from fl_core.study.jobs import SEARCHERS
 
 Space = Callable[[optuna.Trial], Mapping[str, Value]]
 Point = Mapping[str, Value]

@@ -46,8 +46,8 @@ from fl_core.cluster import check_cluster, within_one_machine  # noqa: E402
 from fl_core.conductor import Conductor  # noqa: E402
 from fl_core.config.trial_config import Machine, UserError  # noqa: E402
 from fl_core.gpu import release  # noqa: E402
-from fl_core.jobs import Job, Workers  # noqa: E402
 from fl_core.runner import Places, attempt  # noqa: E402
+from fl_core.study.jobs import Job, Workers  # noqa: E402
 from fl_core.trial import Record  # noqa: E402
 
 SILENCE = 20  # seconds without an answer, after which a cluster's head is given up

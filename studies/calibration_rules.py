@@ -16,9 +16,9 @@ Expect on the embedded default: rules within a point of each other once each has
 rate.
 """
 
-from fl_core.arms import DENSE, each, grid, rules, shardings
-from fl_core.command import main
-from fl_core.study import FIRST, PAPER_BACKBONE, SPARSE_BACKBONE, VIT_TINY, Preset, Study
+from fl_core.study.arms import DENSE, each, grid, rules, shardings
+from fl_core.study.command import main
+from fl_core.study.study import FIRST, PAPER_BACKBONE, SPARSE_BACKBONE, VIT_TINY, Preset, Study
 from search_spaces import masks
 
 BASE = {

@@ -14,8 +14,8 @@ fixed       split, backbone, epochs
 Expect on the embedded default: all schedules within a point of each other, cosine ahead.
 """
 
-from fl_core.command import main
-from fl_core.study import PAPER_BACKBONE, Preset, Study
+from fl_core.study.command import main
+from fl_core.study.study import PAPER_BACKBONE, Preset, Study
 from search_spaces import centralized
 
 BASE = {

@@ -16,9 +16,9 @@ fixed       K, local steps in total, split, backbone, the head's warm-up, rule (
 Expect on the embedded default: a front from few, sparse and cheap rounds to many dense ones.
 """
 
-from fl_core.arms import shardings
-from fl_core.command import main
-from fl_core.study import FIRST, PAPER_BACKBONE, SPARSE_BACKBONE, VIT_TINY, Preset, Study
+from fl_core.study.arms import shardings
+from fl_core.study.command import main
+from fl_core.study.study import FIRST, PAPER_BACKBONE, SPARSE_BACKBONE, VIT_TINY, Preset, Study
 from search_spaces import masks
 
 BASE = {"federation.clients": 100, "head.method": "fedavg"}

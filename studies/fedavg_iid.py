@@ -13,8 +13,8 @@ fixed       K, C, J, iid shards, split, backbone, rounds
 Expect on the embedded default: within 1.5 points of the centralised head.
 """
 
-from fl_core.command import main
-from fl_core.study import PAPER_BACKBONE, Preset, Study
+from fl_core.study.command import main
+from fl_core.study.study import PAPER_BACKBONE, Preset, Study
 from search_spaces import federated
 
 BASE = {"federation.clients": 100, "federation.participation": 0.1}

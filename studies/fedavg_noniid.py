@@ -15,8 +15,8 @@ Expect on the embedded default: accuracy rises from N_c=1 to iid, and J matters 
 clients differ most.
 """
 
-from fl_core.command import main
-from fl_core.study import PAPER_BACKBONE, Preset, Study
+from fl_core.study.command import main
+from fl_core.study.study import PAPER_BACKBONE, Preset, Study
 from search_spaces import federated
 
 BASE = {"federation.clients": 100, "federation.participation": 0.1}

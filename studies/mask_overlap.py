@@ -18,9 +18,9 @@ random ones overlap by chance; Fisher masks agree a little more than that among 
 more where every client holds one class.
 """
 
-from fl_core.arms import each, grid, rules, shardings
-from fl_core.command import main
-from fl_core.study import PAPER_BACKBONE, SPARSE_BACKBONE, VIT_TINY, Preset, Study
+from fl_core.study.arms import each, grid, rules, shardings
+from fl_core.study.command import main
+from fl_core.study.study import PAPER_BACKBONE, SPARSE_BACKBONE, VIT_TINY, Preset, Study
 from search_spaces import masks
 
 BASE = {

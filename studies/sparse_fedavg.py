@@ -16,9 +16,9 @@ fixed       K, C, J, split, backbone, the head's warm-up, rule (least sensitive)
 Expect on the embedded default: a fifth of the head's parameters costs less than heterogeneity.
 """
 
-from fl_core.arms import DENSE, each, grid, shardings
-from fl_core.command import main
-from fl_core.study import FIRST, PAPER_BACKBONE, SPARSE_BACKBONE, VIT_TINY, Preset, Study
+from fl_core.study.arms import DENSE, each, grid, shardings
+from fl_core.study.command import main
+from fl_core.study.study import FIRST, PAPER_BACKBONE, SPARSE_BACKBONE, VIT_TINY, Preset, Study
 from search_spaces import masks
 
 BASE = {

@@ -16,9 +16,9 @@ fixed       K, C, J, split, backbone, the head's warm-up, masks (least sensitive
 Expect on images: the head first, then a sparse backbone, ahead of the head alone, as published.
 """
 
-from fl_core.arms import each, grid, shardings
-from fl_core.command import main
-from fl_core.study import FIRST, PAPER_BACKBONE, VIT_TINY, Preset, Study
+from fl_core.study.arms import each, grid, shardings
+from fl_core.study.command import main
+from fl_core.study.study import FIRST, PAPER_BACKBONE, VIT_TINY, Preset, Study
 from search_spaces import masks
 
 BASE = {

@@ -9,10 +9,10 @@ from pathlib import Path
 import optuna
 import pytest
 
-from fl_core.arms import DENSE, each, grid, rules, shardings
 from fl_core.config.sections import RULES
 from fl_core.config.trial_config import TrialConfig
-from fl_core.study import Study
+from fl_core.study.arms import DENSE, each, grid, rules, shardings
+from fl_core.study.study import Study
 
 STUDIES = sorted((Path(__file__).parent.parent / "studies").glob("*.py"))
 

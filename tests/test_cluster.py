@@ -30,8 +30,8 @@ from toy import plain
 from fl_core import cluster, tuning
 from fl_core.base.locations import location
 from fl_core.config.trial_config import UserError
-from fl_core.jobs import Workers
 from fl_core.runner import Record
+from fl_core.study.jobs import Workers
 
 pytestmark = pytest.mark.slow
 

@@ -16,12 +16,12 @@ import numpy as np
 import optuna
 import pytest
 
-from fl_core import command, folder, stages
-from fl_core.arms import arm_name
+from fl_core import stages
 from fl_core.config.trial_config import Machine, TrialConfig, UserError, Value
-from fl_core.jobs import Arm
 from fl_core.models import features
-from fl_core.study import Preset, Study, describe_space
+from fl_core.study.arms import arm_name
+from fl_core.study.jobs import Arm
+from fl_core.study.study import Preset, Study, command, describe_space, folder
 
 ROOT = Path(__file__).parents[1]
 
@@ -135,7 +135,7 @@ def test_full_disk(
 def test_folder_in_use_and_lock_of_a_killed_process(tmp_path: Path) -> None:
     out = tmp_path / "out"
     hold = (
-        "import sys, time; from pathlib import Path; from fl_core.folder import locked\n"
+        "import sys, time; from pathlib import Path; from fl_core.study.folder import locked\n"
         "with locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen(
@@ -187,7 +187,7 @@ def test_port_in_use(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        ui = [sys.executable, "-m", "fl_core.ui", "--port", str(port)]
+        ui = [sys.executable, "-m", "fl_core.study.ui", "--port", str(port)]
         result = subprocess.run(ui, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert result.returncode == 2
     assert result.stderr.splitlines() == [

@@ -16,10 +16,10 @@ from fl_core import serial
 from fl_core.conductor import FAILURES, Conductor
 from fl_core.config.trial_config import Machine, TrialConfig, UserError, Value
 from fl_core.findings import confirm
-from fl_core.jobs import ABORTED, OUT_OF_MEMORY, SCORE, TIME, Arm, Job, Workers
 from fl_core.runner import Places
 from fl_core.search import Plan, Search
 from fl_core.serial import run_serial
+from fl_core.study.jobs import ABORTED, OUT_OF_MEMORY, SCORE, TIME, Arm, Job, Workers
 
 
 def space(trial: optuna.Trial) -> dict[str, Value]:
@@ -190,6 +190,6 @@ def test_resources_of_a_job_alone() -> None:
 def test_one_process_needs_no_ray() -> None:
     code = (
         "import sys; sys.modules['ray'] = None\n"
-        "import fl_core.serial, fl_core.command, fl_core.replay\n"
+        "import fl_core.serial, fl_core.study.command, fl_core.study.replay\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from faults.events import Events
 
-from fl_core import folder
 from fl_core.config.trial_config import UserError
+from fl_core.study.study import folder
 
 ROOT = Path(__file__).parents[1]
 STUDY = '''
@@ -21,8 +21,8 @@ STUDY = '''
 import sys
 
 sys.path.insert(0, {root!r})
-from fl_core.command import main
-from fl_core.study import Preset, Study
+from fl_core.study.command import main
+from fl_core.study.study import Preset, Study
 
 
 def space(trial):

@@ -12,9 +12,9 @@ from optuna.trial import TrialState
 
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.findings import best_trials, confirm, finalists, pareto_front, past_jobs, thinned
-from fl_core.jobs import SCORE, TIME, Arm, Job
 from fl_core.memory import JOURNAL, open_studies
 from fl_core.search import Plan, Search
+from fl_core.study.jobs import SCORE, TIME, Arm, Job
 
 Point = tuple[float, float]  # score, bytes
 

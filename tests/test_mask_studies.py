@@ -65,7 +65,7 @@ import sys
 from dataclasses import replace
 sys.path[:0] = [{root!r}, {studies!r}]
 from calibration_rules import STUDY
-from fl_core.command import main
+from fl_core.study.command import main
 few = replace(
     STUDY.presets["vit-tiny"], arms=[{{"mask.scope": s}} for s in ("shared", "per_client")],
     budget=2, eval_steps=2, trials=1,

@@ -12,9 +12,9 @@ from optuna.trial import TrialState
 
 from fl_core.config.trial_config import TrialConfig, UserError, Value
 from fl_core.findings import best_trials, confirm
-from fl_core.jobs import SCORE, TIME, Arm, Job, outcome
 from fl_core.memory import open_studies
 from fl_core.search import Plan, Search
+from fl_core.study.jobs import SCORE, TIME, Arm, Job, outcome
 
 
 def space(trial: optuna.Trial) -> Mapping[str, Value]:

@@ -20,8 +20,8 @@ from benchmarks import store_writers
 from mlflow import MlflowClient
 
 from fl_core.config.trial_config import TrialConfig
-from fl_core.jobs import Arm, Job
 from fl_core.store_writer import Writer
+from fl_core.study.jobs import Arm, Job
 from fl_core.tracking import Tracker
 
 LIMIT = 300.0  # seconds that a wait may take before the test is given up

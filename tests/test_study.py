@@ -149,8 +149,8 @@ def test_centralized_smoke(tmp_path: Path) -> None:
 
 OBJECTIVES = '''
 """Accuracy against bytes."""
-from fl_core.command import main
-from fl_core.study import Preset, Study
+from fl_core.study.command import main
+from fl_core.study.study import Preset, Study
 
 
 def space(trial):

@@ -18,11 +18,11 @@ from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 from analysis.frames import METRICS as ANALYSED
 from fl_core import machine_load
 from fl_core.config.trial_config import TrialConfig, UserError
-from fl_core.jobs import Arm, Job
 from fl_core.machine_load import MachineLoad
 from fl_core.record_metrics import DETAILS, FAMILIES, METRICS
 from fl_core.run_notes import NOTE, run_name
 from fl_core.store_client import is_outage
+from fl_core.study.jobs import Arm, Job
 from fl_core.tracking import Tracker
 
 TAGS = {"study": "s", "preset": "smoke", "arms": "[]"}

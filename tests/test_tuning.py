@@ -12,9 +12,9 @@ import pytest
 
 from fl_core import tuning
 from fl_core.config.trial_config import Machine, TrialConfig
-from fl_core.display import Display
-from fl_core.jobs import Job
 from fl_core.runner import Places
+from fl_core.study.display import Display
+from fl_core.study.jobs import Job
 from fl_core.tuning import TrialRunner
 
 

@@ -30,7 +30,7 @@ def value(writer: int, trial: int, record: int) -> float:
 def write(uri: str, experiment: str, writer: int, seconds: float, gate: Any, out: Path) -> None:
     """One study: trials until the time is over; notes how many, and what close() said."""
     from fl_core.config.trial_config import TrialConfig
-    from fl_core.jobs import Arm, Job
+    from fl_core.study.jobs import Arm, Job
     from fl_core.tracking import Tracker
 
     arm = Arm("iid", {}, TrialConfig())

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from fl_core.base.locations import check_writable, location
 from fl_core.config.trial_config import Machine, UserError
-from fl_core.folder import generation
-from fl_core.jobs import Arm, Workers
-from fl_core.study import Space
+from fl_core.study.folder import generation
+from fl_core.study.jobs import Arm, Workers
+from fl_core.study.study import Space
 
 if TYPE_CHECKING:
     from fl_core.runner import Places

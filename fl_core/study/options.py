@@ -14,8 +14,8 @@ import yaml
 
 from fl_core.base.addresses import check_tracking_uri
 from fl_core.config.trial_config import ConfigError, Value
-from fl_core.jobs import PRUNERS, SEARCHERS
-from fl_core.study import Preset, Study
+from fl_core.study.jobs import PRUNERS, SEARCHERS
+from fl_core.study.study import Preset, Study
 
 if TYPE_CHECKING:
     from fl_core.search import Plan

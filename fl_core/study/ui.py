@@ -1,4 +1,4 @@
-"""`python -m fl_core.ui`: the MLflow UI of this folder's store, on 127.0.0.1 (layer 5)."""
+"""`python -m fl_core.study.ui`: the MLflow UI of this folder's store, on 127.0.0.1 (layer 5)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import socket
 import sys
 from pathlib import Path
 
-from fl_core.options import fail
+from fl_core.study.options import fail
 
 
 def main() -> None:
     """Check port and store, then become `mlflow ui`."""
-    parser = argparse.ArgumentParser(prog="python -m fl_core.ui", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m fl_core.study.ui", description=__doc__)
     parser.add_argument("--port", type=int, default=5000)
     parser.add_argument("--store", type=Path, default=Path("mlflow.db"), help="SQLite file")
     args = parser.parse_args()

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from fl_core.config.trial_config import Machine, TrialConfig, UserError, Value, digest_of
-from fl_core.folder import generation, write_atomically
-from fl_core.jobs import Arm, Job, Listener
-from fl_core.study import Preset, Study, describe_space
+from fl_core.study.folder import generation, write_atomically
+from fl_core.study.jobs import Arm, Job, Listener
+from fl_core.study.study import Preset, Study, describe_space
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,9 +90,9 @@ class Session:
         """Search and confirmation."""
         from fl_core import findings
         from fl_core.conductor import Conductor
-        from fl_core.display import Display
         from fl_core.memory import JOURNAL
         from fl_core.search import Search
+        from fl_core.study.display import Display
 
         overrides: dict[str, Value] = {"data.train_on": self.args.confirm_on}
 

@@ -1,7 +1,7 @@
 """A study: one question, its arms, its search space and its budgets (layer 5).
 
 A study file in `studies/` is a docstring, BASE, ARMS, SPACE and a `Study`; everything else is
-here and in `fl_core.command`.
+here and in `fl_core.study.command`.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
-from fl_core.arms import arm_name
 from fl_core.config.trial_config import ConfigError, TrialConfig, UserError, Value
+from fl_core.study.arms import arm_name
 
 if TYPE_CHECKING:
     import optuna
 
-    from fl_core.jobs import Arm
+    from fl_core.study.jobs import Arm
 
 Space = Callable[["optuna.Trial"], Mapping[str, Value]]
 
@@ -114,7 +114,7 @@ class Study:
 
         Rounds follow from the budget, T = budget / J, unless `extra` sets them.
         """
-        from fl_core.jobs import Arm
+        from fl_core.study.jobs import Arm
 
         arms = []
         for values in self.arms:

@@ -13,13 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fl_core import options, resources
 from fl_core.base.addresses import check_ray_address
 from fl_core.config.trial_config import Machine, UserError, digest_of
-from fl_core.folder import locked, start_over
-from fl_core.jobs import Arm, Workers
-from fl_core.session import Executor, Session
-from fl_core.study import Study
+from fl_core.study.folder import locked, start_over
+from fl_core.study.jobs import Arm, Workers
+from fl_core.study.session import Executor, Session
+from fl_core.study.study import Study, options, resources
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +35,7 @@ def main(study: Study, argv: Sequence[str] | None = None) -> None:
     args = options.parse(study, argv)
     try:
         if args.replay:
-            from fl_core.replay import replay
+            from fl_core.study.replay import replay
 
             raise SystemExit(replay(study.name, args))
         run(study, args)

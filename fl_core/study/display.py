@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from fl_core.jobs import Job
+from fl_core.study.jobs import Job
 from fl_core.trial import Record
 
 LINE_SECONDS = 10.0  # between plain lines
