@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fl_core.config.trial_config import UserError
-from fl_core.search import Search
 from fl_core.study.jobs import ABORTED, OUT_OF_MEMORY, Job, Listener, outcome
+from fl_core.study.search.search import Search
 from fl_core.trial import Record, forget_state, trial_path
 
 FAILURES = "failures.log"  # in the study's folder: tracebacks

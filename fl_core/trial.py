@@ -60,7 +60,7 @@ def test_metrics(
     """Accuracy and loss of a finished trial on the TEST set, and its spread over clients; and
     every prediction, as a table (file name -> CSV) in the order of the test set.
 
-    Only the jobs of `fl_core.findings.confirm` may call this (contract 5).
+    Only the jobs of `fl_core.study.search.confirm.confirm` may call this (contract 5).
     """
     _, state = _resume(trial_path(folder, config), machine.device)
     if state is None:

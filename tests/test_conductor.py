@@ -15,11 +15,11 @@ from optuna.trial import TrialState
 from fl_core import serial
 from fl_core.conductor import FAILURES, Conductor
 from fl_core.config.trial_config import Machine, TrialConfig, UserError, Value
-from fl_core.findings import confirm
 from fl_core.runner import Places
-from fl_core.search import Plan, Search
 from fl_core.serial import run_serial
 from fl_core.study.jobs import ABORTED, OUT_OF_MEMORY, SCORE, TIME, Arm, Job, Workers
+from fl_core.study.search.confirm import confirm
+from fl_core.study.search.search import Plan, Search
 
 
 def space(trial: optuna.Trial) -> dict[str, Value]:

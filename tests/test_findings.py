@@ -11,10 +11,17 @@ import pytest
 from optuna.trial import TrialState
 
 from fl_core.config.trial_config import TrialConfig, Value
-from fl_core.findings import best_trials, confirm, finalists, pareto_front, past_jobs, thinned
-from fl_core.memory import JOURNAL, open_studies
-from fl_core.search import Plan, Search
 from fl_core.study.jobs import SCORE, TIME, Arm, Job
+from fl_core.study.search.confirm import (
+    best_trials,
+    confirm,
+    finalists,
+    pareto_front,
+    past_jobs,
+    thinned,
+)
+from fl_core.study.search.journal import JOURNAL, open_studies
+from fl_core.study.search.search import Plan, Search
 
 Point = tuple[float, float]  # score, bytes
 

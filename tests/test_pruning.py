@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
-from fl_core.pruning import ASHA, REDUCTION, pruner_of
+from fl_core.study.search.pruning import ASHA, REDUCTION, pruner_of
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 

@@ -8,7 +8,7 @@ import optuna
 import pytest
 
 from fl_core.config.trial_config import UserError, Value
-from fl_core.samplers import check_searcher, grid_points, sampler_of
+from fl_core.study.search.samplers import check_searcher, grid_points, sampler_of
 
 
 def continuous(trial: optuna.Trial) -> Mapping[str, Value]:

@@ -11,10 +11,10 @@ import pytest
 from optuna.trial import TrialState
 
 from fl_core.config.trial_config import TrialConfig, UserError, Value
-from fl_core.findings import best_trials, confirm
-from fl_core.memory import open_studies
-from fl_core.search import Plan, Search
 from fl_core.study.jobs import SCORE, TIME, Arm, Job, outcome
+from fl_core.study.search.confirm import best_trials, confirm
+from fl_core.study.search.journal import open_studies
+from fl_core.study.search.search import Plan, Search
 
 
 def space(trial: optuna.Trial) -> Mapping[str, Value]:
@@ -270,7 +270,7 @@ def test_after_the_time_budget_no_trial_starts_and_running_ones_stop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 0.0
-    monkeypatch.setattr("fl_core.search.time.monotonic", lambda: now)
+    monkeypatch.setattr("fl_core.study.search.search.time.monotonic", lambda: now)
     confirmed: list[int] = []
 
     def then(arm: int, study: optuna.Study) -> list[Job]:

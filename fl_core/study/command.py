@@ -72,7 +72,7 @@ def run(study: Study, args: argparse.Namespace) -> None:
         if args.search_arms:
             study = study.joint(preset, extra)
         base, arms = study.config(preset, {}, extra), study.resolve(preset, extra)
-        from fl_core import samplers
+        from fl_core.study.search import samplers
 
         plan = options.plan_of(args, preset, pruner)
         samplers.check_searcher(plan.searcher, study.space, 1 + len(study.objectives))

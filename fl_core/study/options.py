@@ -18,7 +18,7 @@ from fl_core.study.jobs import PRUNERS, SEARCHERS
 from fl_core.study.study import Preset, Study
 
 if TYPE_CHECKING:
-    from fl_core.search import Plan
+    from fl_core.study.search.search import Plan
 
 
 class _Parser(argparse.ArgumentParser):
@@ -122,7 +122,7 @@ def tracking_uri(args: argparse.Namespace) -> str:
 
 def plan_of(args: argparse.Namespace, preset: Preset, pruner: str) -> Plan:
     """How the search goes about it."""
-    from fl_core.search import Plan
+    from fl_core.study.search.search import Plan
 
     return Plan(
         trials=args.trials or preset.trials,

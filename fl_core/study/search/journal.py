@@ -20,8 +20,8 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from fl_core.config.trial_config import UserError, digest_of
-from fl_core.samplers import Space, distributions
 from fl_core.study.jobs import Arm
+from fl_core.study.search.samplers import Space, distributions
 
 JOURNAL = "optuna.journal"  # in the study's folder
 

@@ -16,10 +16,10 @@ from optuna.trial import TrialState
 
 from fl_core.base.rng import stream
 from fl_core.config.trial_config import Value
-from fl_core.memory import open_studies, try_again
-from fl_core.pruning import pruner_of
-from fl_core.samplers import Space, grid_points, sampler_of
 from fl_core.study.jobs import SCORE, TIME, Arm, Job, outcome
+from fl_core.study.search.journal import open_studies, try_again
+from fl_core.study.search.pruning import pruner_of
+from fl_core.study.search.samplers import Space, grid_points, sampler_of
 from fl_core.trial import Record
 
 Then = Callable[[int, optuna.Study], list[Job]]  # an arm's confirmation, once its search has ended

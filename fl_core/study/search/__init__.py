@@ -1,0 +1,1 @@
+"""What is tried next, what stops early, what is confirmed: Optuna, without processes."""
