@@ -215,7 +215,7 @@ def check_ray(where: Where) -> Iterator[Finding]:
     """Start Ray as a study does, or join a cluster, and run one task."""
     if where.ray_address is not None:
         addresses.check_ray_address(where.ray_address)
-    ray, tuning = imported("ray"), imported("fl_core.tuning")
+    ray, tuning = imported("ray"), imported("fl_core.study.workers.ray_tune")
     version = f"ray {ray.__version__}"
     if where.quick:
         yield Finding("ok", "Ray", f"{version} loads; not started (--quick)")

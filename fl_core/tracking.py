@@ -29,7 +29,7 @@ PATIENCE = 600.0  # seconds that a study which ends waits for a store that is aw
 
 
 class Tracker:
-    """Logs one study. A listener of `fl_core.tuning`; close it to drain its queue.
+    """Logs one study. A listener of `fl_core.study.workers.ray_tune`; close it to drain its queue.
 
     `patience`: seconds that `close` waits for a store that is away. `load_seconds`: between
     samples of the machine's load.

@@ -27,11 +27,12 @@ from faults.place import ROUNDS, SEEDS, TRIALS, Place
 from faults.running import Running
 from toy import plain
 
-from fl_core import cluster, tuning
 from fl_core.base.locations import location
 from fl_core.config.trial_config import UserError
-from fl_core.runner import Record
 from fl_core.study.jobs import Workers
+from fl_core.study.workers import cluster
+from fl_core.study.workers import ray_tune as tuning
+from fl_core.study.workers.run_job import Record
 
 pytestmark = pytest.mark.slow
 

@@ -12,14 +12,14 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from fl_core import serial
-from fl_core.conductor import FAILURES, Conductor
 from fl_core.config.trial_config import Machine, TrialConfig, UserError, Value
-from fl_core.runner import Places
-from fl_core.serial import run_serial
 from fl_core.study.jobs import ABORTED, OUT_OF_MEMORY, SCORE, TIME, Arm, Job, Workers
 from fl_core.study.search.confirm import confirm
 from fl_core.study.search.search import Plan, Search
+from fl_core.study.workers import serial
+from fl_core.study.workers.dispatch import FAILURES, Conductor
+from fl_core.study.workers.run_job import Places
+from fl_core.study.workers.serial import run_serial
 
 
 def space(trial: optuna.Trial) -> dict[str, Value]:
@@ -190,6 +190,6 @@ def test_resources_of_a_job_alone() -> None:
 def test_one_process_needs_no_ray() -> None:
     code = (
         "import sys; sys.modules['ray'] = None\n"
-        "import fl_core.serial, fl_core.study.command, fl_core.study.replay\n"
+        "import fl_core.study.workers.serial, fl_core.study.command, fl_core.study.replay\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -15,11 +15,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fl_core import gpu
 from fl_core.base.host import peak_resident_memory
 from fl_core.config.trial_config import Machine, TrialConfig
-from fl_core.gpu import HEADROOM, MARGIN, Probe, explain, probe, share_of
-from fl_core.meters import CudaMeter, Reading, ResidentMeter, meter_of
+from fl_core.study.workers import gpu
+from fl_core.study.workers.gpu import HEADROOM, MARGIN, Probe, explain, probe, share_of
+from fl_core.study.workers.meters import CudaMeter, Reading, ResidentMeter, meter_of
 
 GIB = 2**30
 SMALL = TrialConfig().override({"federation.clients": 20, "local.batch_size": 8})

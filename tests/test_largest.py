@@ -8,8 +8,13 @@ import optuna
 import pytest
 
 from fl_core.config.trial_config import TrialConfig, Value
-from fl_core.largest import clients_at_a_time, describe, estimated_bytes, largest_config
 from fl_core.study.jobs import Arm
+from fl_core.study.workers.largest import (
+    clients_at_a_time,
+    describe,
+    estimated_bytes,
+    largest_config,
+)
 from search_spaces import federated, masks
 
 IMAGES: Mapping[str, Value] = {

@@ -195,10 +195,10 @@ def is_search(test: ast.AST) -> bool:
 def test_test_metrics_are_read_outside_the_search_alone() -> None:
     """`_report` reads them, and a job reports unless it is of the search."""
     ((module, function, _, _),) = calls("test_metrics")
-    assert (module, function) == ("fl_core.runner", "_report")
+    assert (module, function) == ("fl_core.study.workers.run_job", "_report")
     assert mentions("test_metrics") == 1
     ((module, function, call, above),) = calls("_report")
-    assert (module, function) == ("fl_core.runner", "run_job")
+    assert (module, function) == ("fl_core.study.workers.run_job", "run_job")
     assert mentions("_report") == 1
     chain = [*above, call]
     guarded = [

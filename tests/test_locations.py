@@ -18,8 +18,8 @@ from fl_core.base.cache import DamagedArtefact, cached, load_artefact, save_arte
 from fl_core.base.locations import check_writable, is_local, local_copy, location, make_folder
 from fl_core.config.trial_config import Machine, UserError
 from fl_core.models import features
-from fl_core.runner import Places, attempt, ended_path, ended_records, run_job
 from fl_core.study.jobs import ABORTED, Job
+from fl_core.study.workers.run_job import Places, attempt, ended_path, ended_records, run_job
 from fl_core.trial import trial_path
 
 META: dict[str, Any] = {"round": 3, "records": [{"loss": 0.1, "é": None}], "odd": float("inf")}

@@ -11,12 +11,13 @@ import pytest
 import torch
 from toy import config, machine_of, plain, write_features
 
-from fl_core import runner, stages, trial
+from fl_core import stages, trial
 from fl_core.base.cache import load_artefact
 from fl_core.config.trial_config import Machine, UserError
 from fl_core.models import features
-from fl_core.runner import Places, attempt, ended_path, ended_records, run_job
 from fl_core.study.jobs import ABORTED, OUT_OF_MEMORY, SCORE, Job
+from fl_core.study.workers import run_job as runner
+from fl_core.study.workers.run_job import Places, attempt, ended_path, ended_records, run_job
 from fl_core.trial import trial_path
 
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from fl_core import tuning
 from fl_core.config.trial_config import Machine, TrialConfig
-from fl_core.runner import Places
 from fl_core.study.display import Display
 from fl_core.study.jobs import Job
-from fl_core.tuning import TrialRunner
+from fl_core.study.workers import ray_tune as tuning
+from fl_core.study.workers.ray_tune import TrialRunner
+from fl_core.study.workers.run_job import Places
 
 
 def test_a_reused_worker_ends_one_job_before_the_next(

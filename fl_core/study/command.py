@@ -94,11 +94,11 @@ def run(study: Study, args: argparse.Namespace) -> None:
 def _executor(args: argparse.Namespace, workers: Workers) -> Iterator[Executor]:
     """What runs the jobs: Ray Tune's workers, or this process."""
     if args.serial:
-        from fl_core.serial import run_serial
+        from fl_core.study.workers.serial import run_serial
 
         yield run_serial
         return
-    from fl_core import tuning
+    from fl_core.study.workers import ray_tune as tuning
 
     with tuning.ray_session(args.ray_address, workers.slots):
         yield partial(tuning.run_on_ray, workers=workers)

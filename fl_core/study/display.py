@@ -27,7 +27,7 @@ class _Row:
 
 
 class Display:
-    """A listener of `fl_core.tuning` that counts and shows. Use as a context manager.
+    """A listener of `fl_core.study.workers.ray_tune` that counts and shows. Use as a context manager.
 
     The confirmation is counted from its first job and shown when the search has ended.
     """

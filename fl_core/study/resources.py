@@ -17,7 +17,7 @@ from fl_core.study.jobs import Arm, Workers
 from fl_core.study.study import Space
 
 if TYPE_CHECKING:
-    from fl_core.runner import Places
+    from fl_core.study.workers.run_job import Places
 
 
 def machine_of(args: argparse.Namespace) -> Machine:
@@ -46,7 +46,7 @@ def places_of(args: argparse.Namespace, name: str, out: Path) -> Places:
 
     A study that started over takes nothing from others: its trials are to be computed.
     """
-    from fl_core.runner import Places
+    from fl_core.study.workers.run_job import Places
 
     cache = cache_of(args)
     own = location(args.storage) / name / "trials" if args.storage else out / "trials"
@@ -107,8 +107,8 @@ def shared(machine: Machine, workers: Workers) -> Machine:
 
 def _measured_share(machine: Machine, arms: Sequence[Arm], space: Space, cores: int) -> int:
     """How many trials of the study's largest configuration share a GPU, and why."""
-    from fl_core import gpu
-    from fl_core.largest import largest_config
+    from fl_core.study.workers import gpu
+    from fl_core.study.workers.largest import largest_config
 
     found = gpu.probe(largest_config(arms, space, device=machine.device), machine)
     count = found.trials(most=cores)

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     import numpy as np
     import optuna
 
-    from fl_core.conductor import Conductor
-    from fl_core.runner import Places
     from fl_core.study.search.search import Plan
+    from fl_core.study.workers.dispatch import Conductor
+    from fl_core.study.workers.run_job import Places
     from fl_core.tracking import Tracker
 
 Executor = Callable[["Conductor", Machine, "Places"], None]
@@ -88,11 +88,11 @@ class Session:
 
     def _run_jobs(self) -> None:
         """Search and confirmation."""
-        from fl_core.conductor import Conductor
         from fl_core.study.display import Display
         from fl_core.study.search import confirm as findings
         from fl_core.study.search.journal import JOURNAL
         from fl_core.study.search.search import Search
+        from fl_core.study.workers.dispatch import Conductor
 
         overrides: dict[str, Value] = {"data.train_on": self.args.confirm_on}
 

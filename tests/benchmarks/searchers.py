@@ -21,9 +21,9 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from fl_core.config.trial_config import Machine  # noqa: E402
-from fl_core.runner import Places, run_job  # noqa: E402
 from fl_core.study.jobs import SCORE, TIME  # noqa: E402
 from fl_core.study.search.search import Plan, Search  # noqa: E402
+from fl_core.study.workers.run_job import Places, run_job  # noqa: E402
 from studies.fedavg_noniid import STUDY  # noqa: E402
 
 COMBINATIONS = (

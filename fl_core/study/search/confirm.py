@@ -10,8 +10,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from fl_core.config.trial_config import Value
-from fl_core.runner import ended_records
 from fl_core.study.jobs import SCORE, TIME, Arm, Job
+from fl_core.study.workers.run_job import ended_records
 from fl_core.trial import Record
 
 MOST = 6  # configurations of a Pareto front that are confirmed

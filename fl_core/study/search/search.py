@@ -1,7 +1,7 @@
 """What a study tries next and when it stops a trial: Optuna for many arms at once (layer 4).
 
 Every arm is searched on its own: its own Optuna study, its own ASHA rungs, the same number of
-trials. The search knows neither Ray nor processes: `fl_core.conductor` asks it.
+trials. The search knows neither Ray nor processes: `fl_core.study.workers.dispatch` asks it.
 """
 
 from __future__ import annotations

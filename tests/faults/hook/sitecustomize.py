@@ -102,7 +102,7 @@ def no_figures(module: ModuleType) -> None:
 PATCHES: dict[str, Callable[[ModuleType], None]] = {
     "fl_core.federated.rounds": watch_rounds,
     "fl_core.base.cache": watch_files,
-    "fl_core.conductor": watch_ends,
+    "fl_core.study.workers.dispatch": watch_ends,
     "analysis.figures": no_figures,
 }
 

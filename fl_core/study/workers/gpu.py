@@ -1,12 +1,12 @@
 """How many trials share a GPU, and what a worker does to keep to its share (layer 4).
 
-`--gpus-per-trial auto` measures the largest configuration of the study (fl_core.largest) for a few
+`--gpus-per-trial auto` measures the largest configuration of the study (fl_core.study.workers.largest) for a few
 local steps in a process of its own, whose memory is surely given back, and divides:
 
     n = floor( (1 - HEADROOM) * total / (MARGIN * peak + context) ),   1 <= n <= cores
 
 peak: what the allocator reserved at most; context: what the CUDA driver and its libraries take for
-every process beside it. `python -m fl_core.gpu` is that process: JSON in, JSON out; without a GPU
+every process beside it. `python -m fl_core.study.workers.gpu` is that process: JSON in, JSON out; without a GPU
 it reports the peak of its resident memory.
 """
 
@@ -32,15 +32,15 @@ from fl_core.base.cache import load_artefact
 from fl_core.base.host import readable
 from fl_core.base.locations import is_local
 from fl_core.config.trial_config import Machine, TrialConfig, Value
-from fl_core.largest import describe
-from fl_core.meters import Meter, meter_of
+from fl_core.study.workers.largest import describe
+from fl_core.study.workers.meters import Meter, meter_of
 from fl_core.trial import run_trial, trial_path
 
 MARGIN = 1.1  # other batches, other fragmentation
 HEADROOM = 0.05  # of the GPU: what nobody asked for
 PROBE_STEPS = 3  # the velocity is there from the second one
 PROBE_SECONDS = 600.0
-#: What a worker's process has too (fl_core.tuning): they decide what kernels take.
+#: What a worker's process has too (fl_core.study.workers.ray_tune): they decide what kernels take.
 ENVIRONMENT = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "OMP_WAIT_POLICY": "PASSIVE"}
 #: Stages that a study's checks made already; masks are not among them: calibrating is measured.
 SHARED_STAGES = ("features-*", "head-*", "ridge-*")
@@ -85,7 +85,7 @@ def probe(
     machine: Machine,
     *,
     timeout: float = PROBE_SECONDS,
-    command: Sequence[str] = (sys.executable, "-m", "fl_core.gpu"),
+    command: Sequence[str] = (sys.executable, "-m", "fl_core.study.workers.gpu"),
 ) -> Probe:
     """Run a short version of `config` in another process. Never raises: see `Probe.reason`."""
     where = {n: str(v) if isinstance(v, Path) else v for n, v in asdict(machine).items()}

@@ -1,7 +1,7 @@
 """Running a study's jobs on Ray Tune, on one machine or a cluster (layer 4; the only Ray imports).
 
 Tune asks for jobs, spreads them over workers that are reused, and starts a job of a dead worker
-again; what is tried and what is stopped, `fl_core.study.search.search` says through `fl_core.conductor`.
+again; what is tried and what is stopped, `fl_core.study.search.search` says through `fl_core.study.workers.dispatch`.
 Neither Tune's checkpoints nor its experiment state are used: jobs are idempotent.
 """
 
@@ -42,12 +42,12 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
 
 from fl_core.base.addresses import answers, check_ray_address, split  # noqa: E402
-from fl_core.cluster import check_cluster, within_one_machine  # noqa: E402
-from fl_core.conductor import Conductor  # noqa: E402
 from fl_core.config.trial_config import Machine, UserError  # noqa: E402
-from fl_core.gpu import release  # noqa: E402
-from fl_core.runner import Places, attempt  # noqa: E402
 from fl_core.study.jobs import Job, Workers  # noqa: E402
+from fl_core.study.workers.cluster import check_cluster, within_one_machine  # noqa: E402
+from fl_core.study.workers.dispatch import Conductor  # noqa: E402
+from fl_core.study.workers.gpu import release  # noqa: E402
+from fl_core.study.workers.run_job import Places, attempt  # noqa: E402
 from fl_core.trial import Record  # noqa: E402
 
 SILENCE = 20  # seconds without an answer, after which a cluster's head is given up

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import traceback
 
-from fl_core.conductor import Conductor
 from fl_core.config.trial_config import Machine
-from fl_core.runner import Places, attempt
 from fl_core.study.jobs import Job
+from fl_core.study.workers.dispatch import Conductor
+from fl_core.study.workers.run_job import Places, attempt
 from fl_core.trial import Record
 
 

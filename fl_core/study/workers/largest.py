@@ -2,7 +2,7 @@
 
 Which one it is must be known before anything runs, so it is estimated from the fields that decide
 it. The estimate is there to RANK configurations, never to say how much they need: what the winner
-needs is measured (fl_core.gpu).
+needs is measured (fl_core.study.workers.gpu).
 """
 
 from __future__ import annotations

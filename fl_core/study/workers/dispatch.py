@@ -1,7 +1,7 @@
 """Between the search, the workers and those who listen: what every way of running jobs shares
 (layer 4).
 
-`fl_core.tuning` runs the jobs on Ray Tune, `fl_core.serial` one after the other in this process.
+`fl_core.study.workers.ray_tune` runs the jobs on Ray Tune, `fl_core.study.workers.serial` one after the other in this process.
 Both ask for jobs, pass on records and say how jobs ended, here.
 """
 

@@ -38,7 +38,7 @@ def within_one_machine(workers: Workers) -> Callable[[dict[str, Any]], dict[str,
 def _software() -> dict[str, str]:
     """What must be the same on all nodes, for a trial to end the same wherever it runs."""
     source = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(Path(__file__).parents[2].rglob("*.py")):
         source.update(path.read_bytes())
     versions = {name: metadata.version(name).partition("+")[0] for name in ("torch", "numpy")}
     return {**versions, "fl_core": source.hexdigest()[:12]}

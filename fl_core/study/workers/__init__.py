@@ -1,0 +1,1 @@
+"""Where jobs run: Ray Tune, this process, shares of a GPU, clusters."""
