@@ -168,7 +168,9 @@ def check_store(where: Where) -> Iterator[Finding]:
     uri = imported("fl_core.study.options").tracking_uri(
         argparse.Namespace(tracking_uri=where.tracking_uri)
     )
-    imported("fl_core.tracking")  # first: it sets what mlflow reads when it is imported
+    imported(
+        "fl_core.study.tracking.tracker"
+    )  # first: it sets what mlflow reads when it is imported
     mlflow = imported("mlflow")
     file = None
     if urlparse(uri).scheme == "sqlite":

@@ -20,17 +20,17 @@ from benchmarks import store_writers
 from mlflow import MlflowClient
 
 from fl_core.config.trial_config import TrialConfig
-from fl_core.store_writer import Writer
 from fl_core.study.jobs import Arm, Job
-from fl_core.tracking import Tracker
+from fl_core.study.tracking.outbox import Writer
+from fl_core.study.tracking.tracker import Tracker
 
 LIMIT = 300.0  # seconds that a wait may take before the test is given up
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fl_core.store_writer.FIRST_PAUSE", 0.001)
-    monkeypatch.setattr("fl_core.store_writer.LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr("fl_core.study.tracking.outbox.FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("fl_core.study.tracking.outbox.LONGEST_PAUSE", 0.01)
 
 
 def writer(patience: float = LIMIT) -> Writer:
@@ -261,7 +261,9 @@ def _open_store(uri: str, gate: Any, number: int) -> None:
 @pytest.mark.slow
 def test_eight_processes_open_a_fresh_store_at_once(tmp_path: Path) -> None:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["fl_core.tracking", "mlflow.store.tracking.sqlalchemy_store"])
+    context.set_forkserver_preload(
+        ["fl_core.study.tracking.tracker", "mlflow.store.tracking.sqlalchemy_store"]
+    )
     gate, uri = context.Barrier(8), f"sqlite:///{tmp_path}/new/mlflow.db"
     processes = [context.Process(target=_open_store, args=(uri, gate, n)) for n in range(8)]
     for process in processes:

@@ -16,14 +16,14 @@ from mlflow.exceptions import MlflowException, RestException
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 from analysis.frames import METRICS as ANALYSED
-from fl_core import machine_load
 from fl_core.config.trial_config import TrialConfig, UserError
-from fl_core.machine_load import MachineLoad
-from fl_core.record_metrics import DETAILS, FAMILIES, METRICS
-from fl_core.run_notes import NOTE, run_name
-from fl_core.store_client import is_outage
 from fl_core.study.jobs import Arm, Job
-from fl_core.tracking import Tracker
+from fl_core.study.tracking import load as machine_load
+from fl_core.study.tracking.client import is_outage
+from fl_core.study.tracking.load import MachineLoad
+from fl_core.study.tracking.metrics import DETAILS, FAMILIES, METRICS
+from fl_core.study.tracking.notes import NOTE, run_name
+from fl_core.study.tracking.tracker import Tracker
 
 TAGS = {"study": "s", "preset": "smoke", "arms": "[]"}
 
@@ -199,7 +199,7 @@ def test_tables_of_a_trial_are_its_artifacts(store: str) -> None:
 def test_a_driver_that_was_killed_leaves_interrupted_trials(
     store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fl_core.tracking.FLUSH_SECONDS", -1.0)
+    monkeypatch.setattr("fl_core.study.tracking.tracker.FLUSH_SECONDS", -1.0)
     first = Tracker(store, "killed")
     first.open("d", TAGS, [arm()])
     client = MlflowClient(store)
@@ -292,7 +292,7 @@ def test_a_store_that_fails_does_not_end_the_search(
 ) -> None:
     tracker = Tracker(store, "broken")
     tracker.open("d", TAGS, [arm()])
-    monkeypatch.setattr("fl_core.store_writer.FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("fl_core.study.tracking.outbox.FIRST_PAUSE", 0.001)
 
     def broken(*args: object, **kwargs: object) -> None:
         raise OSError("disk on fire\nand more")
@@ -309,7 +309,7 @@ def test_a_refused_curve_costs_neither_the_end_nor_the_others(
 ) -> None:
     tracker = Tracker(store, "refused")
     tracker.open("d", TAGS, [arm()])
-    monkeypatch.setattr("fl_core.store_writer.FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("fl_core.study.tracking.outbox.FIRST_PAUSE", 0.001)
     plain = tracker.client.log_batch
 
     def picky(run: str, metrics: Any = (), params: Any = (), tags: Any = ()) -> None:
@@ -337,7 +337,7 @@ def test_nothing_is_doubled_when_answers_are_lost(
     """Every write is carried out, and its answer does not arrive."""
     tracker = Tracker(store, "answers")
     tracker.open("d", TAGS, [arm()])
-    monkeypatch.setattr("fl_core.store_writer.FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("fl_core.study.tracking.outbox.FIRST_PAUSE", 0.001)
     for name in ("create_run", "log_batch", "set_terminated", "log_text"):
         monkeypatch.setattr(tracker.client, name, _deaf(getattr(tracker.client, name)))
     for number in range(2):
@@ -469,9 +469,9 @@ def test_the_load_of_the_machine_is_on_the_study_run(store: str) -> None:
 
 def test_a_long_study_has_few_points_of_load(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each point means what it says, however many samples it averages."""
-    monkeypatch.setattr("fl_core.machine_load.POINTS", 2)
+    monkeypatch.setattr("fl_core.study.tracking.load.POINTS", 2)
     samples = iter(range(1, 100))
-    monkeypatch.setattr("fl_core.machine_load._monitors", lambda: [_Counting(samples)])
+    monkeypatch.setattr("fl_core.study.tracking.load._monitors", lambda: [_Counting(samples)])
     points: list[float] = []
     full = threading.Event()
 

@@ -23,7 +23,7 @@ from fl_core.study.study import Study, options, resources
 if TYPE_CHECKING:
     import numpy as np
 
-    from fl_core.tracking import Tracker
+    from fl_core.study.tracking.tracker import Tracker
 
 #: The fields that decide which images, features, heads, shards and calibration examples are read.
 INPUTS = ("seed", "federation.", "data.", "backbone.", "head.", "fine_tune.strategy",
@@ -123,6 +123,6 @@ def check_inputs(arms: list[Arm], machine: Machine) -> dict[str, np.ndarray]:
 
 
 def _open_tracker(uri: str, experiment: str) -> Tracker:
-    from fl_core import tracking
+    from fl_core.study.tracking import tracker as tracking
 
     return tracking.Tracker(uri, experiment)

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     import optuna
 
     from fl_core.study.search.search import Plan
+    from fl_core.study.tracking.tracker import Tracker
     from fl_core.study.workers.dispatch import Conductor
     from fl_core.study.workers.run_job import Places
-    from fl_core.tracking import Tracker
 
 Executor = Callable[["Conductor", Machine, "Places"], None]
 PACKAGES = ("torch", "torchvision", "timm", "ray", "optuna", "mlflow", "pandas", "numpy")

@@ -31,7 +31,7 @@ class Run:
 
 
 def write_client(uri: str, name: str, runs: Iterable[Run]) -> None:
-    """As `fl_core.tracking` does."""
+    """As `fl_core.study.tracking.tracker` does."""
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Param
 

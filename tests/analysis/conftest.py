@@ -1,4 +1,4 @@
-"""Synthetic stores for the whole folder, in the schema that fl_core.tracking writes.
+"""Synthetic stores for the whole folder, in the schema that fl_core.study.tracking.tracker writes.
 
 Making a database costs seconds, so each is made once; every number in it is made by hand.
 """

@@ -31,7 +31,7 @@ def write(uri: str, experiment: str, writer: int, seconds: float, gate: Any, out
     """One study: trials until the time is over; notes how many, and what close() said."""
     from fl_core.config.trial_config import TrialConfig
     from fl_core.study.jobs import Arm, Job
-    from fl_core.tracking import Tracker
+    from fl_core.study.tracking.tracker import Tracker
 
     arm = Arm("iid", {}, TrialConfig())
     gate.wait()  # all open the fresh store at once
@@ -86,7 +86,9 @@ def measure(folder: Path, seconds: float, writers: int, shared: bool) -> dict[st
     """Run the writers on a fresh store; what they wrote, and what is wrong with it."""
     context = multiprocessing.get_context("forkserver")
     # imports once, not once a process
-    context.set_forkserver_preload(["fl_core.tracking", "mlflow.store.tracking.sqlalchemy_store"])
+    context.set_forkserver_preload(
+        ["fl_core.study.tracking.tracker", "mlflow.store.tracking.sqlalchemy_store"]
+    )
     gate, uri = context.Barrier(writers), f"sqlite:///{folder}/mlflow.db"
     names = ["all" if shared else f"study{w}" for w in range(writers)]
     processes = [

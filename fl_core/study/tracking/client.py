@@ -40,8 +40,8 @@ from mlflow import MlflowClient  # noqa: E402
 from mlflow.exceptions import MlflowException, RestException  # noqa: E402
 
 from fl_core.config.trial_config import UserError  # noqa: E402
-from fl_core.run_notes import NOTE  # noqa: E402
-from fl_core.store_writer import FIRST_PAUSE, first_line  # noqa: E402
+from fl_core.study.tracking.notes import NOTE  # noqa: E402
+from fl_core.study.tracking.outbox import FIRST_PAUSE, first_line  # noqa: E402
 
 AT_START = 30.0  # seconds that a study's start waits for a store that is away (or locked)
 _AWAY = (requests.ConnectionError, requests.Timeout, ConnectionError, TimeoutError)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from mlflow.entities import Metric, Param, Run, RunTag
 
-from fl_core.store_client import connect, is_outage, is_server_error
+from fl_core.study.tracking.client import connect, is_outage, is_server_error
 
 PAGE = 1000  # runs a search answers with at a time
 PARENT = "mlflow.parentRunId"

@@ -15,13 +15,20 @@ from functools import partial
 from typing import Any
 
 from fl_core.config.trial_config import TrialConfig
-from fl_core.machine_load import INTERVAL, MachineLoad
-from fl_core.record_metrics import DETAILS_FILE, split, table_of
-from fl_core.run_notes import NOTE, arm_note, experiment_tags, origin, run_name, study_note
-from fl_core.run_store import OUTCOMES, PARENT, RunStore
-from fl_core.store_client import insist, one_line, tag_experiment
-from fl_core.store_writer import Writer
 from fl_core.study.jobs import Arm, Job
+from fl_core.study.tracking.client import insist, one_line, tag_experiment
+from fl_core.study.tracking.load import INTERVAL, MachineLoad
+from fl_core.study.tracking.metrics import DETAILS_FILE, split, table_of
+from fl_core.study.tracking.notes import (
+    NOTE,
+    arm_note,
+    experiment_tags,
+    origin,
+    run_name,
+    study_note,
+)
+from fl_core.study.tracking.outbox import Writer
+from fl_core.study.tracking.runs import OUTCOMES, PARENT, RunStore
 from fl_core.trial import Record
 
 FLUSH_SECONDS = 5.0  # what is known of a running trial reaches the store at least this often

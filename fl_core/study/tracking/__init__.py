@@ -1,0 +1,1 @@
+"""Every run in MLflow, found again by its tags, written from one queue."""
