@@ -20,10 +20,12 @@ from typing import Any
 
 import pytest
 
-from fl_core import check_places, checks, doctor
 from fl_core.base import host
-from fl_core.checks import Finding, Where
-from fl_core.doctor import CHECKS, Check, Runner
+from fl_core.doctor.__main__ import CHECKS, Check, Runner
+from fl_core.doctor.__main__ import __main__ as doctor
+from fl_core.doctor.__main__ import places as check_places
+from fl_core.doctor.__main__ import software as checks
+from fl_core.doctor.software import Finding, Where
 from fl_core.models import features
 
 ROOT = Path(__file__).parents[1]

@@ -22,9 +22,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from typing import NoReturn
 
-from fl_core import check_places, checks
-from fl_core.checks import Finding, Where
 from fl_core.config.trial_config import UserError
+from fl_core.doctor.__main__ import places as check_places
+from fl_core.doctor.__main__ import software as checks
+from fl_core.doctor.software import Finding, Where
 
 AT_ONCE = 3
 COLOURS = {"ok": "32", "warning": "33", "problem": "31"}

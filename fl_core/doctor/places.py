@@ -1,4 +1,4 @@
-"""What `fl_core.doctor` checks: inputs, folders, store, Ray (layer 5; see fl_core.checks)."""
+"""What `fl_core.doctor.__main__` checks: inputs, folders, store, Ray (layer 5; see fl_core.doctor.software)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from typing import Any
 from urllib.parse import urlparse
 
 from fl_core.base import addresses, host
-from fl_core.checks import Finding, Where, imported, one_line
 from fl_core.config.trial_config import TrialConfig, UserError
+from fl_core.doctor.software import Finding, Where, imported, one_line
 from fl_core.study.folder import MIN_FREE_BYTES
 
 IMAGES = "only studies on images need it"
