@@ -8,8 +8,8 @@ from typing import Any
 from analysis.labels import DASH, DATA_SETS, cell, masked, unit_of_j
 from analysis.matching import asked_of
 from analysis.outcome import Outcome, rule_of
+from analysis.reading.store import StudyRuns
 from analysis.selection import FINALISTS_RULE
-from analysis.store import StudyRuns
 
 #: Rules that look at gradients, so that Fisher information and its examples mean something.
 FISHER_RULES = {"least_sensitive", "most_sensitive", "hybrid"}

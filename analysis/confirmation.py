@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.matching import PROBLEM, Asked, Chosen, asked_of, confirmations, same
-from analysis.store import StudyRuns
+from analysis.reading.store import StudyRuns
 
 
 def over_seeds(confirmed: pd.DataFrame, metric: str) -> tuple[float, float]:

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.classes import Classes, classes_of
 from analysis.features import Features
-from analysis.fetch import partition
 from analysis.geometry import (
     LEVEL,
     Outliers,
@@ -24,8 +22,10 @@ from analysis.geometry import (
 from analysis.labels import DATA_SETS
 from analysis.plot_classes import NAMED
 from analysis.plot_images import EACH, PAIRS
+from analysis.reading.classes import Classes, classes_of
+from analysis.reading.fetch import partition
+from analysis.reading.store import StudyRuns
 from analysis.render import Block, markdown
-from analysis.store import StudyRuns
 
 EXTREMES = 16  # images of outliers
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.connect import AnalysisError
+from analysis.reading.connect import AnalysisError
 
 EMBEDDED = Path(__file__).parents[1] / "fl_core" / "models" / "embedded"
 _PARTS = ("train", "test")

@@ -17,11 +17,8 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from analysis import command
 from analysis.captions import captions, model_captions
 from analysis.conditions import caption
-from analysis.connect import AnalysisError
-from analysis.images import FOLDER, find_images, read_images
 from analysis.outcome import Outcome, outcomes
 from analysis.plot_accuracy import accuracy_figure
 from analysis.plot_confusion import confusion_figure, errors_figure, pairs_figure
@@ -37,7 +34,10 @@ from analysis.plot_predictions import (
 from analysis.plot_results import bytes_figure, curve_figure, drift_figure, read_curves
 from analysis.plot_search import importance_figure, partition_figure
 from analysis.predictions import Predicted, chosen, read_clients, read_predictions
-from analysis.store import StudyRuns
+from analysis.reading import cli as command
+from analysis.reading.connect import AnalysisError
+from analysis.reading.images import FOLDER, find_images, read_images
+from analysis.reading.store import StudyRuns
 from analysis.style import RC, render
 
 FORMATS = ("png", "pdf", "svg")

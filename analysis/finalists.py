@@ -18,9 +18,9 @@ import pandas as pd
 from analysis.confirmation import confirmed_runs, over_seeds
 from analysis.labels import percent
 from analysis.matching import Asked, asked_of, validated
+from analysis.reading.store import StudyRuns
 from analysis.render import Block
 from analysis.selection import complete_means, finalists
-from analysis.store import StudyRuns
 
 if TYPE_CHECKING:
     from analysis.outcome import Outcome

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from analysis.frames import parameters
 from analysis.labels import known
+from analysis.reading.frames import parameters
 
 if TYPE_CHECKING:
-    from analysis.store import StudyRuns
+    from analysis.reading.store import StudyRuns
 
 FREE = ("seed", "data.train_on")  # what a confirmation has of its own
 Chosen: TypeAlias = "Mapping[Any, Any] | pd.Series"  # a configuration by dotted name

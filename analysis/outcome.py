@@ -15,6 +15,7 @@ from analysis.finalists import Finalist, arm_finalists, finalist_lines
 from analysis.intervals import mean_interval
 from analysis.labels import cell
 from analysis.matching import asked_of, validated
+from analysis.reading.store import StudyRuns
 from analysis.selection import (
     DEFAULT_RULE,
     FINALISTS_RULE,
@@ -24,7 +25,6 @@ from analysis.selection import (
     pareto_front,
     searched,
 )
-from analysis.store import StudyRuns
 
 __all__ = [
     *("Outcome", "border_lines", "confirmed_runs", "front_of", "outcomes", "over_seeds"),

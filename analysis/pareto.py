@@ -11,8 +11,8 @@ from analysis.confirmation import confirmed_runs, over_seeds, own_trials
 from analysis.labels import cell, compact, percent
 from analysis.mask_tables import byte_cells
 from analysis.outcome import Outcome, front_of
+from analysis.reading.store import StudyRuns
 from analysis.render import Block
-from analysis.store import StudyRuns
 
 
 @dataclass(frozen=True)

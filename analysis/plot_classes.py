@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.classes import Classes
+from analysis.reading.classes import Classes
 from analysis.style import COLUMN, OKABE_ITO, PAGE, new_figure
 
 NAMED = 5  # extremes of all classes, in bold

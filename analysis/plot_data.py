@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.special import gammaln
 
-from analysis.classes import Classes
 from analysis.geometry import LEVEL, Outliers
 from analysis.plot_classes import beside, class_dots
+from analysis.reading.classes import Classes
 from analysis.style import COLUMN, OKABE_ITO, PAGE, colours, line_style, new_figure
 
 

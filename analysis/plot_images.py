@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.classes import Classes
 from analysis.geometry import Pair
+from analysis.reading.classes import Classes
 from analysis.style import PAGE, new_figure
 
 EACH = 4  # images of a class in a montage

@@ -12,7 +12,7 @@ from analysis.labels import compact
 from analysis.outcome import Outcome
 from analysis.panels import arm_text, axes_of, legend
 from analysis.pareto import front_points
-from analysis.store import StudyRuns
+from analysis.reading.store import StudyRuns
 from analysis.style import COLUMN, colours, line_style, log_ticks, marker, new_figure
 
 

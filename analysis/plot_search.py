@@ -12,11 +12,11 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from analysis.fetch import partition
 from analysis.importance import importance
 from analysis.labels import compact, shards
 from analysis.outcome import Outcome
-from analysis.store import StudyRuns
+from analysis.reading.fetch import partition
+from analysis.reading.store import StudyRuns
 from analysis.style import COLUMN, OKABE_ITO, PAGE, log_ticks, new_figure, pretty
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from analysis import command
+from analysis.reading import cli as command
 from analysis.render import right_aligned
 from analysis.report_page import Section, packed, section
 

@@ -13,8 +13,8 @@ from analysis.labels import DASH, DATA_SETS, cell, compact, known, points, shard
 from analysis.mask_tables import byte_cells
 from analysis.matching import PROBLEM
 from analysis.outcome import Outcome, rule_of
+from analysis.reading.store import StudyRuns
 from analysis.render import Block
-from analysis.store import StudyRuns
 
 SECONDS = ("seconds_train", "seconds_eval", "seconds_overhead")
 FEW_SEEDS = 3

@@ -17,17 +17,17 @@ from matplotlib.figure import Figure
 
 from analysis import tables
 from analysis.figures import draw_figures
-from analysis.frames import json_tag
 from analysis.labels import DASH, DATA_SETS, percent
 from analysis.outcome import Outcome, outcomes
 from analysis.plot_results import read_curves
+from analysis.reading.frames import json_tag
+from analysis.reading.store import StudyRuns
 from analysis.render import Block
 from analysis.report_encoding import Plot
 from analysis.report_facts import cost_block, more_warnings, protocol, space_block
 from analysis.report_plots import accuracy_plot, curves_plot, pareto_plot
 from analysis.report_search_plots import importance_plot, parallel_plot
 from analysis.report_trials import trials_data
-from analysis.store import StudyRuns
 from analysis.style import render
 
 INTERACTIVE = ("accuracy", "curves", "pareto", "importance")  # drawn by plotly instead

@@ -13,6 +13,7 @@ from analysis.outcome import Outcome
 from analysis.panels import unit_of
 from analysis.pareto import FrontPoint, front_points
 from analysis.plot_results import Curves
+from analysis.reading.store import StudyRuns
 from analysis.report_encoding import (
     DASHES,
     SYMBOLS,
@@ -25,7 +26,6 @@ from analysis.report_encoding import (
     specification,
     thinned,
 )
-from analysis.store import StudyRuns
 
 DOTS = 1500  # most trials drawn as single dots
 

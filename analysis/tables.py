@@ -22,9 +22,9 @@ from analysis.mask_tables import cost_cells, cost_notes, mask_columns, overlap_b
 from analysis.outcome import Outcome, border_lines, outcomes, study_warnings
 from analysis.pareto import front_block
 from analysis.published_tables import published_blocks
+from analysis.reading.store import StudyRuns
 from analysis.render import Block, html, latex, markdown
 from analysis.significance import pairs_block
-from analysis.store import StudyRuns
 
 _CI_NOTE = (
     "95 % CI: Student's interval of the mean over the seeds. It counts what seeds change "

@@ -165,7 +165,8 @@ def report(session: Session) -> None:
     """The final table on the screen and in the study's run, tables and figures in the folder, each
     arm's chosen configuration in its run.
     """
-    from analysis import connect, figures, final_tables, outcome, store
+    from analysis import figures, final_tables, outcome
+    from analysis.reading import connect, store
 
     tracker, out = session.tracker, session.out
     try:

@@ -15,7 +15,7 @@ import pytest
 from fake_store import SHARDS, Store, Trial, confirm, params
 from masked_studies import write_masked_studies
 
-from analysis.store import StudyRuns, read_study
+from analysis.reading.store import StudyRuns, read_study
 
 ARMS: list[dict[str, Any]] = [
     {**SHARDS["iid"], "local.steps": 4, "rounds": 100},

@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 from fake_store import BASE, SPACE
 
-from analysis.frames import METRICS
+from analysis.reading.frames import METRICS
+from analysis.reading.store import StudyRuns
 from analysis.selection import FINALISTS_RULE
-from analysis.store import StudyRuns
 
 SEEDS = (1, 2, 3)
 

@@ -17,9 +17,9 @@ from scipy.stats import chi2
 from sklearn.covariance import ledoit_wolf as reference_ledoit_wolf
 
 from analysis import data_summary, geometry
-from analysis.connect import AnalysisError
 from analysis.explore_data import draw, main
 from analysis.features import embedded, read_features
+from analysis.reading.connect import AnalysisError
 from analysis.style import render
 
 RNG = np.random.default_rng(1)

@@ -12,7 +12,7 @@ from analysis.figures import FORMATS, main, write_figures
 from analysis.outcome import outcomes
 from analysis.plot_accuracy import accuracy_figure
 from analysis.plot_results import read_curves
-from analysis.store import StudyRuns, read_study
+from analysis.reading.store import StudyRuns, read_study
 
 
 def test_all_formats_are_the_same_byte_for_byte(golden: StudyRuns, tmp_path: Path) -> None:

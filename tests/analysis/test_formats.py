@@ -16,8 +16,8 @@ import pytest
 from latex import assert_balanced
 from made_study import SEEDS, confirm, search, study
 
-from analysis import store
-from analysis.store import StudyRuns
+from analysis.reading import store
+from analysis.reading.store import StudyRuns
 from analysis.tables import table_html, table_latex
 
 HOSTILE = r"a_b & 50% #1 {x} ~y ^z \w $u <b>|*[v] 'q' \"r\" é"

@@ -16,7 +16,7 @@ from types import ModuleType
 import pytest
 
 from analysis.outcome import outcomes
-from analysis.store import read_study
+from analysis.reading.store import read_study
 
 GOLDEN = Path(__file__).with_name("golden")
 STUDIES = sorted(file.stem for file in GOLDEN.glob("*.json"))

@@ -12,11 +12,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.classes import SUPERCLASSES, classes_of
-from analysis.connect import AnalysisError
 from analysis.data_summary import copies
 from analysis.features import embedded, read_features
-from analysis.images import FOLDER, MD5, ArraysOnly, find_images, read_images, read_published
+from analysis.reading.classes import SUPERCLASSES, classes_of
+from analysis.reading.connect import AnalysisError
+from analysis.reading.images import (
+    FOLDER,
+    MD5,
+    ArraysOnly,
+    find_images,
+    read_images,
+    read_published,
+)
 
 POINTS = np.arange(12, dtype=np.float32).reshape(3, 4)
 

@@ -14,7 +14,6 @@ from masked_studies import MASKED
 
 from analysis import layers, mask_tables
 from analysis.conditions import mask_conditions
-from analysis.fetch import mask_layers
 from analysis.figures import write_figures
 from analysis.final_tables import write_tables
 from analysis.labels import arm_label
@@ -27,8 +26,9 @@ from analysis.plot_accuracy import accuracy_figure
 from analysis.plot_layers import read_layers
 from analysis.plot_results import drift_figure, read_curves
 from analysis.published import beside, beside_overlap
+from analysis.reading.fetch import mask_layers
+from analysis.reading.store import StudyRuns
 from analysis.selection import pareto_front
-from analysis.store import StudyRuns
 from analysis.tables import final_table, table_latex, table_markdown
 
 ROWS = """\

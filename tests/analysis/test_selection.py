@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import frames, labels, render, selection, style
+from analysis import labels, render, selection, style
 from analysis.importance import importance, within_arm_ranks
+from analysis.reading import frames
 from analysis.selection import best_validation, border_warnings, diverged_share
 
 

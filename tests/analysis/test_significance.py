@@ -20,8 +20,8 @@ from scipy import stats
 from analysis import intervals, matching, significance
 from analysis.intervals import holm, mean_interval, paired
 from analysis.outcome import outcomes
+from analysis.reading.store import StudyRuns
 from analysis.significance import pairs, pairs_block, pairs_csv
-from analysis.store import StudyRuns
 from analysis.tables import table_markdown
 
 accuracies = st.integers(0, 10_000).map(lambda count: count / 10_000)  # of 10,000 test images

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from analysis import store
-from analysis.connect import AnalysisError
-from analysis.fetch import curves, partition
-from analysis.frames import json_tag, parse_value
-from analysis.store import StudyRuns, list_studies, read_study
+from analysis.reading import store
+from analysis.reading.connect import AnalysisError
+from analysis.reading.fetch import curves, partition
+from analysis.reading.frames import json_tag, parse_value
+from analysis.reading.store import StudyRuns, list_studies, read_study
 
 
 def test_studies_are_experiments_with_a_study_run(uri: str, empty_uri: str) -> None:
@@ -60,8 +60,10 @@ def test_few_calls_however_many_runs(uri: str, monkeypatch: pytest.MonkeyPatch) 
 
     calls: list[str] = []
     plain = mlflow.MlflowClient.search_runs
-    monkeypatch.setattr("analysis.connect._PAGE", 4)
-    monkeypatch.setattr("analysis.sqlite_runs.readable", lambda uri: False)  # as on a server
+    monkeypatch.setattr("analysis.reading.connect._PAGE", 4)
+    monkeypatch.setattr(
+        "analysis.reading.sqlite_runs.readable", lambda uri: False
+    )  # as on a server
 
     def counted(self: object, *args: object, **kwargs: object) -> object:
         calls.append("search")

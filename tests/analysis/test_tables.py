@@ -16,7 +16,7 @@ from latex import assert_balanced
 from analysis import final_tables
 from analysis.final_tables import write_tables
 from analysis.published import beside, published
-from analysis.store import StudyRuns, read_study
+from analysis.reading.store import StudyRuns, read_study
 from analysis.tables import final_table, table_csv, table_latex, table_markdown
 
 ROWS = """\

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from analysis.connect import AnalysisError
 from analysis.labels import arm_label
+from analysis.reading.connect import AnalysisError
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-    from analysis.sqlite_runs import PlainRun
+    from analysis.reading.sqlite_runs import PlainRun
 
 Value = str | int | float | bool | None
 

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from analysis.connect import AnalysisError
-from analysis.store import StudyRuns, list_studies, read_study
+from analysis.reading.connect import AnalysisError
+from analysis.reading.store import StudyRuns, list_studies, read_study
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from analysis.connect import AnalysisError, connect, one_line
-from analysis.frames import finite
-from analysis.store import StudyRuns
+from analysis.reading.connect import AnalysisError, connect, one_line
+from analysis.reading.frames import finite
+from analysis.reading.store import StudyRuns
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -1,0 +1,1 @@
+"""MLflow's runs as tidy frames."""
