@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis.importance import MOST, SHUFFLES, TOP
-from analysis.labels import masked
-from analysis.outcome import Outcome
 from analysis.plot_classes import NAMED
 from analysis.plot_confusion import FAINT, PAIRS
-from analysis.predictions import Predicted, calibration, error_kinds
+from analysis.results.importance import MOST, SHUFFLES, TOP
+from analysis.results.labels import masked
+from analysis.results.outcome import Outcome
+from analysis.results.predictions import Predicted, calibration, error_kinds
 
 _SEEDS = "Mean over the confirmation seeds"
 _DENSE = (

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from analysis.labels import DASH, DATA_SETS, cell, masked, unit_of_j
-from analysis.matching import asked_of
-from analysis.outcome import Outcome, rule_of
 from analysis.reading.store import StudyRuns
-from analysis.selection import FINALISTS_RULE
+from analysis.results.labels import DASH, DATA_SETS, cell, masked, unit_of_j
+from analysis.results.matching import asked_of
+from analysis.results.outcome import Outcome, rule_of
+from analysis.results.selection import FINALISTS_RULE
 
 #: Rules that look at gradients, so that Fisher information and its examples mean something.
 FISHER_RULES = {"least_sensitive", "most_sensitive", "hybrid"}

@@ -19,13 +19,13 @@ from analysis.geometry import (
     nearest_pairs,
     outliers,
 )
-from analysis.labels import DATA_SETS
 from analysis.plot_classes import NAMED
 from analysis.plot_images import EACH, PAIRS
 from analysis.reading.classes import Classes, classes_of
 from analysis.reading.fetch import partition
 from analysis.reading.store import StudyRuns
 from analysis.render import Block, markdown
+from analysis.results.labels import DATA_SETS
 
 EXTREMES = 16  # images of outliers
 

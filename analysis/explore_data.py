@@ -22,7 +22,6 @@ from matplotlib.figure import Figure
 from analysis.data_summary import Explored, captions, class_table, explore, summary
 from analysis.features import embedded, read_features
 from analysis.figures import FORMATS
-from analysis.outcome import outcomes
 from analysis.plot_data import balance_figure, outlier_figure, spread_figure
 from analysis.plot_images import montage_figure, outlier_images_figure, pairs_figure
 from analysis.plot_search import partition_figure
@@ -30,6 +29,7 @@ from analysis.reading import cli as command
 from analysis.reading.connect import AnalysisError
 from analysis.reading.images import FOLDER, find_images, read_images, where
 from analysis.reading.store import StudyRuns, read_study
+from analysis.results.outcome import outcomes
 from analysis.style import RC, render
 
 PARTITIONS = (

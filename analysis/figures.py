@@ -19,7 +19,6 @@ from matplotlib.figure import Figure
 
 from analysis.captions import captions, model_captions
 from analysis.conditions import caption
-from analysis.outcome import Outcome, outcomes
 from analysis.plot_accuracy import accuracy_figure
 from analysis.plot_confusion import confusion_figure, errors_figure, pairs_figure
 from analysis.plot_layers import active_figure, overlap_figure, read_layers
@@ -33,11 +32,12 @@ from analysis.plot_predictions import (
 )
 from analysis.plot_results import bytes_figure, curve_figure, drift_figure, read_curves
 from analysis.plot_search import importance_figure, partition_figure
-from analysis.predictions import Predicted, chosen, read_clients, read_predictions
 from analysis.reading import cli as command
 from analysis.reading.connect import AnalysisError
 from analysis.reading.images import FOLDER, find_images, read_images
 from analysis.reading.store import StudyRuns
+from analysis.results.outcome import Outcome, outcomes
+from analysis.results.predictions import Predicted, chosen, read_clients, read_predictions
 from analysis.style import RC, render
 
 FORMATS = ("png", "pdf", "svg")

@@ -13,13 +13,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.finalists import finalists_csv
-from analysis.outcome import outcomes
-from analysis.pareto import front_csv
 from analysis.reading import cli as command
 from analysis.reading.store import StudyRuns
 from analysis.render import html, latex, markdown
-from analysis.significance import pairs_csv
+from analysis.results.finalists import finalists_csv
+from analysis.results.outcome import outcomes
+from analysis.results.pareto import front_csv
+from analysis.results.significance import pairs_csv
 from analysis.tables import blocks, table_csv
 
 PAGES = {"md": ("table.md", markdown), "latex": ("table.tex", latex), "html": ("table.html", html)}

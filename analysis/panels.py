@@ -17,8 +17,8 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.labels import DASH, DENSE, arm_axes, axis_value, level_label, masked
-from analysis.outcome import Outcome
+from analysis.results.labels import DASH, DENSE, arm_axes, axis_value, level_label, masked
+from analysis.results.outcome import Outcome
 from analysis.style import COLUMN, PAGE, colours, line_style, new_figure, pretty
 
 MANY = 6  # lines in one panel

@@ -10,8 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from analysis.labels import DASH, axis_label, axis_value, percent, tick_label
-from analysis.outcome import Outcome
 from analysis.panels import (
     Facets,
     axes_of,
@@ -26,6 +24,8 @@ from analysis.panels import (
 )
 from analysis.plot_dots import dots, grouped_dots
 from analysis.plot_sparsity import sparsity_figure
+from analysis.results.labels import DASH, axis_label, axis_value, percent, tick_label
+from analysis.results.outcome import Outcome
 from analysis.style import COLUMN, PAGE, ink, new_figure, pretty
 
 Part = tuple[str, list[Outcome]]

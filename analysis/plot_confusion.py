@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import NullFormatter
 
-from analysis.labels import arm_axes
 from analysis.panels import arm_text
-from analysis.predictions import Predicted, confused_pairs, error_kinds, row_shares
 from analysis.reading.classes import Classes
+from analysis.results.labels import arm_axes
+from analysis.results.predictions import Predicted, confused_pairs, error_kinds, row_shares
 from analysis.style import COLUMN, OKABE_ITO, PAGE, ink, new_figure
 
 PAIRS = 20

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from analysis.labels import axis_value, level_label
-from analysis.outcome import Outcome
 from analysis.panels import arm_text, joined, legend, levels
+from analysis.results.labels import axis_value, level_label
+from analysis.results.outcome import Outcome
 from analysis.style import COLUMN, colours, marker, new_figure, pretty
 
 

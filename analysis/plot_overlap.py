@@ -9,9 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.labels import SHARDING, axis_value, known, level_label, shards
 from analysis.layers import by_block
-from analysis.outcome import Outcome, over_seeds
 from analysis.panels import (
     axes_of,
     facets,
@@ -23,6 +21,8 @@ from analysis.panels import (
     panels,
 )
 from analysis.plot_layers import Layers
+from analysis.results.labels import SHARDING, axis_value, known, level_label, shards
+from analysis.results.outcome import Outcome, over_seeds
 from analysis.style import colours, error_line, pretty
 
 

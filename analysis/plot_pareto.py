@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FixedLocator, NullFormatter
 
-from analysis.labels import compact
-from analysis.outcome import Outcome
 from analysis.panels import arm_text, axes_of, legend
-from analysis.pareto import front_points
 from analysis.reading.store import StudyRuns
+from analysis.results.labels import compact
+from analysis.results.outcome import Outcome
+from analysis.results.pareto import front_points
 from analysis.style import COLUMN, colours, line_style, log_ticks, marker, new_figure
 
 

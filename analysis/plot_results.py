@@ -9,10 +9,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FixedLocator, MaxNLocator, NullFormatter
 
-from analysis.outcome import Outcome
 from analysis.panels import legend, panels, unit_of
 from analysis.reading.fetch import curves
 from analysis.reading.store import StudyRuns
+from analysis.results.outcome import Outcome
 from analysis.style import log_ticks, pretty
 
 _ACCURACY = "validation accuracy [%]"

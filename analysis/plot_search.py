@@ -12,11 +12,11 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from analysis.importance import importance
-from analysis.labels import compact, shards
-from analysis.outcome import Outcome
 from analysis.reading.fetch import partition
 from analysis.reading.store import StudyRuns
+from analysis.results.importance import importance
+from analysis.results.labels import compact, shards
+from analysis.results.outcome import Outcome
 from analysis.style import COLUMN, OKABE_ITO, PAGE, log_ticks, new_figure, pretty
 
 

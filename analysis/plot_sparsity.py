@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.labels import DENSE, axis_label, axis_value, level_label
-from analysis.outcome import Outcome
 from analysis.panels import (
     facets,
     first_column,
@@ -21,6 +19,8 @@ from analysis.panels import (
     panel_grid,
     references,
 )
+from analysis.results.labels import DENSE, axis_label, axis_value, level_label
+from analysis.results.outcome import Outcome
 from analysis.style import error_line, pretty
 
 SPARSITY = "mask.sparsity"

@@ -15,9 +15,9 @@ from typing import Any
 import matplotlib
 from matplotlib.colors import to_hex
 
-from analysis.labels import DASH, DENSE, axis_value, level_label
-from analysis.outcome import Outcome
 from analysis.panels import axes_of, levels, masked_arms
+from analysis.results.labels import DASH, DENSE, axis_value, level_label
+from analysis.results.outcome import Outcome
 from analysis.style import OKABE_ITO, colours
 
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")

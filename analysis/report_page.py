@@ -17,8 +17,6 @@ from matplotlib.figure import Figure
 
 from analysis import tables
 from analysis.figures import draw_figures
-from analysis.labels import DASH, DATA_SETS, percent
-from analysis.outcome import Outcome, outcomes
 from analysis.plot_results import read_curves
 from analysis.reading.frames import json_tag
 from analysis.reading.store import StudyRuns
@@ -28,6 +26,8 @@ from analysis.report_facts import cost_block, more_warnings, protocol, space_blo
 from analysis.report_plots import accuracy_plot, curves_plot, pareto_plot
 from analysis.report_search_plots import importance_plot, parallel_plot
 from analysis.report_trials import trials_data
+from analysis.results.labels import DASH, DATA_SETS, percent
+from analysis.results.outcome import Outcome, outcomes
 from analysis.style import render
 
 INTERACTIVE = ("accuracy", "curves", "pareto", "importance")  # drawn by plotly instead

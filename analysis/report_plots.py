@@ -8,10 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.labels import axis_label, compact, percent, tick_label
-from analysis.outcome import Outcome
 from analysis.panels import unit_of
-from analysis.pareto import FrontPoint, front_points
 from analysis.plot_results import Curves
 from analysis.reading.store import StudyRuns
 from analysis.report_encoding import (
@@ -26,6 +23,9 @@ from analysis.report_encoding import (
     specification,
     thinned,
 )
+from analysis.results.labels import axis_label, compact, percent, tick_label
+from analysis.results.outcome import Outcome
+from analysis.results.pareto import FrontPoint, front_points
 
 DOTS = 1500  # most trials drawn as single dots
 

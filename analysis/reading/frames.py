@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from analysis.labels import arm_label
 from analysis.reading.connect import AnalysisError
+from analysis.results.labels import arm_label
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -165,8 +165,9 @@ def report(session: Session) -> None:
     """The final table on the screen and in the study's run, tables and figures in the folder, each
     arm's chosen configuration in its run.
     """
-    from analysis import figures, final_tables, outcome
+    from analysis import figures, final_tables
     from analysis.reading import connect, store
+    from analysis.results import outcome
 
     tracker, out = session.tracker, session.out
     try:

@@ -13,7 +13,7 @@ import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
-from analysis.selection import DEFAULT_RULE
+from analysis.results.selection import DEFAULT_RULE
 
 BASE: dict[str, Any] = {
     "data.name": "cifar100",

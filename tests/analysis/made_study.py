@@ -11,7 +11,7 @@ from fake_store import BASE, SPACE
 
 from analysis.reading.frames import METRICS
 from analysis.reading.store import StudyRuns
-from analysis.selection import FINALISTS_RULE
+from analysis.results.selection import FINALISTS_RULE
 
 SEEDS = (1, 2, 3)
 

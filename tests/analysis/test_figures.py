@@ -9,10 +9,10 @@ import matplotlib
 import pytest
 
 from analysis.figures import FORMATS, main, write_figures
-from analysis.outcome import outcomes
 from analysis.plot_accuracy import accuracy_figure
 from analysis.plot_results import read_curves
 from analysis.reading.store import StudyRuns, read_study
+from analysis.results.outcome import outcomes
 
 
 def test_all_formats_are_the_same_byte_for_byte(golden: StudyRuns, tmp_path: Path) -> None:

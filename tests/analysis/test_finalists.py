@@ -17,11 +17,11 @@ from made_study import SEEDS, confirm, search, study
 
 from analysis.conditions import caption
 from analysis.final_tables import write_tables
-from analysis.finalists import finalists_block
-from analysis.matching import asked_of
-from analysis.outcome import outcomes, rule_of
 from analysis.reading.store import StudyRuns
-from analysis.selection import DEFAULT_RULE, FINALISTS_RULE, RULES, finalists
+from analysis.results.finalists import finalists_block
+from analysis.results.matching import asked_of
+from analysis.results.outcome import outcomes, rule_of
+from analysis.results.selection import DEFAULT_RULE, FINALISTS_RULE, RULES, finalists
 from analysis.tables import final_table, table_csv, table_latex, table_markdown
 
 #: By hand: trial 0 wins the search, trial 1 the confirmation, trial 2 has the best test numbers.

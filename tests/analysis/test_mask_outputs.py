@@ -16,19 +16,19 @@ from analysis import layers, mask_tables
 from analysis.conditions import mask_conditions
 from analysis.figures import write_figures
 from analysis.final_tables import write_tables
-from analysis.labels import arm_label
 from analysis.layers import by_block, by_place
 from analysis.mask_tables import overlap_block
-from analysis.outcome import Outcome, front_of, outcomes
 from analysis.panels import axes_of, columns_of, facets
-from analysis.pareto import front_points
 from analysis.plot_accuracy import accuracy_figure
 from analysis.plot_layers import read_layers
 from analysis.plot_results import drift_figure, read_curves
 from analysis.published import beside, beside_overlap
 from analysis.reading.fetch import mask_layers
 from analysis.reading.store import StudyRuns
-from analysis.selection import pareto_front
+from analysis.results.labels import arm_label
+from analysis.results.outcome import Outcome, front_of, outcomes
+from analysis.results.pareto import front_points
+from analysis.results.selection import pareto_front
 from analysis.tables import final_table, table_latex, table_markdown
 
 ROWS = """\

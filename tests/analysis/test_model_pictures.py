@@ -12,15 +12,15 @@ import pytest
 from fake_store import SHARDS, Store, Trial, params
 from matplotlib.figure import Figure
 
-from analysis import predictions as computed
 from analysis.figures import draw_figures, main
-from analysis.outcome import outcomes
 from analysis.plot_confusion import confusion_figure
 from analysis.plot_predictions import pick
 from analysis.reading.classes import SUPERCLASSES, Classes, classes_of
 from analysis.reading.connect import AnalysisError
 from analysis.reading.images import FOLDER
 from analysis.reading.store import StudyRuns, read_study
+from analysis.results import predictions as computed
+from analysis.results.outcome import outcomes
 from analysis.style import render
 
 GOOD = params(0.1)

@@ -17,7 +17,6 @@ import pytest
 from fake_store import Store, Trial, confirm, params
 
 from analysis import report
-from analysis.outcome import outcomes
 from analysis.reading.store import StudyRuns, read_study
 from analysis.report_encoding import encoding, plain
 from analysis.report_facts import cost_block, more_warnings
@@ -25,6 +24,7 @@ from analysis.report_page import packed, paragraphs, section
 from analysis.report_plots import DOTS
 from analysis.report_search_plots import LINES, parallel_plot
 from analysis.report_trials import trials_data
+from analysis.results.outcome import outcomes
 from analysis.tables import final_table
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import labels, render, selection, style
-from analysis.importance import importance, within_arm_ranks
+from analysis import render, style
 from analysis.reading import frames
-from analysis.selection import best_validation, border_warnings, diverged_share
+from analysis.results import labels, selection
+from analysis.results.importance import importance, within_arm_ranks
+from analysis.results.selection import best_validation, border_warnings, diverged_share
 
 
 def trials(**columns: list[Any]) -> pd.DataFrame:

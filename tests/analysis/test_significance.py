@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from made_study import SEEDS, confirm, search, study
 from scipy import stats
 
-from analysis import intervals, matching, significance
-from analysis.intervals import holm, mean_interval, paired
-from analysis.outcome import outcomes
 from analysis.reading.store import StudyRuns
-from analysis.significance import pairs, pairs_block, pairs_csv
+from analysis.results import intervals, matching, significance
+from analysis.results.intervals import holm, mean_interval, paired
+from analysis.results.outcome import outcomes
+from analysis.results.significance import pairs, pairs_block, pairs_csv
 from analysis.tables import table_markdown
 
 accuracies = st.integers(0, 10_000).map(lambda count: count / 10_000)  # of 10,000 test images

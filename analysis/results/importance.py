@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from analysis.selection import searched
+from analysis.results.selection import searched
 
 if TYPE_CHECKING:
     import optuna

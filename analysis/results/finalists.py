@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from analysis.confirmation import confirmed_runs, over_seeds
-from analysis.labels import percent
-from analysis.matching import Asked, asked_of, validated
 from analysis.reading.store import StudyRuns
 from analysis.render import Block
-from analysis.selection import complete_means, finalists
+from analysis.results.confirmation import confirmed_runs, over_seeds
+from analysis.results.labels import percent
+from analysis.results.matching import Asked, asked_of, validated
+from analysis.results.selection import complete_means, finalists
 
 if TYPE_CHECKING:
-    from analysis.outcome import Outcome
+    from analysis.results.outcome import Outcome
 
 
 @dataclass(frozen=True)

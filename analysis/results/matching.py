@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from analysis.labels import known
 from analysis.reading.frames import parameters
+from analysis.results.labels import known
 
 if TYPE_CHECKING:
     from analysis.reading.store import StudyRuns

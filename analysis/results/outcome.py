@@ -10,13 +10,13 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.confirmation import confirmed_runs, others, over_seeds, own_trials
-from analysis.finalists import Finalist, arm_finalists, finalist_lines
-from analysis.intervals import mean_interval
-from analysis.labels import cell
-from analysis.matching import asked_of, validated
 from analysis.reading.store import StudyRuns
-from analysis.selection import (
+from analysis.results.confirmation import confirmed_runs, others, over_seeds, own_trials
+from analysis.results.finalists import Finalist, arm_finalists, finalist_lines
+from analysis.results.intervals import mean_interval
+from analysis.results.labels import cell
+from analysis.results.matching import asked_of, validated
+from analysis.results.selection import (
     DEFAULT_RULE,
     FINALISTS_RULE,
     RULES,

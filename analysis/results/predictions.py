@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.outcome import Outcome
 from analysis.reading.classes import Classes, classes_of
 from analysis.reading.connect import AnalysisError
 from analysis.reading.fetch import partition, predictions
 from analysis.reading.store import StudyRuns
+from analysis.results.outcome import Outcome
 
 
 @dataclass(frozen=True)

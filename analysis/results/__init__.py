@@ -1,0 +1,1 @@
+"""Selection rules, confirmations, intervals and tests: what a study found."""
