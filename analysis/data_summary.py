@@ -24,8 +24,8 @@ from analysis.plot_images import EACH, PAIRS
 from analysis.reading.classes import Classes, classes_of
 from analysis.reading.fetch import partition
 from analysis.reading.store import StudyRuns
-from analysis.render import Block, markdown
 from analysis.results.labels import DATA_SETS
+from analysis.tables.render import Block, markdown
 
 EXTREMES = 16  # images of outliers
 

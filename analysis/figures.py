@@ -18,7 +18,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from analysis.captions import captions, model_captions
-from analysis.conditions import caption
 from analysis.plot_accuracy import accuracy_figure
 from analysis.plot_confusion import confusion_figure, errors_figure, pairs_figure
 from analysis.plot_layers import active_figure, overlap_figure, read_layers
@@ -39,6 +38,7 @@ from analysis.reading.store import StudyRuns
 from analysis.results.outcome import Outcome, outcomes
 from analysis.results.predictions import Predicted, chosen, read_clients, read_predictions
 from analysis.style import RC, render
+from analysis.tables.conditions import caption
 
 FORMATS = ("png", "pdf", "svg")
 

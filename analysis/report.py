@@ -17,8 +17,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from analysis.reading import cli as command
-from analysis.render import right_aligned
 from analysis.report_page import Section, packed, section
+from analysis.tables.render import right_aligned
 
 TEMPLATES = Path(__file__).with_name("templates")
 SCRIPTS = ("theme.js", "plots.js", "trials.js")

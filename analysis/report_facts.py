@@ -8,13 +8,13 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.conditions import field_values, head_start, mask_conditions
-from analysis.mask_tables import byte_cells
 from analysis.reading.store import StudyRuns
-from analysis.render import Block
 from analysis.results.labels import DASH, DATA_SETS, cell, compact, known, points, shards, unit_of_j
 from analysis.results.matching import PROBLEM
 from analysis.results.outcome import Outcome, rule_of
+from analysis.tables.conditions import field_values, head_start, mask_conditions
+from analysis.tables.mask_tables import byte_cells
+from analysis.tables.render import Block
 
 SECONDS = ("seconds_train", "seconds_eval", "seconds_overhead")
 FEW_SEEDS = 3

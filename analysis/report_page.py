@@ -15,12 +15,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from analysis import tables
 from analysis.figures import draw_figures
 from analysis.plot_results import read_curves
 from analysis.reading.frames import json_tag
 from analysis.reading.store import StudyRuns
-from analysis.render import Block
 from analysis.report_encoding import Plot
 from analysis.report_facts import cost_block, more_warnings, protocol, space_block
 from analysis.report_plots import accuracy_plot, curves_plot, pareto_plot
@@ -29,6 +27,8 @@ from analysis.report_trials import trials_data
 from analysis.results.labels import DASH, DATA_SETS, percent
 from analysis.results.outcome import Outcome, outcomes
 from analysis.style import render
+from analysis.tables.final import final as tables
+from analysis.tables.render import Block
 
 INTERACTIVE = ("accuracy", "curves", "pareto", "importance")  # drawn by plotly instead
 SVG_BYTES = 250_000  # larger drawings are lighter as pixels

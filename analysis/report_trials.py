@@ -8,11 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.mask_tables import byte_cells
 from analysis.reading.store import StudyRuns
 from analysis.report_facts import SECONDS
 from analysis.results.labels import cell, compact, known
 from analysis.results.outcome import Outcome
+from analysis.tables.mask_tables import byte_cells
 
 DIGITS = 7  # significant; more would only make the page heavier
 

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from analysis.reading.store import StudyRuns
-from analysis.render import Block
 from analysis.results.confirmation import confirmed_runs, over_seeds
 from analysis.results.labels import percent
 from analysis.results.matching import Asked, asked_of, validated
 from analysis.results.selection import complete_means, finalists
+from analysis.tables.render import Block
 
 if TYPE_CHECKING:
     from analysis.results.outcome import Outcome

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.mask_tables import byte_cells
 from analysis.reading.store import StudyRuns
-from analysis.render import Block
 from analysis.results.confirmation import confirmed_runs, over_seeds, own_trials
 from analysis.results.labels import cell, compact, percent
 from analysis.results.outcome import Outcome, front_of
+from analysis.tables.mask_tables import byte_cells
+from analysis.tables.render import Block
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.render import Block
 from analysis.results.confirmation import mean_std
 from analysis.results.intervals import Paired, holm, paired
 from analysis.results.labels import DASH, known, points, span
 from analysis.results.matching import validated
 from analysis.results.outcome import Outcome
+from analysis.tables.render import Block
 
 MOST = 6  # arms of which all pairs are tested
 FEW = 5  # seeds; of fewer a p value says little

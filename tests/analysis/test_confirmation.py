@@ -10,7 +10,7 @@ from made_study import SEEDS, confirm, search, study
 
 from analysis.results.confirmation import confirmed_runs
 from analysis.results.outcome import outcomes
-from analysis.tables import final_table
+from analysis.tables.final import final_table
 
 ROWS: list[dict[str, Any]] = [search(0, 0.8), *(confirm(0, s, 0.7, 0.6) for s in SEEDS)]
 

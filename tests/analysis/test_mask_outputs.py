@@ -12,24 +12,24 @@ import pandas as pd
 import pytest
 from masked_studies import MASKED
 
-from analysis import layers, mask_tables
-from analysis.conditions import mask_conditions
+from analysis import layers
 from analysis.figures import write_figures
 from analysis.final_tables import write_tables
 from analysis.layers import by_block, by_place
-from analysis.mask_tables import overlap_block
 from analysis.panels import axes_of, columns_of, facets
 from analysis.plot_accuracy import accuracy_figure
 from analysis.plot_layers import read_layers
 from analysis.plot_results import drift_figure, read_curves
-from analysis.published import beside, beside_overlap
 from analysis.reading.fetch import mask_layers
 from analysis.reading.store import StudyRuns
 from analysis.results.labels import arm_label
 from analysis.results.outcome import Outcome, front_of, outcomes
 from analysis.results.pareto import front_points
 from analysis.results.selection import pareto_front
-from analysis.tables import final_table, table_latex, table_markdown
+from analysis.tables.conditions import mask_conditions
+from analysis.tables.final import final_table, mask_tables, table_latex, table_markdown
+from analysis.tables.mask_tables import overlap_block
+from analysis.tables.published import beside, beside_overlap
 
 ROWS = """\
 | sharding | sparsity | mask rule       | test accuracy [%] |  95 % CI [%] | seeds | trials | diverged [%] | val. accuracy [%] | search gap [pp] | active [%] | bytes up [MB] | dense / sent |  lr |

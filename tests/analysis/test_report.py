@@ -25,7 +25,7 @@ from analysis.report_plots import DOTS
 from analysis.report_search_plots import LINES, parallel_plot
 from analysis.report_trials import trials_data
 from analysis.results.outcome import outcomes
-from analysis.tables import final_table
+from analysis.tables.final import final_table
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 

@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import render, style
+from analysis import style
 from analysis.reading import frames
 from analysis.results import labels, selection
 from analysis.results.importance import importance, within_arm_ranks
 from analysis.results.selection import best_validation, border_warnings, diverged_share
+from analysis.tables.final import render
 
 
 def trials(**columns: list[Any]) -> pd.DataFrame:

@@ -22,7 +22,7 @@ from analysis.results import intervals, matching, significance
 from analysis.results.intervals import holm, mean_interval, paired
 from analysis.results.outcome import outcomes
 from analysis.results.significance import pairs, pairs_block, pairs_csv
-from analysis.tables import table_markdown
+from analysis.tables.final import table_markdown
 
 accuracies = st.integers(0, 10_000).map(lambda count: count / 10_000)  # of 10,000 test images
 samples = st.lists(accuracies, min_size=2, max_size=12)

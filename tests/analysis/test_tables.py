@@ -15,9 +15,9 @@ from latex import assert_balanced
 
 from analysis import final_tables
 from analysis.final_tables import write_tables
-from analysis.published import beside, published
 from analysis.reading.store import StudyRuns, read_study
-from analysis.tables import final_table, table_csv, table_latex, table_markdown
+from analysis.tables.final import final_table, table_csv, table_latex, table_markdown
+from analysis.tables.published import beside, published
 
 ROWS = """\
 | sharding |   J |   T | test accuracy [%] |  95 % CI [%] | seeds | trials | diverged [%] | val. accuracy [%] | search gap [pp] |     lr | momentum | weight decay |

@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.published import beside, beside_overlap, published
-from analysis.render import Block
 from analysis.results.labels import DASH, arm_label, percent
 from analysis.results.outcome import Outcome
+from analysis.tables.published import beside, beside_overlap, published
+from analysis.tables.render import Block
 
 Match = Callable[[Outcome], pd.DataFrame]
 #: Mask settings that published accuracies are not matched by: arms that differ in these alone

@@ -15,11 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.conditions import caption, shared_hybrid_weight
-from analysis.mask_tables import cost_cells, cost_notes, mask_columns, overlap_block
-from analysis.published_tables import published_blocks
 from analysis.reading.store import StudyRuns
-from analysis.render import Block, html, latex, markdown
 from analysis.results.finalists import finalists_block
 from analysis.results.labels import (
     DASH,
@@ -35,6 +31,10 @@ from analysis.results.labels import (
 from analysis.results.outcome import Outcome, border_lines, outcomes, study_warnings
 from analysis.results.pareto import front_block
 from analysis.results.significance import pairs_block
+from analysis.tables.conditions import caption, shared_hybrid_weight
+from analysis.tables.mask_tables import cost_cells, cost_notes, mask_columns, overlap_block
+from analysis.tables.published_tables import published_blocks
+from analysis.tables.render import Block, html, latex, markdown
 
 _CI_NOTE = (
     "95 % CI: Student's interval of the mean over the seeds. It counts what seeds change "

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.render import Block
 from analysis.results.confirmation import over_seeds
 from analysis.results.labels import DASH, known, masked, percent
 from analysis.results.outcome import Outcome
+from analysis.tables.render import Block
 
 OVERLAP = ("mask_jaccard", "mask_expected", "mask_excess", "mask_expected_given_layers")
 _ACTIVE_NOTE = "active: trainable share of the maskable parameters."

@@ -1,0 +1,1 @@
+"""What a study found, as the blocks of a table in Markdown, CSV, LaTeX and HTML."""
