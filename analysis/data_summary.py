@@ -19,8 +19,8 @@ from analysis.geometry import (
     nearest_pairs,
     outliers,
 )
-from analysis.plot_classes import NAMED
 from analysis.plot_images import EACH, PAIRS
+from analysis.plots.classes import NAMED
 from analysis.reading.classes import Classes, classes_of
 from analysis.reading.fetch import partition
 from analysis.reading.store import StudyRuns

@@ -24,13 +24,13 @@ from analysis.features import embedded, read_features
 from analysis.figures import FORMATS
 from analysis.plot_data import balance_figure, outlier_figure, spread_figure
 from analysis.plot_images import montage_figure, outlier_images_figure, pairs_figure
-from analysis.plot_search import partition_figure
+from analysis.plots.search import partition_figure
+from analysis.plots.style import RC, render
 from analysis.reading import cli as command
 from analysis.reading.connect import AnalysisError
 from analysis.reading.images import FOLDER, find_images, read_images, where
 from analysis.reading.store import StudyRuns, read_study
 from analysis.results.outcome import outcomes
-from analysis.style import RC, render
 
 PARTITIONS = (
     "they are read from a study's arms in MLflow; run python studies/fedavg_noniid.py, "

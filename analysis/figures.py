@@ -17,27 +17,27 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from analysis.captions import captions, model_captions
-from analysis.plot_accuracy import accuracy_figure
-from analysis.plot_confusion import confusion_figure, errors_figure, pairs_figure
-from analysis.plot_layers import active_figure, overlap_figure, read_layers
-from analysis.plot_overlap import depth_figure, heterogeneity_figure
-from analysis.plot_pareto import pareto_figure
-from analysis.plot_predictions import (
+from analysis.plots.accuracy import accuracy_figure
+from analysis.plots.captions import captions, model_captions
+from analysis.plots.confusion import confusion_figure, errors_figure, pairs_figure
+from analysis.plots.mask_layers import active_figure, overlap_figure, read_layers
+from analysis.plots.overlap import depth_figure, heterogeneity_figure
+from analysis.plots.pareto import pareto_figure
+from analysis.plots.predictions import (
     calibration_figure,
     class_accuracy_figure,
     clients_figure,
     examples_figure,
 )
-from analysis.plot_results import bytes_figure, curve_figure, drift_figure, read_curves
-from analysis.plot_search import importance_figure, partition_figure
+from analysis.plots.results import bytes_figure, curve_figure, drift_figure, read_curves
+from analysis.plots.search import importance_figure, partition_figure
+from analysis.plots.style import RC, render
 from analysis.reading import cli as command
 from analysis.reading.connect import AnalysisError
 from analysis.reading.images import FOLDER, find_images, read_images
 from analysis.reading.store import StudyRuns
 from analysis.results.outcome import Outcome, outcomes
 from analysis.results.predictions import Predicted, chosen, read_clients, read_predictions
-from analysis.style import RC, render
 from analysis.tables.conditions import caption
 
 FORMATS = ("png", "pdf", "svg")

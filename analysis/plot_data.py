@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from scipy.special import gammaln
 
 from analysis.geometry import LEVEL, Outliers
-from analysis.plot_classes import beside, class_dots
+from analysis.plots.classes import beside, class_dots
+from analysis.plots.style import COLUMN, OKABE_ITO, PAGE, colours, line_style, new_figure
 from analysis.reading.classes import Classes
-from analysis.style import COLUMN, OKABE_ITO, PAGE, colours, line_style, new_figure
 
 
 def balance_figure(counts: Mapping[str, np.ndarray]) -> Figure:

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.geometry import Pair
+from analysis.plots.style import PAGE, new_figure
 from analysis.reading.classes import Classes
-from analysis.style import PAGE, new_figure
 
 EACH = 4  # images of a class in a montage
 PAIRS = 6  # in a row

@@ -15,10 +15,10 @@ from typing import Any
 import matplotlib
 from matplotlib.colors import to_hex
 
-from analysis.panels import axes_of, levels, masked_arms
+from analysis.plots.panels import axes_of, levels, masked_arms
+from analysis.plots.style import OKABE_ITO, colours
 from analysis.results.labels import DASH, DENSE, axis_value, level_label
 from analysis.results.outcome import Outcome
-from analysis.style import OKABE_ITO, colours
 
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 #: The markers of the paper's figures by plotly's names.

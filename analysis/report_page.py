@@ -16,7 +16,8 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from analysis.figures import draw_figures
-from analysis.plot_results import read_curves
+from analysis.plots.results import read_curves
+from analysis.plots.style import render
 from analysis.reading.frames import json_tag
 from analysis.reading.store import StudyRuns
 from analysis.report_encoding import Plot
@@ -26,7 +27,6 @@ from analysis.report_search_plots import importance_plot, parallel_plot
 from analysis.report_trials import trials_data
 from analysis.results.labels import DASH, DATA_SETS, percent
 from analysis.results.outcome import Outcome, outcomes
-from analysis.style import render
 from analysis.tables.final import final as tables
 from analysis.tables.render import Block
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.panels import unit_of
-from analysis.plot_results import Curves
+from analysis.plots.panels import unit_of
+from analysis.plots.results import Curves
 from analysis.reading.store import StudyRuns
 from analysis.report_encoding import (
     DASHES,

@@ -16,12 +16,12 @@ from typing import Any
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
+from analysis.plots.style import log_ticks
 from analysis.reading.store import StudyRuns
 from analysis.report_encoding import Plot, colour, plain, specification, thinned
 from analysis.results.importance import importance, within_arm_ranks
 from analysis.results.labels import DASH, cell, compact, known
 from analysis.results.selection import searched
-from analysis.style import log_ticks
 
 LINES = 400  # most trials drawn
 #: Lowest rank of the group, its name, index in the palette, opacity, width; drawn in this order.

@@ -19,8 +19,8 @@ from sklearn.covariance import ledoit_wolf as reference_ledoit_wolf
 from analysis import data_summary, geometry
 from analysis.explore_data import draw, main
 from analysis.features import embedded, read_features
+from analysis.plots.style import render
 from analysis.reading.connect import AnalysisError
-from analysis.style import render
 
 RNG = np.random.default_rng(1)
 LABELS = np.repeat(np.arange(4), 60)

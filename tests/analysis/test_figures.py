@@ -9,8 +9,8 @@ import matplotlib
 import pytest
 
 from analysis.figures import FORMATS, main, write_figures
-from analysis.plot_accuracy import accuracy_figure
-from analysis.plot_results import read_curves
+from analysis.plots.accuracy import accuracy_figure
+from analysis.plots.results import read_curves
 from analysis.reading.store import StudyRuns, read_study
 from analysis.results.outcome import outcomes
 

@@ -12,14 +12,14 @@ import pandas as pd
 import pytest
 from masked_studies import MASKED
 
-from analysis import layers
 from analysis.figures import write_figures
 from analysis.final_tables import write_tables
-from analysis.layers import by_block, by_place
-from analysis.panels import axes_of, columns_of, facets
-from analysis.plot_accuracy import accuracy_figure
-from analysis.plot_layers import read_layers
-from analysis.plot_results import drift_figure, read_curves
+from analysis.plots import layers
+from analysis.plots.accuracy import accuracy_figure
+from analysis.plots.layers import by_block, by_place
+from analysis.plots.mask_layers import read_layers
+from analysis.plots.panels import axes_of, columns_of, facets
+from analysis.plots.results import drift_figure, read_curves
 from analysis.reading.fetch import mask_layers
 from analysis.reading.store import StudyRuns
 from analysis.results.labels import arm_label

@@ -13,15 +13,15 @@ from fake_store import SHARDS, Store, Trial, params
 from matplotlib.figure import Figure
 
 from analysis.figures import draw_figures, main
-from analysis.plot_confusion import confusion_figure
-from analysis.plot_predictions import pick
+from analysis.plots.confusion import confusion_figure
+from analysis.plots.predictions import pick
+from analysis.plots.style import render
 from analysis.reading.classes import SUPERCLASSES, Classes, classes_of
 from analysis.reading.connect import AnalysisError
 from analysis.reading.images import FOLDER
 from analysis.reading.store import StudyRuns, read_study
 from analysis.results import predictions as computed
 from analysis.results.outcome import outcomes
-from analysis.style import render
 
 GOOD = params(0.1)
 TEST = [0, 0, 0, 0, 1, 1, 2, 2, 99, 99]  # labels: apple x4, aquarium fish x2, baby x2, worm x2

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import style
+from analysis.plots import style
 from analysis.reading import frames
 from analysis.results import labels, selection
 from analysis.results.importance import importance, within_arm_ranks

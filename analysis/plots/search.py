@@ -12,12 +12,12 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
+from analysis.plots.style import COLUMN, OKABE_ITO, PAGE, log_ticks, new_figure, pretty
 from analysis.reading.fetch import partition
 from analysis.reading.store import StudyRuns
 from analysis.results.importance import importance
 from analysis.results.labels import compact, shards
 from analysis.results.outcome import Outcome
-from analysis.style import COLUMN, OKABE_ITO, PAGE, log_ticks, new_figure, pretty
 
 
 def importance_figure(runs: StudyRuns) -> Figure | None:

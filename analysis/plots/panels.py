@@ -17,9 +17,9 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.plots.style import COLUMN, PAGE, colours, line_style, new_figure, pretty
 from analysis.results.labels import DASH, DENSE, arm_axes, axis_value, level_label, masked
 from analysis.results.outcome import Outcome
-from analysis.style import COLUMN, PAGE, colours, line_style, new_figure, pretty
 
 MANY = 6  # lines in one panel
 _REFERENCE = (0, (1, 1))  # of a dense arm beside masked ones

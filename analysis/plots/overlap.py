@@ -9,8 +9,9 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.layers import by_block
-from analysis.panels import (
+from analysis.plots.layers import by_block
+from analysis.plots.mask_layers import Layers
+from analysis.plots.panels import (
     axes_of,
     facets,
     first_column,
@@ -20,10 +21,9 @@ from analysis.panels import (
     panel_grid,
     panels,
 )
-from analysis.plot_layers import Layers
+from analysis.plots.style import colours, error_line, pretty
 from analysis.results.labels import SHARDING, axis_value, known, level_label, shards
 from analysis.results.outcome import Outcome, over_seeds
-from analysis.style import colours, error_line, pretty
 
 
 def depth_figure(results: Sequence[Outcome], tables: Layers) -> Figure | None:

@@ -15,13 +15,21 @@ from matplotlib.collections import QuadMesh
 from matplotlib.colors import CenteredNorm, Colormap, Normalize, PowerNorm
 from matplotlib.figure import Figure
 
-from analysis.layers import by_place
-from analysis.panels import axes_of, columns_of, facets, first_column, levels, longest, panel_grid
+from analysis.plots.layers import by_place
+from analysis.plots.panels import (
+    axes_of,
+    columns_of,
+    facets,
+    first_column,
+    levels,
+    longest,
+    panel_grid,
+)
+from analysis.plots.style import pretty
 from analysis.reading.fetch import mask_layers
 from analysis.reading.store import StudyRuns
 from analysis.results.labels import DASH, axis_value, level_label
 from analysis.results.outcome import Outcome
-from analysis.style import pretty
 
 Layers = Mapping[int, pd.DataFrame]  # arm -> tensors, the mean over the seeds
 _SAME = 0.9995  # Jaccard index of masks that are the same for every client

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.panels import arm_text
-from analysis.plot_classes import class_dots
+from analysis.plots.classes import class_dots
+from analysis.plots.panels import arm_text
+from analysis.plots.style import COLUMN, OKABE_ITO, PAGE, new_figure
 from analysis.reading.classes import Classes
 from analysis.results.labels import arm_axes
 from analysis.results.outcome import Outcome
 from analysis.results.predictions import Predicted, calibration
-from analysis.style import COLUMN, OKABE_ITO, PAGE, new_figure
 
 COLUMNS = 8  # pictures in a row
 RIGHT, WRONG = OKABE_ITO[2], OKABE_ITO[1]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis.plot_classes import NAMED
-from analysis.plot_confusion import FAINT, PAIRS
+from analysis.plots.classes import NAMED
+from analysis.plots.confusion import FAINT, PAIRS
 from analysis.results.importance import MOST, SHUFFLES, TOP
 from analysis.results.labels import masked
 from analysis.results.outcome import Outcome

@@ -9,11 +9,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FixedLocator, MaxNLocator, NullFormatter
 
-from analysis.panels import legend, panels, unit_of
+from analysis.plots.panels import legend, panels, unit_of
+from analysis.plots.style import log_ticks, pretty
 from analysis.reading.fetch import curves
 from analysis.reading.store import StudyRuns
 from analysis.results.outcome import Outcome
-from analysis.style import log_ticks, pretty
 
 _ACCURACY = "validation accuracy [%]"
 SPAN = 30.0  # largest over smallest drift from which a logarithmic axis reads better

@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from analysis.panels import (
+from analysis.plots.dots import dots, grouped_dots
+from analysis.plots.panels import (
     Facets,
     axes_of,
     facets,
@@ -22,11 +23,10 @@ from analysis.panels import (
     references,
     unit_of,
 )
-from analysis.plot_dots import dots, grouped_dots
-from analysis.plot_sparsity import sparsity_figure
+from analysis.plots.sparsity import sparsity_figure
+from analysis.plots.style import COLUMN, PAGE, ink, new_figure, pretty
 from analysis.results.labels import DASH, axis_label, axis_value, percent, tick_label
 from analysis.results.outcome import Outcome
-from analysis.style import COLUMN, PAGE, ink, new_figure, pretty
 
 Part = tuple[str, list[Outcome]]
 
