@@ -16,11 +16,11 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from analysis.page.page import Section, packed, section
 from analysis.reading import cli as command
-from analysis.report_page import Section, packed, section
 from analysis.tables.render import right_aligned
 
-TEMPLATES = Path(__file__).with_name("templates")
+TEMPLATES = Path(__file__).parent / "page" / "templates"
 SCRIPTS = ("theme.js", "plots.js", "trials.js")
 
 

@@ -16,15 +16,15 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from analysis.figures import draw_figures
+from analysis.page.encoding import Plot
+from analysis.page.facts import cost_block, more_warnings, protocol, space_block
+from analysis.page.plots import accuracy_plot, curves_plot, pareto_plot
+from analysis.page.search_plots import importance_plot, parallel_plot
+from analysis.page.trials import trials_data
 from analysis.plots.results import read_curves
 from analysis.plots.style import render
 from analysis.reading.frames import json_tag
 from analysis.reading.store import StudyRuns
-from analysis.report_encoding import Plot
-from analysis.report_facts import cost_block, more_warnings, protocol, space_block
-from analysis.report_plots import accuracy_plot, curves_plot, pareto_plot
-from analysis.report_search_plots import importance_plot, parallel_plot
-from analysis.report_trials import trials_data
 from analysis.results.labels import DASH, DATA_SETS, percent
 from analysis.results.outcome import Outcome, outcomes
 from analysis.tables.final import final as tables

@@ -16,9 +16,9 @@ from typing import Any
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
+from analysis.page.encoding import Plot, colour, plain, specification, thinned
 from analysis.plots.style import log_ticks
 from analysis.reading.store import StudyRuns
-from analysis.report_encoding import Plot, colour, plain, specification, thinned
 from analysis.results.importance import importance, within_arm_ranks
 from analysis.results.labels import DASH, cell, compact, known
 from analysis.results.selection import searched

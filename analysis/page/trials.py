@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.page.facts import SECONDS
 from analysis.reading.store import StudyRuns
-from analysis.report_facts import SECONDS
 from analysis.results.labels import cell, compact, known
 from analysis.results.outcome import Outcome
 from analysis.tables.mask_tables import byte_cells

@@ -8,10 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.plots.panels import unit_of
-from analysis.plots.results import Curves
-from analysis.reading.store import StudyRuns
-from analysis.report_encoding import (
+from analysis.page.encoding import (
     DASHES,
     SYMBOLS,
     Encoding,
@@ -23,6 +20,9 @@ from analysis.report_encoding import (
     specification,
     thinned,
 )
+from analysis.plots.panels import unit_of
+from analysis.plots.results import Curves
+from analysis.reading.store import StudyRuns
 from analysis.results.labels import axis_label, compact, percent, tick_label
 from analysis.results.outcome import Outcome
 from analysis.results.pareto import FrontPoint, front_points
