@@ -16,9 +16,9 @@ from scipy.spatial.distance import cdist, mahalanobis
 from scipy.stats import chi2
 from sklearn.covariance import ledoit_wolf as reference_ledoit_wolf
 
-from analysis import data_summary, geometry
+from analysis.dataset import data_summary, geometry
+from analysis.dataset.features import embedded, read_features
 from analysis.explore_data import draw, main
-from analysis.features import embedded, read_features
 from analysis.plots.style import render
 from analysis.reading.connect import AnalysisError
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.features import Features
-from analysis.geometry import (
+from analysis.dataset.features import Features
+from analysis.dataset.geometry import (
     LEVEL,
     Outliers,
     Pair,
@@ -19,7 +19,7 @@ from analysis.geometry import (
     nearest_pairs,
     outliers,
 )
-from analysis.plot_images import EACH, PAIRS
+from analysis.dataset.plot_images import EACH, PAIRS
 from analysis.plots.classes import NAMED
 from analysis.reading.classes import Classes, classes_of
 from analysis.reading.fetch import partition

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.geometry import Pair
+from analysis.dataset.geometry import Pair
 from analysis.plots.style import PAGE, new_figure
 from analysis.reading.classes import Classes
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from analysis.reading.connect import AnalysisError
 
-EMBEDDED = Path(__file__).parents[1] / "fl_core" / "models" / "embedded"
+EMBEDDED = Path(__file__).parents[2] / "fl_core" / "models" / "embedded"
 _PARTS = ("train", "test")
 
 

@@ -1,0 +1,1 @@
+"""The data set itself: class balance, geometry, near and far images."""
