@@ -1,4 +1,4 @@
-"""The stages of a trial: features -> head -> masks -> fine-tuning (layer 3).
+"""The stages of a trial: features -> head -> masks -> fine-tuning.
 
 Each stage's artefact is stored under a hash of exactly the configuration fields it reads, so a
 search over fine-tuning computes features, head and masks once, however many trials share them.

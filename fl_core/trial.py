@@ -1,4 +1,4 @@
-"""One trial: a generator of per-round results that knows no Ray and no MLflow (layer 3).
+"""One trial: a generator of per-round results that knows no Ray and no MLflow.
 
     for record in run_trial(TrialConfig().override({"local.lr": 0.05}), Machine()):
         print(record["round"], record["val_accuracy"])

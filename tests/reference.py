@@ -14,7 +14,7 @@ from fl_core.data.sources import Source
 def looped_fisher(
     model: FlatModule, source: Source, indices: np.ndarray, kind: str, rng: np.random.Generator
 ) -> Tensor:
-    """`fl_core.masks.fisher.fisher`: one backward pass an example. Leaves the model in eval mode."""
+    """`masks.fisher.fisher`: one backward pass an example. Leaves the model in eval mode."""
     model.module.eval()
     total = torch.zeros_like(model.flat)
     for index, draw in zip(indices, rng.random(len(indices)), strict=True):

@@ -308,7 +308,7 @@ def test_set_may_not_change_what_the_arms_of_the_preset_set(
 
 
 def test_a_study_is_resolved_before_ray_and_optuna_are_imported() -> None:
-    """Bad input is refused at once, and fl_core.study.workers.ray_tune can set what Ray reads when imported."""
+    """Bad input is refused at once, and `ray_tune` can set what Ray reads when imported."""
     program = (
         "import sys; sys.path.insert(0, 'studies'); from fedavg_iid import STUDY\n"
         "STUDY.resolve(STUDY.presets['smoke'], {})\n"

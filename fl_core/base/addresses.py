@@ -1,4 +1,4 @@
-"""Servers that a study is told of: does anybody answer there? (layer 0; standard library alone)
+"""Servers that a study is told of: does anybody answer there? (standard library alone)
 
 Ray and MLflow would wait for minutes before they say that nobody does.
 """

@@ -1,4 +1,4 @@
-"""Artefacts on disk: tensors with metadata, checked by digest, named by content (layer 3).
+"""Artefacts on disk: tensors with metadata, checked by digest, named by content.
 
 A file is written under a temporary name and renamed, so it is whole or absent; it carries the
 sha256 of its tensors and of its metadata, so damage is noticed on load. safetensors only: nothing
@@ -34,7 +34,7 @@ class DamagedArtefact(Exception):
 def save_artefact(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
     """Write tensors and JSON metadata to `path`, atomically, with a digest per tensor.
 
-    A remote file (fl_core.base.locations) is put in one piece, as whole as its file system makes it.
+    A remote file (base.locations) is put in one piece, as whole as its file system makes it.
     """
     # copies: safetensors refuses tensors that share memory, as "params" and "best" may
     plain = {

@@ -1,4 +1,4 @@
-"""What this process may use of the machine: cores and memory (layer 0; standard library alone).
+"""What this process may use of the machine: cores and memory (standard library alone).
 
 Containers and batch systems give a process less than the machine has: the affinity mask and the
 control group are asked before the hardware.

@@ -1,4 +1,4 @@
-"""Folders that may lie elsewhere: paths, and fsspec URLs such as s3://bucket/folder (layer 0).
+"""Folders that may lie elsewhere: paths, and fsspec URLs such as s3://bucket/folder.
 
 A URL becomes a `upath.UPath`, which has the methods of `pathlib.Path` that this project uses.
 """

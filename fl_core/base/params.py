@@ -1,4 +1,4 @@
-"""Named tensors as one flat vector (layer 0).
+"""Named tensors as one flat vector.
 
 The server's model, a client's update, a mask and a momentum buffer are all vectors of the same
 layout, so averaging, masking, drift and checkpoints are one-line vector arithmetic, and m

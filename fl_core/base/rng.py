@@ -1,4 +1,4 @@
-"""Counter-based random streams (layer 0; contract 1).
+"""Counter-based random streams (contract 1).
 
 Every draw of the project comes from `stream(seed, purpose, *indices)`. A stream is a pure
 function of its name, so no state is carried from round to round, the order of execution does

@@ -1,4 +1,4 @@
-"""Fields of a configuration that check their own type and bounds (layer 0)."""
+"""Fields of a configuration that check their own type and bounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sections of a trial's configuration (layer 0); `fl_core.config.trial_config` puts them together."""
+"""The sections of a trial's configuration; `trial_config` puts them together."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class LocalConfig(Section):
 
 @dataclass(frozen=True)
 class ScheduleConfig(Section):
-    """Learning-rate factor over the run's progress in [0, 1]; see fl_core.federated.client.lr_factor."""
+    """Learning-rate factor over the run's progress in [0, 1]; see federated.client.lr_factor."""
 
     prefix: ClassVar[str] = "schedule."
     name: str = choice("constant", "constant", "cosine", "step", "warmup_cosine")
@@ -119,7 +119,7 @@ class HeadConfig(Section):
 
 @dataclass(frozen=True)
 class MaskConfig(Section):
-    """Which parameters stay trainable in the main stage (see fl_core.masks.select, fl_core.masks.fisher).
+    """Which parameters stay trainable in the main stage (see fl_core.masks).
 
     Sparsity is the fraction of the maskable parameters that is FROZEN. A parameter that is
     trainable but not in `layers` is frozen too, as in TaLoS (Iurada et al., ICLR 2025).

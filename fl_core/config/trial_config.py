@@ -1,4 +1,4 @@
-"""The configuration of one trial: frozen, validated, hashable (layer 0).
+"""The configuration of one trial: frozen, validated, hashable.
 
 `TrialConfig` holds everything a result depends on, and nothing else; its dotted names
 (`local.lr`) are at once the search-space keys, the MLflow parameters and the table columns.

@@ -1,4 +1,4 @@
-"""Tables of counts: whole numbers, exact column sums, row sums as equal as can be (layer 1).
+"""Tables of counts: whole numbers, exact column sums, row sums as equal as can be.
 
 A table is (clients, classes): how many examples of each class a client gets. A real one is made
 even by `fitted` or comes with equal rows already; `whole` turns it into integers within bounds:

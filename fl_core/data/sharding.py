@@ -1,4 +1,4 @@
-"""Which client holds which training examples (layer 1; contract 4).
+"""Which client holds which training examples (contract 4).
 
 Every partition is disjoint, uses every example once, and gives the clients sizes equal within one
 (by classes: as far as whole classes allow; its docstring states the bound):

@@ -1,4 +1,4 @@
-"""Data sets on the device: uint8 images, cached features, the validation split (layer 1).
+"""Data sets on the device: uint8 images, cached features, the validation split.
 
 Images stay uint8 on the device and are augmented, resized and normalised in batches there; there
 is no loader, no worker process and no PIL in the loop. All random draws come in from outside as

@@ -1,4 +1,4 @@
-"""`python -m fl_core.doctor`: can the next study start, and if not, what to do (layer 5).
+"""`python -m fl_core.doctor`: can the next study start, and if not, what to do.
 
 Every check runs in a process of its own under a time limit, so that nothing that is broken, not
 even a package that crashes or hangs when it is imported, ends the report. Exit code 0: the default

@@ -1,4 +1,4 @@
-"""What `fl_core.doctor.__main__` checks: inputs, folders, store, Ray (layer 5; see fl_core.doctor.software)."""
+"""What `the doctor` checks: inputs, folders, store, Ray (see doctor.software)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from urllib.parse import urlparse
 
 from fl_core.base import addresses, host
 from fl_core.config.trial_config import TrialConfig, UserError
-from fl_core.doctor.software import Finding, Where, imported, one_line
+from doctor.software import Finding, Where, imported, one_line
 from fl_core.study.folder import MIN_FREE_BYTES
 
 IMAGES = "only studies on images need it"

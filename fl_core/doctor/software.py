@@ -1,4 +1,4 @@
-"""What `fl_core.doctor.__main__` checks: software and hardware (layer 5).
+"""What `fl_core.doctor.__main__` checks: software and hardware.
 
 A check is a generator of findings that runs in a process of its own, so what it imports may be
 missing, crash or hang. `problem` = the embedded default study cannot start; `warning` = something

@@ -1,4 +1,4 @@
-"""A client's local work: which batches, which learning rates, the update itself (layer 2).
+"""A client's local work: which batches, which learning rates, the update itself.
 
 `local_update` trains one client at a time: the obvious version, the oracle of the stacked one
 in `fl_core.federated.stacked` and the faster one for vision transformers on a CPU.

@@ -1,4 +1,4 @@
-"""Accuracy and loss on a fixed set of examples, batched (layer 2)."""
+"""Accuracy and loss on a fixed set of examples, batched."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run sends between server and clients, in bytes, each way (layer 2).
+"""What a run sends between server and clients, in bytes, each way.
 
 Every count is the length of an encoded message.
 

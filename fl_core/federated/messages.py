@@ -1,6 +1,6 @@
-"""What travels between server and clients, in bytes, each way (layer 2).
+"""What travels between server and clients, in bytes, each way.
 
-Encoders and decoders of parameter vectors and masks; `fl_core.federated.ledger` counts their lengths. All
+Encoders and decoders of parameter vectors and masks; `ledger` counts their lengths. All
 numbers are little-endian; a message is
 
     offset  0  3 bytes  "FLP" (parameters) or "FLM" (a mask)

@@ -1,4 +1,4 @@
-"""The training loop: rounds of FedAvg, one result per evaluation (layer 2).
+"""The training loop: rounds of FedAvg, one result per evaluation.
 
 Centralised training is the same loop with one client that holds everything and keeps its
 momentum; early stopping and the best checkpoint belong to both.

@@ -1,4 +1,4 @@
-"""The server's side of a round: who takes part, and the weighted average (layer 2)."""
+"""The server's side of a round: who takes part, and the weighted average."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All sampled clients of a round at once, as stacked parameters (m, P) (layer 2).
+"""All sampled clients of a round at once, as stacked parameters (m, P).
 
 For the linear model the gradient of softmax regression is written out in batched matrix
 products; any other module goes through `torch.func` (vmap over clients of grad). Both compute

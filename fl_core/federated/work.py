@@ -1,4 +1,4 @@
-"""One round's local work: who takes part, from where, on what, under which mask (layer 2)."""
+"""One round's local work: who takes part, from where, on what, under which mask."""
 
 from __future__ import annotations
 

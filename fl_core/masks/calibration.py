@@ -1,4 +1,4 @@
-"""Stage 3: gradient masks, calibrated on the model that fine-tuning starts from (layer 3).
+"""Stage 3: gradient masks, calibrated on the model that fine-tuning starts from.
 
 R rounds of scores -> masks (TaLoS, Iurada et al., ICLR 2025): on the server's calibration split
 for all clients (`shared`), or on each client's own examples (`per_client`). A mask is computed

@@ -1,4 +1,4 @@
-"""Scores that masks are made of: diagonal Fisher information, magnitude, both by rank (layer 2).
+"""Scores that masks are made of: diagonal Fisher information, magnitude, both by rank.
 
     F_i = 1/n sum_x (d f(x) / d w_i)^2          the mean of squares, never the square of a mean
 

@@ -1,4 +1,4 @@
-"""How far the masks of several clients agree, and how far chance alone would make them (layer 2).
+"""How far the masks of several clients agree, and how far chance alone would make them.
 
 The Jaccard index of two masks is |A and B| / |A or B|. It says little by itself: independent
 masks of densities a and b (active fractions) already overlap with about
@@ -34,7 +34,7 @@ CHUNK = 1 << 13
 
 
 def overlap_table(masks: Sequence[Tensor], layout: Layout, allowed: Tensor) -> list[Row]:
-    """One row a maskable tensor, then one "overall", for masks PACKED by `fl_core.masks.select.pack`.
+    """One row a maskable tensor, then one "overall", for masks PACKED by `select.pack`.
 
     jaccard, expected and excess are means over the pairs of masks, without those that are both
     empty there: NaN if no pair is left, or a single mask. active_share is the mean density.

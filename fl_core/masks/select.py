@@ -1,4 +1,4 @@
-"""Which parameters stay trainable: scores -> boolean masks (layer 2).
+"""Which parameters stay trainable: scores -> boolean masks.
 
 A mask is a flat (P,) vector in the order of a layout, True = trainable (active). Sparsity s is
 the FROZEN fraction of the n maskable entries, and a LOW score stays active. `calibrate_mask`

@@ -1,4 +1,4 @@
-"""Pre-trained backbones: any timm classifier by name (layer 1; the only timm import).
+"""Pre-trained backbones: any timm classifier by name (the only timm import).
 
 A classifier is `backbone` (timm, without its head) followed by `head` (one linear layer), so
 parameter names are the same for every architecture: `backbone.…`, `head.weight`, `head.bias`.

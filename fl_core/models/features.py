@@ -1,10 +1,10 @@
-"""Stage 1: features of a frozen backbone, once per (data, backbone, resolution) (layer 3).
+"""Stage 1: features of a frozen backbone, once per (data, backbone, resolution).
 
 Without augmentation a frozen backbone gives every image the same features in every step of
 every trial, so they are computed once and a head trains on them a thousand times faster.
 Stored as int8 with one scale per feature (symmetric, rounded to nearest), which costs less than
 0.2 points of linear-probe accuracy (LOG.md). The artefact of CIFAR-100 x ViT-Ti/16 at 224 px
-ships with the package: the cache entry, already there. `python -m fl_core.models.features` rebuilds it.
+ships with the package: the cache entry, already there. `make features` rebuilds it.
 
 The training and the test tensors of the file are read apart: a search never loads the latter.
 """

@@ -1,4 +1,4 @@
-"""The ridge head in closed form from summed statistics (layer 2).
+"""The ridge head in closed form from summed statistics.
 
 Each client sends X^T X and X^T Y of its examples once; their sums give exactly the centralised
 solution, whatever the sharding (Fed3R: Fanì et al., ICML 2024). Float64, because the statistics

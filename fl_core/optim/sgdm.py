@@ -1,4 +1,4 @@
-"""SGD with momentum, dense or under a mask, in place (layer 2).
+"""SGD with momentum, dense or under a mask, in place.
 
 The update of `torch.optim.SGD` (Sutskever et al., ICML 2013, with PyTorch's conventions), to
 the bit, for one model (P,) or m stacked models (m, P), on the entries whose mask is True:

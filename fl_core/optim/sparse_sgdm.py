@@ -1,4 +1,4 @@
-"""SparseSGDM: SGD with momentum under masks, as a torch optimiser (layer 2).
+"""SparseSGDM: SGD with momentum under masks, as a torch optimiser.
 
 The update itself is `fl_core.optim.sgdm.sgdm_step`, the one that the clients use.
 """

@@ -1,4 +1,4 @@
-"""Arms of a study: settings of the scientific parameters, put together by name (layer 5)."""
+"""Arms of a study: settings of the scientific parameters, put together by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command of every study: checks before any work, search, confirmation, tables (layer 5)."""
+"""The command of every study: checks before any work, search, confirmation, tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the user sees while jobs run: a live table in a terminal, else plain lines (layer 4)."""
+"""What the user sees while jobs run: a live table in a terminal, else plain lines."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _Row:
 
 
 class Display:
-    """A listener of `fl_core.study.workers.ray_tune` that counts and shows. Use as a context manager.
+    """A listener of `workers.dispatch` that counts and shows. Use as a context manager.
 
     The confirmation is counted from its first job and shown when the search has ended.
     """

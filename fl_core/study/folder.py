@@ -1,4 +1,4 @@
-"""A study's folder: one process at a time, files whole or not at all (layer 5)."""
+"""A study's folder: one process at a time, files whole or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What passes between a study and its workers: arms, jobs, how they end (layer 4).
+"""What passes between a study and its workers: arms, jobs, how they end.
 
 Without Ray and Optuna, so that a study is resolved, and refused, before those are imported.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SCORE = "score"  # what a search maximises: validation accuracy (of the kept parameters)
 TIME = "local_steps"  # what a trial costs
-#: What is tried next (fl_core.study.search.samplers), what stops a trial early (fl_core.study.search.pruning).
+#: What is tried next (search.samplers), what stops a trial early (search.pruning).
 SEARCHERS = ("tpe", "random", "grid", "nsga2", "cmaes")
 PRUNERS = ("asha", "median", "none")
 #: Keys of a record that no training made: the job could not go on.

@@ -1,4 +1,4 @@
-"""The options of a study's command line, and the machine they describe (layer 5)."""
+"""The options of a study's command line, and the machine they describe."""
 
 from __future__ import annotations
 

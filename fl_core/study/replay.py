@@ -1,4 +1,4 @@
-"""`--replay RUN`: one recorded trial again, in this process, compared bit for bit (layer 5).
+"""`--replay RUN`: one recorded trial again, in this process, compared bit for bit.
 
 RUN is the id of a trial's run in MLflow, or the digest of a configuration whose trial lies in the
 study's folder or among the ended trials of the cache. Nothing is written: the trial runs in a

@@ -1,4 +1,4 @@
-"""What a study runs on: device, folders, trials at a time (layer 5)."""
+"""What a study runs on: device, folders, trials at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One run of a study with everything resolved: search, confirm, log, report (layer 5)."""
+"""One run of a study with everything resolved: search, confirm, log, report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A study: one question, its arms, its search space and its budgets (layer 5).
+"""A study: one question, its arms, its search space and its budgets.
 
 A study file in `studies/` is a docstring, BASE, ARMS, SPACE and a `Study`; everything else is
 here and in `fl_core.study.command`.

@@ -1,4 +1,4 @@
-"""`python -m fl_core.study.ui`: the MLflow UI of this folder's store, on 127.0.0.1 (layer 5)."""
+"""`python -m fl_core.study.ui`: the MLflow UI of this folder's store, on 127.0.0.1."""
 
 from __future__ import annotations
 

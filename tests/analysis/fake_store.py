@@ -1,4 +1,4 @@
-"""Studies made by hand, written through MlflowClient in the schema of fl_core.study.tracking.tracker."""
+"""Studies made by hand, written through MlflowClient in the schema of study.tracking.tracker."""
 
 from __future__ import annotations
 

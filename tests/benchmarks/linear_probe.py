@@ -4,7 +4,7 @@
 
 A converged softmax regression (L-BFGS, L2 chosen on the validation split, then refitted on
 train + val). FILE: a torch file with the float32 features {"train": (50000, D), "test": ...}, as
-`fl_core.models.features` computes them before quantisation; without it only the stored ones are probed.
+`models.features` computes them before quantisation; without it only the stored ones are probed.
 """
 
 from __future__ import annotations

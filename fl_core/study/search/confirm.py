@@ -1,4 +1,4 @@
-"""What a search found: the finalists, the jobs that confirm them, what ran before (layer 4)."""
+"""What a search found: the finalists, the jobs that confirm them, what ran before."""
 
 from __future__ import annotations
 

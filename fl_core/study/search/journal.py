@@ -1,4 +1,4 @@
-"""The search's memory: one Optuna study an arm, all in one journal file (layer 4).
+"""The search's memory: one Optuna study an arm, all in one journal file.
 
 Reopened, a search goes on where it was, running trials included. A study's name says which arm
 and which choices it holds, because Optuna refuses other choices in the same study; ranges may

@@ -1,4 +1,4 @@
-"""When a search stops a trial early, by name (layer 4).
+"""When a search stops a trial early, by name.
 
 Every rule reads nothing but the curves that Optuna's journal holds: there is no scheduler whose
 state could be lost, and a search that goes on after a kill decides as it would have.

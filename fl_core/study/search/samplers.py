@@ -1,4 +1,4 @@
-"""Which point of the space a search tries next, by name (layer 4)."""
+"""Which point of the space a search tries next, by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a study tries next and when it stops a trial: Optuna for many arms at once (layer 4).
+"""What a study tries next and when it stops a trial: Optuna for many arms at once.
 
 Every arm is searched on its own: its own Optuna study, its own ASHA rungs, the same number of
 trials. The search knows neither Ray nor processes: `fl_core.study.workers.dispatch` asks it.

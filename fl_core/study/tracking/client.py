@@ -1,4 +1,4 @@
-"""Reaching an MLflow store: settings, set-up, and what its errors mean (layer 4).
+"""Reaching an MLflow store: settings, set-up, and what its errors mean.
 
 Importing this module sets the MLflow variables below where the user has not: no network beyond
 the store, no retries inside MLflow (`store_writer` retries, and only it knows that a run whose

@@ -1,4 +1,4 @@
-"""The load of the study's machine while it runs, as MLflow system metrics (layer 4).
+"""The load of the study's machine while it runs, as MLflow system metrics.
 
 MLflow's monitors sample; how often, and what becomes of it, is ours: the loop that MLflow puts
 around them reads the run again for every sample, ends at the first error and writes past our queue.

@@ -1,4 +1,4 @@
-"""What of a trial's record becomes a metric in MLflow (layer 4; no MLflow).
+"""What of a trial's record becomes a metric in MLflow (no MLflow).
 
 A metric is a chart on the page of every trial and rows in the store for every evaluation. What
 messages would have cost in other encodings is neither read by a table nor worth a chart: it goes

@@ -1,4 +1,4 @@
-"""What a person reads on MLflow's pages: names of runs, notes, the view of the runs page (layer 4).
+"""What a person reads on MLflow's pages: names of runs, notes, the view of the runs page.
 
 MLflow's page shows source and data set by default, sorts by start, and lists everything else by
 its name. It can be told otherwise through a "shared view", which it keeps as a tag of the

@@ -1,4 +1,4 @@
-"""Writes that outlive a store's absence: one queue, one background thread (layer 4; no MLflow).
+"""Writes that outlive a store's absence: one queue, one background thread (no MLflow).
 
 A study must not wait for its log and must not lose it. Tasks run in the order they were put. A
 task that fails because the store is away (server restarted, network gone, database locked) is

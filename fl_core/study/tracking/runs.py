@@ -1,4 +1,4 @@
-"""The runs of one study in MLflow, found by the tags that name them (layer 4).
+"""The runs of one study in MLflow, found by the tags that name them.
 
 Works in the thread of `store_writer`. Every method may be repeated after an answer that was lost:
 a run is looked for before it is created again, rows that the store has are not doubled (a metric's

@@ -1,4 +1,4 @@
-"""Every run in MLflow: study -> arm -> trial (layer 4).
+"""Every run in MLflow: study -> arm -> trial.
 
 Runs are found again by their tags, so a resumed trial continues its own run. All writes go
 through one background queue (`store_writer`): the search does not wait for the store, and what a

@@ -1,4 +1,4 @@
-"""What can be wrong with a Ray cluster, said before a study runs on it (layer 4).
+"""What can be wrong with a Ray cluster, said before a study runs on it.
 
 Ray itself would wait for minutes, or for ever, or fail one trial after the other.
 """

@@ -1,7 +1,6 @@
-"""Between the search, the workers and those who listen: what every way of running jobs shares
-(layer 4).
+"""Between the search, the workers and those who listen: what every way of running jobs shares.
 
-`fl_core.study.workers.ray_tune` runs the jobs on Ray Tune, `fl_core.study.workers.serial` one after the other in this process.
+`ray_tune` runs the jobs on Ray Tune, `serial` one after the other in this process.
 Both ask for jobs, pass on records and say how jobs ended, here.
 """
 

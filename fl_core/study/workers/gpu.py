@@ -1,12 +1,12 @@
-"""How many trials share a GPU, and what a worker does to keep to its share (layer 4).
+"""How many trials share a GPU, and what a worker does to keep to its share.
 
-`--gpus-per-trial auto` measures the largest configuration of the study (fl_core.study.workers.largest) for a few
+`--gpus-per-trial auto` measures the largest configuration of the study (largest.py) for a few
 local steps in a process of its own, whose memory is surely given back, and divides:
 
     n = floor( (1 - HEADROOM) * total / (MARGIN * peak + context) ),   1 <= n <= cores
 
 peak: what the allocator reserved at most; context: what the CUDA driver and its libraries take for
-every process beside it. `python -m fl_core.study.workers.gpu` is that process: JSON in, JSON out; without a GPU
+every process beside it. `python -m` this module is that process: JSON in, JSON out; without a GPU
 it reports the peak of its resident memory.
 """
 

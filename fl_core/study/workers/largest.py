@@ -1,4 +1,4 @@
-"""The configuration of a study that needs the most memory (layer 4).
+"""The configuration of a study that needs the most memory.
 
 Which one it is must be known before anything runs, so it is estimated from the fields that decide
 it. The estimate is there to RANK configurations, never to say how much they need: what the winner
@@ -79,7 +79,7 @@ def estimated_bytes(config: TrialConfig, device: str = "cuda") -> float:
 
 
 def clients_at_a_time(config: TrialConfig, device: str = "cuda") -> int:
-    """Clients that train stacked: all of a round, or one (see fl_core.federated.work.use_stacked)."""
+    """Clients that train stacked: all of a round, or one (see federated.work.use_stacked)."""
     execution = config.fine_tune.execution
     auto = execution == "auto" and (config.part == "head" or device.startswith("cuda"))
     return num_sampled(config.federation) if auto or execution == "stacked" else 1

@@ -1,4 +1,4 @@
-"""Measuring the memory of this process: on a GPU, or resident (layer 1)."""
+"""Measuring the memory of this process: on a GPU, or resident."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Running a study's jobs on Ray Tune, on one machine or a cluster (layer 4; the only Ray imports).
+"""Running a study's jobs on Ray Tune, on one machine or a cluster (the only Ray imports).
 
 Tune asks for jobs, spreads them over workers that are reused, and starts a job of a dead worker
-again; what is tried and what is stopped, `fl_core.study.search.search` says through `fl_core.study.workers.dispatch`.
+again; what is tried and what is stopped, `study.search` says through `dispatch`.
 Neither Tune's checkpoints nor its experiment state are used: jobs are idempotent.
 """
 

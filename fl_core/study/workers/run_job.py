@@ -1,4 +1,4 @@
-"""One job from its first record to its last, wherever it runs (layer 4).
+"""One job from its first record to its last, wherever it runs.
 
     for record in run_job(job, machine, places):
         ...

@@ -1,6 +1,4 @@
-"""Jobs one after the other in this process, without Ray: for debuggers, notebooks, small machines
-(layer 4).
-"""
+"""Jobs one after the other in this process, without Ray: for debuggers, notebooks, small machines."""
 
 from __future__ import annotations
 
