@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fl_core.base.cache import stage_artefact
+from fl_core.base.machine import Machine
 from fl_core.base.params import FlatModule, Layout
 from fl_core.base.rng import stream
+from fl_core.config.artefact import stage_artefact
 from fl_core.config.sections import (
     DataConfig,
     FederationConfig,
@@ -27,7 +28,7 @@ from fl_core.config.sections import (
     ScheduleConfig,
     ServerConfig,
 )
-from fl_core.config.trial_config import Machine, TrialConfig
+from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sharding import class_counts, shard
 from fl_core.data.sources import (
     NUM_CLASSES,

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from fl_core import stages
 from fl_core.base.cache import DamagedArtefact, load_artefact, save_artefact
-from fl_core.config.trial_config import Machine, TrialConfig
+from fl_core.base.machine import Machine
+from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.evaluate import evaluate
 from fl_core.federated.rounds import RoundResult, fedavg, spread
 from fl_core.federated.work import ServerState, participants

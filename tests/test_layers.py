@@ -10,62 +10,56 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LAYERS = (
-    {"fields", "sections", "config", "rng", "params", "locations", "addresses", "host"},
-    {"data", "sharding", "levelling", "backbone", "meters"},
-    {
-        *(
-            "scores",
-            "masks",
-            "overlap",
-            "sgdm",
-            "sparse_sgdm",
-            "messages",
-            "ledger",
-            "ridge",
-            "evaluate",
-        ),
-        *("client", "stacked", "server", "federation", "fedavg"),
-    },
-    {"cache", "features", "calibration", "stages", "trial"},
-    {
-        *("jobs", "memory", "samplers", "pruning", "search", "findings"),
-        *("largest", "gpu", "runner", "conductor", "serial", "cluster", "tuning"),
-        *("tracking", "run_store", "store_client", "store_writer", "machine_load", "run_notes"),
-        *("record_metrics", "display"),
-    },
-    {
-        *("arms", "study", "options", "resources", "folder", "session", "command", "replay", "ui"),
-        *("checks", "check_places", "doctor"),
-    },
+#: The rooms of fl_core; each may import those of its own floor and of the floors before it.
+FLOORS = (
+    ("base",),
+    ("config",),
+    ("data", "optim"),
+    ("models", "masks", "federated"),
+    ("stages",),
+    ("trial",),
+    ("study",),
+    ("doctor",),
 )
-LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules}
+#: The same within fl_core/study ("" is what lies in no room of it), but for the command, which
+#: puts all of them together.
+STUDY_FLOORS = (("",), ("tracking", "search"), ("workers",))
+COMMAND = ("command", "session", "replay")
+#: The rooms of analysis.
+ANALYSIS_FLOORS = (("reading",), ("results",), ("tables", "plots", "dataset"), ("page",))
 #: Packages that only these modules of fl_core may import.
 OWNERS = {
-    "timm": {"backbone", "features"},  # features: its version, for the record
-    "torchvision": {"data", "features"},
-    "safetensors": {"cache", "backbone"},
-    "huggingface_hub": {"backbone"},
-    "mlflow": {"run_store", "store_client", "replay"},
-    "ray": {"tuning", "cluster"},
+    "timm": {"models.backbone", "models.features"},  # features: its version, for the record
+    "torchvision": {"data.sources", "models.features"},
+    "safetensors": {"base.cache", "models.backbone"},
+    "huggingface_hub": {"models.backbone"},
+    "mlflow": {"study.tracking.runs", "study.tracking.client", "study.replay"},
+    "ray": {"study.workers.ray_tune", "study.workers.cluster"},
     # study and session: for a type
     "optuna": {
-        *("memory", "samplers", "pruning", "search", "findings", "largest", "study", "session"),
+        *("study.search.journal", "study.search.samplers", "study.search.pruning"),
+        *("study.search.search", "study.search.confirm", "study.workers.largest"),
+        *("study.study", "study.session"),
     },
-    "upath": {"locations"},
-    "psutil": {"tuning"},
-    "rich": {"display"},
-    "analysis": {"session"},
+    "upath": {"base.locations"},
+    "psutil": {"study.workers.ray_tune"},
+    "rich": {"study.display"},
+    "analysis": {"study.session"},
 }
-# enough below layer 4; huggingface_hub comes with timm, which downloads through it; upath only for
+# enough below the study; huggingface_hub comes with timm, which downloads through it; upath is for
 # folders elsewhere
 SCIENCE = {"numpy", "torch", "torchvision", "timm", "safetensors", "huggingface_hub", "upath"}
 
 
 def parsed(folder: str) -> dict[str, ast.Module]:
     """The modules of a folder by name."""
-    files = sorted((ROOT / folder).glob("*.py"))
-    return {file.stem: ast.parse(file.read_text()) for file in files if file.stem != "__init__"}
+    files = sorted((ROOT / folder).rglob("*.py"))
+    names = [".".join(file.relative_to(ROOT / folder).with_suffix("").parts) for file in files]
+    return {
+        name: ast.parse(file.read_text())
+        for name, file in zip(names, files, strict=True)
+        if not name.endswith("__init__")
+    }
 
 
 CORE = parsed("fl_core")
@@ -147,18 +141,57 @@ def test_every_import_is_found() -> None:
     assert packages(tree) == {"a", "c", "e", "j", "fl_core"}
 
 
-def test_every_module_has_a_layer() -> None:
-    assert set(LAYER) == set(CORE)
-    assert sum(map(len, LAYERS)) == len(LAYER)
+def floor(floors: tuple[tuple[str, ...], ...], room: str) -> int:
+    (found,) = [number for number, rooms in enumerate(floors) if room in rooms]
+    return found
+
+
+def room_of_study(parts: list[str]) -> str:
+    """The room of a module of fl_core.study, by its path there."""
+    return parts[0] if parts[0] in ("search", "workers", "tracking") else ""
+
+
+def test_every_module_is_seen() -> None:
+    on_disk = {p.stem for p in (ROOT / "fl_core").rglob("*.py")} - {"__init__"}
+    assert {name.split(".")[-1] for name in CORE} == on_disk
+    assert len(CORE) == 1 + len(list((ROOT / "fl_core").rglob("[!_]*.py")))  # with __main__
+    assert {name.split(".")[0] for name in CORE} == {room for rooms in FLOORS for room in rooms}
+    assert {name.split(".")[0] for name in parsed("analysis") if "." in name} == {
+        room for rooms in ANALYSIS_FLOORS for room in rooms
+    }
+
+
+def ours(tree: ast.Module, package: str) -> list[list[str]]:
+    """The modules of this package that a module imports, as paths within it."""
+    names = [name.split(".") for name in imports(tree)]
+    assert [package] not in names, "import the module, not the package"
+    return [parts[1:] for parts in names if parts[0] == package]
 
 
 @pytest.mark.parametrize("module", CORE)
 def test_imports_go_down(module: str) -> None:
-    ours = [name.split(".") for name in imports(CORE[module]) if name.split(".")[0] == "fl_core"]
-    assert all(len(parts) > 1 for parts in ours), "import the module, not the package"
-    lower = {parts[1] for parts in ours}
-    assert lower <= set(LAYER)
-    assert {name for name in lower if LAYER[name] > LAYER[module]} == set()
+    here = floor(FLOORS, module.split(".")[0])
+    for parts in ours(CORE[module], "fl_core"):
+        assert floor(FLOORS, parts[0]) <= here, parts
+
+
+@pytest.mark.parametrize("module", [name for name in CORE if name.startswith("study.")])
+def test_imports_go_down_within_the_study(module: str) -> None:
+    own = module.split(".")[1:]
+    if own[0] in COMMAND:
+        return
+    for parts in ours(CORE[module], "fl_core"):
+        if parts[0] == "study":
+            assert parts[1] not in COMMAND, parts
+            there = floor(STUDY_FLOORS, room_of_study(parts[1:]))
+            assert there <= floor(STUDY_FLOORS, room_of_study(own)), parts
+
+
+@pytest.mark.parametrize("module", [name for name in parsed("analysis") if "." in name])
+def test_imports_go_down_within_the_analysis(module: str) -> None:
+    for parts in ours(parsed("analysis")[module], "analysis"):
+        here = floor(ANALYSIS_FLOORS, module.split(".")[0])
+        assert floor(ANALYSIS_FLOORS, parts[0]) <= here, parts
 
 
 @pytest.mark.parametrize("package", OWNERS)
@@ -168,7 +201,7 @@ def test_packages_have_owners(package: str) -> None:
     assert users, "nobody imports it any more: take it out of the list"
 
 
-@pytest.mark.parametrize("module", [name for name in CORE if LAYER.get(name, 0) < 4])
+@pytest.mark.parametrize("module", [n for n in CORE if not n.startswith(("study.", "doctor."))])
 def test_the_science_needs_no_scheduler(module: str) -> None:
     others = packages(CORE[module]) - sys.stdlib_module_names - {"fl_core"}
     assert others <= SCIENCE
@@ -252,7 +285,7 @@ def test_no_global_random_numbers(module: str) -> None:
     assert not used & set(RANDOM)
     from_numpy = {name.split(".")[2] for name in used if name.startswith("np.random.")}
     assert from_numpy <= GENERATORS
-    assert module == "rng" or from_numpy <= {"Generator"}  # as a type
+    assert module == "base.rng" or from_numpy <= {"Generator"}  # as a type
     sources = ("random", "numpy.random", "secrets")
     assert not any(name == s or name.startswith(f"{s}.") for name in imports(tree) for s in sources)
 

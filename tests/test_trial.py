@@ -24,8 +24,10 @@ from toy import LABELS, WIDTH, config, machine_of, plain, write_features
 
 from fl_core import stages, trial
 from fl_core.base.cache import DamagedArtefact, load_artefact
+from fl_core.base.errors import UserError
+from fl_core.base.machine import Machine
 from fl_core.base.rng import stream
-from fl_core.config.trial_config import Machine, TrialConfig, UserError
+from fl_core.config.trial_config import TrialConfig
 from fl_core.masks.calibration import SERVER, Calibration
 from fl_core.models import features as features_stage
 from fl_core.models.features import FeatureSpec, dequantise

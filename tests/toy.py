@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from fl_core.base.cache import save_artefact
+from fl_core.base.machine import Machine
 from fl_core.base.rng import stream
-from fl_core.config.trial_config import Machine, TrialConfig
+from fl_core.config.trial_config import TrialConfig
 from fl_core.models.features import FeatureSpec, quantise
 from fl_core.trial import Record
 

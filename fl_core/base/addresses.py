@@ -9,7 +9,7 @@ import os
 import socket
 from urllib.parse import urlparse
 
-from fl_core.config.fields import UserError
+from fl_core.base.errors import UserError
 
 SECONDS = 5.0  # for a connection
 STORES = ("sqlite", "postgresql", "mysql", "mssql", "databricks")

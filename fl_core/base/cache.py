@@ -21,10 +21,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save, save_file
 from torch import Tensor
 
+from fl_core.base.errors import UserError
 from fl_core.base.locations import is_local, local_copy, make_folder, reason
-from fl_core.config.trial_config import Machine, TrialConfig, UserError, digest_of
-
-STAGE_VERSION = 3  # part of every stage's key
 
 
 class DamagedArtefact(Exception):
@@ -94,22 +92,6 @@ def cached(
             print(f"{damage}: rebuilding it", file=sys.stderr)
     save_artefact(path, *make())
     return load_artefact(path, prefix)
-
-
-def stage_artefact(
-    stage: str,
-    config: TrialConfig,
-    machine: Machine,
-    ignored: tuple[str, ...],
-    make: Callable[[], dict[str, Tensor]],
-    *indices: int,
-) -> dict[str, Tensor]:
-    """A stage's tensors, stored under the hash of the fields that it does not ignore."""
-    fields = {n: v for n, v in config.to_flat().items() if not n.startswith(ignored)}
-    key = digest_of({"stage": stage, "version": STAGE_VERSION, **fields})
-    name = "-".join([stage, key, *map(str, indices)])
-    path = machine.cache_dir / f"{name}.safetensors"
-    return cached(path, lambda: (make(), {"config": fields}))[0]
 
 
 def _sha256(tensor: Tensor) -> str:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
-from fl_core.config.fields import UserError
+from fl_core.base.errors import UserError
 
 
 def location(text: str) -> Path:

@@ -7,13 +7,7 @@ import math
 from dataclasses import field
 from typing import Any, ClassVar
 
-
-class UserError(Exception):
-    """A mistake of the user or a broken environment: shown as one line, exit code 2."""
-
-
-class ConfigError(UserError):
-    """A configuration field with a value that is not allowed."""
+from fl_core.base.errors import ConfigError
 
 
 def number(

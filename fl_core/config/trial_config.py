@@ -2,21 +2,19 @@
 
 `TrialConfig` holds everything a result depends on, and nothing else; its dotted names
 (`local.lr`) are at once the search-space keys, the MLflow parameters and the table columns.
-`Machine` holds what must NOT change a result: where data and artefacts lie, which device.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from fl_core.config.fields import ConfigError, Section, UserError, number, refuse
+from fl_core.base.digests import digest_of
+from fl_core.base.errors import ConfigError
+from fl_core.config.fields import Section, number, refuse
 from fl_core.config.sections import (
     STRATEGIES,
     BackboneConfig,
@@ -31,8 +29,6 @@ from fl_core.config.sections import (
 )
 
 Value = str | int | float | bool | None
-
-__all__ = ["ConfigError", "Machine", "TrialConfig", "UserError", "Value", "digest_of"]
 
 #: Part of every digest: raise it when the same configuration would give other numbers.
 TRIAL_VERSION = 2
@@ -136,21 +132,3 @@ class TrialConfig(Section):
     def digest(self) -> str:
         """16 hex digits that name this configuration (and the code's TRIAL_VERSION)."""
         return digest_of({"version": TRIAL_VERSION, **self.to_flat()})
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where a trial runs: no field here may change a result on the same device type."""
-
-    device: str = "cpu"
-    data_dir: Path = Path("data")
-    cache_dir: Path = Path("results/artefacts")
-    weights_file: Path | None = None
-    threads: int | None = None  # torch threads; None = torch's own choice
-    gpu_share: float = 1.0  # of a GPU's memory that a trial may take
-
-
-def digest_of(value: object) -> str:
-    """16 hex digits of the canonical JSON of `value`."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fl_core.base.errors import ConfigError
 from fl_core.config.sections import FederationConfig
-from fl_core.config.trial_config import ConfigError
 from fl_core.data.balance import Bools, Floats, Ints, fitted, whole
 
 Labels = npt.NDArray[np.integer[Any]]  # (examples,)

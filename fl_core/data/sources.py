@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fl_core.base.errors import UserError
 from fl_core.base.rng import stream
 from fl_core.config.sections import DataConfig
-from fl_core.config.trial_config import UserError
 
 NUM_CLASSES = {"cifar100": 100, "cifar10": 10}
 DRAWS_PER_IMAGE = 4  # flip, crop row, crop column, rotation: always drawn, used or not

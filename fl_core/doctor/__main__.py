@@ -22,9 +22,9 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from typing import NoReturn
 
-from fl_core.config.trial_config import UserError
-from fl_core.doctor.__main__ import places as check_places
-from fl_core.doctor.__main__ import software as checks
+from fl_core.base.errors import UserError
+from fl_core.doctor import places as check_places
+from fl_core.doctor import software as checks
 from fl_core.doctor.software import Finding, Where
 
 AT_ONCE = 3

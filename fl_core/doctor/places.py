@@ -17,8 +17,9 @@ from typing import Any
 from urllib.parse import urlparse
 
 from fl_core.base import addresses, host
-from fl_core.config.trial_config import TrialConfig, UserError
-from doctor.software import Finding, Where, imported, one_line
+from fl_core.base.errors import UserError
+from fl_core.config.trial_config import TrialConfig
+from fl_core.doctor.software import Finding, Where, imported, one_line
 from fl_core.study.folder import MIN_FREE_BYTES
 
 IMAGES = "only studies on images need it"

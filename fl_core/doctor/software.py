@@ -1,4 +1,4 @@
-"""What `fl_core.doctor.__main__` checks: software and hardware.
+"""What `fl_core.doctor` checks: software and hardware.
 
 A check is a generator of findings that runs in a process of its own, so what it imports may be
 missing, crash or hang. `problem` = the embedded default study cannot start; `warning` = something
@@ -20,7 +20,8 @@ from types import ModuleType
 from typing import Any
 
 from fl_core.base import host
-from fl_core.config.trial_config import Machine, UserError
+from fl_core.base.errors import UserError
+from fl_core.base.machine import Machine
 
 DISTRIBUTION = "federated-finetuning-studies"
 PYTHON = ((3, 10), (3, 14))  # from, below

@@ -19,11 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fl_core.base.cache import stage_artefact
+from fl_core.base.machine import Machine
 from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
+from fl_core.config.artefact import stage_artefact
 from fl_core.config.fields import refuse
-from fl_core.config.trial_config import Machine, TrialConfig
+from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sources import Source, split_train_val
 from fl_core.masks.fisher import fisher, hybrid, magnitude
 from fl_core.masks.select import (

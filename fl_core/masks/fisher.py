@@ -29,8 +29,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vjp, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from fl_core.base.errors import UserError
 from fl_core.base.params import FlatModule
-from fl_core.config.trial_config import UserError
 from fl_core.data.sources import Source
 
 #: Floats of per-example gradients that `_functional` holds at once: 256 MB.

@@ -21,9 +21,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from fl_core.base.errors import UserError
 from fl_core.base.rng import stream
 from fl_core.config.sections import BackboneConfig
-from fl_core.config.trial_config import UserError
 from fl_core.data.sources import Preprocess
 
 

@@ -22,8 +22,11 @@ import torch
 from torch import Tensor, nn
 
 from fl_core.base.cache import DamagedArtefact, cached, load_artefact, save_artefact
+from fl_core.base.digests import digest_of
+from fl_core.base.errors import UserError
+from fl_core.base.machine import Machine
 from fl_core.config.sections import BackboneConfig
-from fl_core.config.trial_config import Machine, TrialConfig, UserError, digest_of
+from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sources import FeatureSource, Preprocess, load_images
 from fl_core.models.backbone import build_backbone, file_sha256
 

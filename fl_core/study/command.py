@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fl_core.base.addresses import check_ray_address
-from fl_core.config.trial_config import Machine, UserError, digest_of
+from fl_core.base.digests import digest_of
+from fl_core.base.errors import UserError
+from fl_core.base.machine import Machine
+from fl_core.study import options, resources
 from fl_core.study.folder import locked, start_over
 from fl_core.study.jobs import Arm, Workers
 from fl_core.study.session import Executor, Session
-from fl_core.study.study import Study, options, resources
+from fl_core.study.study import Study
 
 if TYPE_CHECKING:
     import numpy as np

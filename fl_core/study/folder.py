@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fl_core.config.trial_config import UserError
+from fl_core.base.errors import UserError
 
 MIN_FREE_BYTES = 200e6
 

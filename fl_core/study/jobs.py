@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fl_core.config.trial_config import TrialConfig, Value, digest_of
+from fl_core.base.digests import digest_of
+from fl_core.config.trial_config import TrialConfig, Value
 
 if TYPE_CHECKING:
     from fl_core.trial import Record

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, NoReturn
 import yaml
 
 from fl_core.base.addresses import check_tracking_uri
-from fl_core.config.trial_config import ConfigError, Value
+from fl_core.base.errors import ConfigError
+from fl_core.config.trial_config import Value
 from fl_core.study.jobs import PRUNERS, SEARCHERS
 from fl_core.study.study import Preset, Study
 

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fl_core.base.cache import DamagedArtefact, load_artefact
-from fl_core.config.trial_config import TrialConfig, UserError, Value
+from fl_core.base.errors import UserError
+from fl_core.config.trial_config import TrialConfig, Value
+from fl_core.study import options, resources
 from fl_core.study.jobs import TIME, Job
-from fl_core.study.study import options, resources
 from fl_core.study.workers.run_job import Places, run_job
 from fl_core.trial import Record
 

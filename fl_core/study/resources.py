@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fl_core.base.errors import UserError
 from fl_core.base.locations import check_writable, location
-from fl_core.config.trial_config import Machine, UserError
+from fl_core.base.machine import Machine
 from fl_core.study.folder import generation
 from fl_core.study.jobs import Arm, Workers
 from fl_core.study.study import Space

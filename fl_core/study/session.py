@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from fl_core.config.trial_config import Machine, TrialConfig, UserError, Value, digest_of
+from fl_core.base.digests import digest_of
+from fl_core.base.errors import UserError
+from fl_core.base.machine import Machine
+from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.study.folder import generation, write_atomically
 from fl_core.study.jobs import Arm, Job, Listener
 from fl_core.study.study import Preset, Study, describe_space

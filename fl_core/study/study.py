@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
-from fl_core.config.trial_config import ConfigError, TrialConfig, UserError, Value
+from fl_core.base.errors import ConfigError, UserError
+from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.study.arms import arm_name
 
 if TYPE_CHECKING:

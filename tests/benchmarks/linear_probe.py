@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fl_core.config.trial_config import Machine, TrialConfig
+from fl_core.base.machine import Machine
+from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sources import split_train_val
 from fl_core.models.features import extract_features
 

@@ -9,7 +9,7 @@ Prints one line of JSON: seconds (whole process, imports included), cpu_seconds 
 alone on the machine), peak_mib, calls of MLflow's API by name, runs. The goal: under 20 s and 1 GiB
 for 10,000 runs, and no call per run.
 
-Runs have 50 parameters, 25 metrics and 12 tags each, like those of `study.tracking.tracker`. The store is
+Runs have 50 parameters, 25 metrics and 12 tags each, like the tracker's. The store is
 made by MLflow itself; rows are inserted in bulk, since the client needs a minute a thousand runs:
 tests/analysis/test_many_runs.py compares the two.
 """

@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from fl_core.config.trial_config import Machine  # noqa: E402
+from fl_core.base.machine import Machine  # noqa: E402
 from fl_core.study.jobs import SCORE, TIME  # noqa: E402
 from fl_core.study.search.search import Plan, Search  # noqa: E402
 from fl_core.study.workers.run_job import Places, run_job  # noqa: E402

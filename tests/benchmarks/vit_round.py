@@ -19,9 +19,10 @@ import timm
 import torch
 import torch.nn.functional as F
 
+from fl_core.base.machine import Machine
 from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
-from fl_core.config.trial_config import Machine, TrialConfig
+from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sources import ImageSource
 from fl_core.federated.rounds import fedavg
 from fl_core.federated.work import Federation, ServerState

@@ -10,7 +10,7 @@ import pytest
 
 from faults.place import ROOT, ROUNDS, STUDY, TRIALS, Place
 from faults.running import Ended, Running
-from fl_core.study.study import command
+from fl_core.study import command
 
 Moment = tuple[str, int]  # the how manieth different event of a kind (Events.hold)
 IN_SEARCH: Moment = ("round", ROUNDS + ROUNDS // 2)

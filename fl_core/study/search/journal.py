@@ -19,7 +19,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from fl_core.config.trial_config import UserError, digest_of
+from fl_core.base.digests import digest_of
+from fl_core.base.errors import UserError
 from fl_core.study.jobs import Arm
 from fl_core.study.search.samplers import Space, distributions
 

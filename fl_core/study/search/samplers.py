@@ -16,7 +16,8 @@ from optuna.distributions import (
 )
 from optuna.samplers import BaseSampler, CmaEsSampler, NSGAIISampler, RandomSampler, TPESampler
 
-from fl_core.config.trial_config import UserError, Value
+from fl_core.base.errors import UserError
+from fl_core.config.trial_config import Value
 from fl_core.study.jobs import SEARCHERS
 
 Space = Callable[[optuna.Trial], Mapping[str, Value]]

@@ -39,7 +39,7 @@ import requests  # noqa: E402
 from mlflow import MlflowClient  # noqa: E402
 from mlflow.exceptions import MlflowException, RestException  # noqa: E402
 
-from fl_core.config.trial_config import UserError  # noqa: E402
+from fl_core.base.errors import UserError  # noqa: E402
 from fl_core.study.tracking.notes import NOTE  # noqa: E402
 from fl_core.study.tracking.outbox import FIRST_PAUSE, first_line  # noqa: E402
 

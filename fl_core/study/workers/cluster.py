@@ -17,8 +17,8 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from fl_core.base.errors import UserError
 from fl_core.base.locations import make_folder
-from fl_core.config.trial_config import UserError
 from fl_core.study.jobs import Workers
 
 PATIENCE = 300  # seconds for a machine to start a worker: a busy one is slow

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from fl_core.config.trial_config import UserError
+from fl_core.base.errors import UserError
 from fl_core.study.jobs import ABORTED, OUT_OF_MEMORY, Job, Listener, outcome
 from fl_core.study.search.search import Search
 from fl_core.trial import Record, forget_state, trial_path

@@ -31,7 +31,8 @@ import torch
 from fl_core.base.cache import load_artefact
 from fl_core.base.host import readable
 from fl_core.base.locations import is_local
-from fl_core.config.trial_config import Machine, TrialConfig, Value
+from fl_core.base.machine import Machine
+from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.study.workers.largest import describe
 from fl_core.study.workers.meters import Meter, meter_of
 from fl_core.trial import run_trial, trial_path

@@ -11,7 +11,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fl_core.config.trial_config import ConfigError, TrialConfig, Value
+from fl_core.base.errors import ConfigError
+from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.data.sources import NUM_CLASSES
 from fl_core.federated.server import num_sampled
 

@@ -42,7 +42,8 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
 
 from fl_core.base.addresses import answers, check_ray_address, split  # noqa: E402
-from fl_core.config.trial_config import Machine, UserError  # noqa: E402
+from fl_core.base.errors import UserError  # noqa: E402
+from fl_core.base.machine import Machine  # noqa: E402
 from fl_core.study.jobs import Job, Workers  # noqa: E402
 from fl_core.study.workers.cluster import check_cluster, within_one_machine  # noqa: E402
 from fl_core.study.workers.dispatch import Conductor  # noqa: E402

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fl_core.base.cache import DamagedArtefact, load_artefact, save_artefact
-from fl_core.config.trial_config import Machine, UserError
+from fl_core.base.errors import UserError
+from fl_core.base.machine import Machine
 from fl_core.study.jobs import ABORTED, OUT_OF_MEMORY, SCORE, TIME, Job
 from fl_core.study.workers.gpu import is_out_of_memory, limit_process_memory, release
 from fl_core.trial import (

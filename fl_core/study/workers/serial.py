@@ -1,10 +1,10 @@
-"""Jobs one after the other in this process, without Ray: for debuggers, notebooks, small machines."""
+"""Jobs one after the other in this process, without Ray: for debuggers, notebooks."""
 
 from __future__ import annotations
 
 import traceback
 
-from fl_core.config.trial_config import Machine
+from fl_core.base.machine import Machine
 from fl_core.study.jobs import Job
 from fl_core.study.workers.dispatch import Conductor
 from fl_core.study.workers.run_job import Places, attempt

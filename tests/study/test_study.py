@@ -16,7 +16,7 @@ from faults.events import Events
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SHORT = ["--preset", "smoke", "--workers", "1", "--trials", "6", "--seeds", "2"]
 
 pytestmark = pytest.mark.slow

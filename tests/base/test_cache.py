@@ -15,8 +15,8 @@ from torch import Tensor
 
 from fl_core.base import cache
 from fl_core.base.cache import DamagedArtefact, cached, load_artefact, save_artefact
+from fl_core.base.errors import UserError
 from fl_core.base.rng import stream
-from fl_core.config.trial_config import UserError
 
 META: dict[str, Any] = {"round": 3, "records": [{"loss": 0.1, "é": None}], "odd": float("inf")}
 

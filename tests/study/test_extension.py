@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from faults.events import Events
 
-from fl_core.config.trial_config import UserError
-from fl_core.study.study import folder
+from fl_core.base.errors import UserError
+from fl_core.study import folder
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 STUDY = '''
 """Does participation matter?"""
 

@@ -16,7 +16,8 @@ from mlflow.exceptions import MlflowException, RestException
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 from analysis.reading.frames import METRICS as ANALYSED
-from fl_core.config.trial_config import TrialConfig, UserError
+from fl_core.base.errors import UserError
+from fl_core.config.trial_config import TrialConfig
 from fl_core.study.jobs import Arm, Job
 from fl_core.study.tracking import load as machine_load
 from fl_core.study.tracking.client import is_outage

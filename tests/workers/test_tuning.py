@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from fl_core.config.trial_config import Machine, TrialConfig
+from fl_core.base.machine import Machine
+from fl_core.config.trial_config import TrialConfig
 from fl_core.study.display import Display
 from fl_core.study.jobs import Job
 from fl_core.study.workers import ray_tune as tuning

@@ -27,8 +27,8 @@ from faults.place import ROUNDS, SEEDS, TRIALS, Place
 from faults.running import Running
 from toy import plain
 
+from fl_core.base.errors import UserError
 from fl_core.base.locations import location
-from fl_core.config.trial_config import UserError
 from fl_core.study.jobs import Workers
 from fl_core.study.workers import cluster
 from fl_core.study.workers import ray_tune as tuning

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
+from fl_core.base.errors import UserError
 from fl_core.base.rng import stream
 from fl_core.config.sections import DataConfig
-from fl_core.config.trial_config import TrialConfig, UserError
+from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sources import (
     DRAWS_PER_IMAGE,
     FeatureSource,

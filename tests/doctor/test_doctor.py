@@ -21,14 +21,14 @@ from typing import Any
 import pytest
 
 from fl_core.base import host
+from fl_core.doctor import __main__ as doctor
+from fl_core.doctor import places as check_places
+from fl_core.doctor import software as checks
 from fl_core.doctor.__main__ import CHECKS, Check, Runner
-from fl_core.doctor.__main__ import __main__ as doctor
-from fl_core.doctor.__main__ import places as check_places
-from fl_core.doctor.__main__ import software as checks
 from fl_core.doctor.software import Finding, Where
 from fl_core.models import features
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 MIB = 2**20
 
 

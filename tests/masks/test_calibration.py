@@ -12,9 +12,11 @@ import torch
 from test_fedavg import CLASSES, WIDTH, linear_federation
 
 from fl_core.base.cache import load_artefact
+from fl_core.base.errors import ConfigError
+from fl_core.base.machine import Machine
 from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
-from fl_core.config.trial_config import ConfigError, Machine, TrialConfig
+from fl_core.config.trial_config import TrialConfig
 from fl_core.masks.calibration import SERVER, Calibration
 from fl_core.masks.fisher import fisher
 from fl_core.masks.select import calibration as module

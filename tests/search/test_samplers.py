@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import optuna
 import pytest
 
-from fl_core.config.trial_config import UserError, Value
+from fl_core.base.errors import UserError
+from fl_core.config.trial_config import Value
 from fl_core.study.search.samplers import check_searcher, grid_points, sampler_of
 
 

@@ -14,7 +14,7 @@ from fl_core.config.trial_config import TrialConfig
 from fl_core.study.arms import DENSE, each, grid, rules, shardings
 from fl_core.study.study import Study
 
-STUDIES = sorted((Path(__file__).parent.parent / "studies").glob("*.py"))
+STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.py"))
 
 
 def load(path: Path) -> Study:

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fl_core.base.host import peak_resident_memory
-from fl_core.config.trial_config import Machine, TrialConfig
+from fl_core.base.machine import Machine
+from fl_core.config.trial_config import TrialConfig
 from fl_core.study.workers import gpu
 from fl_core.study.workers.gpu import HEADROOM, MARGIN, Probe, explain, probe, share_of
 from fl_core.study.workers.meters import CudaMeter, Reading, ResidentMeter, meter_of

@@ -17,13 +17,15 @@ import optuna
 import pytest
 
 from fl_core import stages
-from fl_core.config.trial_config import Machine, TrialConfig, UserError, Value
+from fl_core.base.errors import UserError
+from fl_core.base.machine import Machine
+from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.models import features
 from fl_core.study.arms import arm_name
 from fl_core.study.jobs import Arm
 from fl_core.study.study import Preset, Study, command, describe_space, folder
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def load_study(name: str) -> Study:

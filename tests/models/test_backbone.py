@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from fl_core.base.errors import UserError
 from fl_core.config.sections import BackboneConfig
-from fl_core.config.trial_config import UserError
 from fl_core.models.backbone import Classifier, build_backbone, file_sha256, linear_head
 
 TINY = BackboneConfig(weights="random", image_size=32, patch_size=8)  # vit_tiny_patch16_224

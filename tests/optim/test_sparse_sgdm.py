@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from fl_core.base.errors import ConfigError
 from fl_core.base.params import Layout
-from fl_core.config.fields import ConfigError
 from fl_core.config.sections import LocalConfig
 from fl_core.optim import sgdm, sparse_sgdm
 from fl_core.optim.sgdm import Active, sgdm_step

@@ -10,7 +10,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from fl_core.config.trial_config import TrialConfig, UserError, Value
+from fl_core.base.errors import UserError
+from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.study.jobs import SCORE, TIME, Arm, Job, outcome
 from fl_core.study.search.confirm import best_trials, confirm
 from fl_core.study.search.journal import open_studies

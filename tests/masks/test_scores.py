@@ -19,10 +19,10 @@ from reference import looped_fisher, relative_error
 from torch import Tensor, nn
 
 import fl_core.masks.fisher as scores
+from fl_core.base.errors import UserError
 from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
 from fl_core.config.sections import BackboneConfig
-from fl_core.config.trial_config import UserError
 from fl_core.data.sources import FeatureSource, Source
 from fl_core.masks.fisher import fisher, hybrid, magnitude
 from fl_core.models.backbone import Classifier, build_backbone

@@ -12,9 +12,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from test_levelling import cuts, least_squares
 
+from fl_core.base.errors import UserError
 from fl_core.base.rng import stream
 from fl_core.config.sections import FederationConfig
-from fl_core.config.trial_config import UserError
 from fl_core.data.sharding import class_counts, shard, shard_by_classes, shard_dirichlet, shard_iid
 from fl_core.data.sources import sharding
 

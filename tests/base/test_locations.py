@@ -15,8 +15,9 @@ import torch
 from toy import config, machine_of, plain, write_features
 
 from fl_core.base.cache import DamagedArtefact, cached, load_artefact, save_artefact
+from fl_core.base.errors import UserError
 from fl_core.base.locations import check_writable, is_local, local_copy, location, make_folder
-from fl_core.config.trial_config import Machine, UserError
+from fl_core.base.machine import Machine
 from fl_core.models import features
 from fl_core.study.jobs import ABORTED, Job
 from fl_core.study.workers.run_job import Places, attempt, ended_path, ended_records, run_job

@@ -17,8 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fl_core.base.digests import digest_of
+from fl_core.base.errors import ConfigError, UserError
 from fl_core.config.sections import LAYERS
-from fl_core.config.trial_config import ConfigError, TrialConfig, UserError, Value, digest_of
+from fl_core.config.trial_config import TrialConfig, Value
 
 DEFAULT = TrialConfig()
 Spec = dataclasses.Field[Any]

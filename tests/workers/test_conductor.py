@@ -12,7 +12,9 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from fl_core.config.trial_config import Machine, TrialConfig, UserError, Value
+from fl_core.base.errors import UserError
+from fl_core.base.machine import Machine
+from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.study.jobs import ABORTED, OUT_OF_MEMORY, SCORE, TIME, Arm, Job, Workers
 from fl_core.study.search.confirm import confirm
 from fl_core.study.search.search import Plan, Search

@@ -13,7 +13,8 @@ from toy import config, machine_of, plain, write_features
 
 from fl_core import stages, trial
 from fl_core.base.cache import load_artefact
-from fl_core.config.trial_config import Machine, UserError
+from fl_core.base.errors import UserError
+from fl_core.base.machine import Machine
 from fl_core.models import features
 from fl_core.study.jobs import ABORTED, OUT_OF_MEMORY, SCORE, Job
 from fl_core.study.workers import run_job as runner

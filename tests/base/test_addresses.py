@@ -10,7 +10,7 @@ import pytest
 
 from fl_core.base import addresses
 from fl_core.base.addresses import answers, check_ray_address, check_tracking_uri, split
-from fl_core.config.trial_config import UserError
+from fl_core.base.errors import UserError
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from fl_core.base.errors import ConfigError
 from fl_core.base.params import Layout
 from fl_core.config.sections import BackboneConfig, MaskConfig
-from fl_core.config.trial_config import ConfigError
 from fl_core.masks.select import (
     Calibrated,
     active_counts,
