@@ -27,7 +27,7 @@ from analysis.reading.frames import json_tag
 from analysis.reading.store import StudyRuns
 from analysis.results.labels import DASH, DATA_SETS, percent
 from analysis.results.outcome import Outcome, outcomes
-from analysis.tables.final import final as tables
+from analysis.tables import final as tables
 from analysis.tables.render import Block
 
 INTERACTIVE = ("accuracy", "curves", "pareto", "importance")  # drawn by plotly instead

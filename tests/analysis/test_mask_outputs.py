@@ -26,8 +26,9 @@ from analysis.results.labels import arm_label
 from analysis.results.outcome import Outcome, front_of, outcomes
 from analysis.results.pareto import front_points
 from analysis.results.selection import pareto_front
+from analysis.tables import mask_tables
 from analysis.tables.conditions import mask_conditions
-from analysis.tables.final import final_table, mask_tables, table_latex, table_markdown
+from analysis.tables.final import final_table, table_latex, table_markdown
 from analysis.tables.mask_tables import overlap_block
 from analysis.tables.published import beside, beside_overlap
 

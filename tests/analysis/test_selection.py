@@ -15,7 +15,7 @@ from analysis.reading import frames
 from analysis.results import labels, selection
 from analysis.results.importance import importance, within_arm_ranks
 from analysis.results.selection import best_validation, border_warnings, diverged_share
-from analysis.tables.final import render
+from analysis.tables import render
 
 
 def trials(**columns: list[Any]) -> pd.DataFrame:

@@ -139,10 +139,10 @@ for name in ("search_runs", "get_run", "get_metric_history", "search_experiments
         return _plain(self, *args, **kwargs)
     setattr(mlflow.MlflowClient, name, counted)
 imported = time.perf_counter()
-from analysis import store, tables
+from analysis.reading import sqlite_runs, store
+from analysis.tables import final as tables
 uri, text, *names = sys.argv[1:]
 if text == "client":
-    from analysis import sqlite_runs
     sqlite_runs.readable = lambda uri: False
 total = 0
 for name in names:
