@@ -39,7 +39,7 @@ def save_artefact(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, 
         name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()
     }
-    digests = {name: _sha256(tensor) for name, tensor in plain.items()}
+    digests = {name: tensor_digest(tensor) for name, tensor in plain.items()}
     text = {"meta": json.dumps(meta), "sha256": json.dumps(digests)}
     metadata = {**text, "checksum": _checksum(text)}
     try:
@@ -73,7 +73,7 @@ def load_artefact(path: Path, prefix: str = "") -> tuple[dict[str, Tensor], dict
             raise ValueError("wrong digest of its metadata")
         meta, digests = json.loads(text["meta"]), json.loads(text["sha256"])
         wanted = sorted(tensors.keys() | {name for name in digests if name.startswith(prefix)})
-        wrong = [n for n in wanted if _sha256(tensors[n]) != digests[n]]
+        wrong = [n for n in wanted if tensor_digest(tensors[n]) != digests[n]]
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise DamagedArtefact(f"{path}: cannot be read ({error})") from error
     if wrong:
@@ -94,7 +94,8 @@ def cached(
     return load_artefact(path, prefix)
 
 
-def _sha256(tensor: Tensor) -> str:
+def tensor_digest(tensor: Tensor) -> str:
+    """Of a CPU tensor's bits, type and shape."""
     digest = hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
     return f"{digest} {tensor.dtype} {tuple(tensor.shape)}"
 

@@ -6,6 +6,7 @@ A URL becomes a `upath.UPath`, which has the methods of `pathlib.Path` that this
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -46,6 +47,19 @@ def make_folder(folder: Path) -> None:
         if isinstance(folder, CloudPath):
             return
     folder.mkdir(parents=True, exist_ok=True)
+
+
+def remove_folder(folder: Path) -> None:
+    """With all in it, if it is there."""
+    try:
+        if is_local(folder):
+            shutil.rmtree(folder)
+        elif folder.is_dir():
+            folder.rmdir()  # a UPath's takes all below with it
+    except FileNotFoundError:
+        return
+    except Exception as error:  # as below
+        raise UserError(f"{folder}: cannot be removed ({reason(error)})") from error
 
 
 @contextmanager

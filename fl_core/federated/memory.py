@@ -1,0 +1,164 @@
+"""What clients keep between rounds: control variates, parameters of their own, momentum.
+
+A `ClientMemory` is a value: a round makes a new one, which shares with the older one whatever did
+not change. Beyond a limit the entries that were written longest ago lie on disk alone, so that
+resident memory stays bounded however many clients there are.
+
+A checkpoint takes three steps, so that a kill at any moment leaves the old one or the new one
+whole: `save` writes new files beside those that the older checkpoint refers to, the caller stores
+the references that it returns, `forget_older` removes what these do not name.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fl_core.base.errors import UserError
+from fl_core.base.locations import reason, remove_folder
+from fl_core.federated.memory_entry import Entry, File, read_entry
+
+#: Bytes of the clients' tensors that stay in memory.
+LIMIT = 512 * 2**20
+
+Reference = tuple[int, str, str]  # client, file name, digest: what a checkpoint stores of an entry
+
+
+class ClientMemory:
+    """Immutable: client -> {name: tensor}, of the clients that keep something.
+
+    An older one stays valid until `forget_older` of a later one.
+    """
+
+    def __init__(self, entries: Mapping[int, Entry], folder: _Folder, limit: int) -> None:
+        self._entries = dict(sorted(entries.items()))
+        self._folder = folder
+        self._limit = limit
+
+    @classmethod
+    def empty(cls, folder: Path | None = None, limit: int = LIMIT) -> ClientMemory:
+        """Of nobody. None: a temporary folder, made when it is needed, gone with the memory."""
+        return cls({}, _Folder(folder), limit)
+
+    @classmethod
+    def load(
+        cls,
+        references: Iterable[Sequence[Any]],
+        folder: Path,
+        device: torch.device | str,
+        limit: int = LIMIT,
+    ) -> ClientMemory:
+        """What `save` returned `references` for, its tensors on `device`.
+
+        Every file is read and checked now, one at a time: DamagedArtefact if one is missing or
+        not what it was.
+        """
+        place = _Folder(folder)
+        entries: dict[int, Entry] = {}
+        resident = _Resident((), place, limit)
+        for client, name, digest in references:
+            tensors, round = read_entry(folder / name, digest)
+            file = File.at(folder / name, digest)
+            file.keep()
+            on_device = {name: tensor.to(device) for name, tensor in tensors.items()}
+            entries[client] = Entry(client, round, on_device, file)
+            resident.add(entries[client])
+        return cls(entries, place, limit)
+
+    def __contains__(self, client: object) -> bool:
+        return client in self._entries
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def clients(self) -> list[int]:
+        """Those that keep something, in increasing order."""
+        return list(self._entries)
+
+    def of(self, client: int) -> dict[str, Tensor]:
+        """Copies of a client's tensors, on the device they were given on; {} if it has none."""
+        return self._entries[client].read() if client in self._entries else {}
+
+    def updated(self, kept: Mapping[int, Mapping[str, Tensor]], round: int) -> ClientMemory:
+        """The memory after a round: of each client in `kept`, exactly what it keeps now."""
+        entries = {c: entry for c, entry in self._entries.items() if c not in kept}
+        resident = _Resident(entries.values(), self._folder, self._limit)
+        for client in sorted(kept):
+            if kept[client]:
+                entry, old = Entry.of(client, round, kept[client]), self._entries.get(client)
+                # what has not changed needs no second copy, and no second file
+                entries[client] = old if old is not None and old.equals(entry) else entry
+                resident.add(entries[client])
+        return ClientMemory(entries, self._folder, self._limit)
+
+    def save(self) -> list[Reference]:
+        """Write what is not in the folder yet; return what a checkpoint must store for `load`."""
+        references = []
+        for client, entry in self._entries.items():
+            file = entry.write(self._folder.made())
+            file.keep()
+            references.append((client, file.path.name, file.digest))
+        return references
+
+    def forget_older(self) -> None:
+        """Remove every file that this memory does not refer to, left-overs of kills included.
+
+        Only once the checkpoint with this memory's references is safely written.
+        """
+        folder = self._folder.path
+        own = {entry.file.path.name for entry in self._entries.values() if entry.file is not None}
+        try:
+            if folder is None or not folder.exists():
+                return
+            for path in list(folder.iterdir()):
+                if path.name not in own:
+                    path.unlink(missing_ok=True)
+        except Exception as error:  # every file system of fsspec raises its own kinds
+            raise UserError(f"{folder}: cannot be tidied ({reason(error)})") from error
+
+    @staticmethod
+    def remove(folder: Path) -> None:
+        """The trial has ended: its clients' files are needed no more."""
+        remove_folder(folder)
+
+
+class _Folder:
+    """Where files go: a folder that was named, or a temporary one that goes with the memory."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+
+    def made(self) -> Path:
+        """The folder, now that it is needed."""
+        if self.path is None:
+            self.path = Path(tempfile.mkdtemp(prefix="fl-clients-"))
+            weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+        return self.path
+
+
+class _Resident:
+    """The entries in memory, oldest first: one that is added spills the oldest above the limit."""
+
+    def __init__(self, entries: Iterable[Entry], folder: _Folder, limit: int) -> None:
+        self._folder, self._limit = folder, limit
+        in_memory = (entry for entry in entries if entry.tensors is not None)
+        self._queue = deque(sorted(in_memory, key=lambda entry: entry.age))
+        self._bytes = sum(entry.nbytes for entry in self._queue)
+
+    def add(self, entry: Entry) -> None:
+        if entry.tensors is None:
+            return
+        self._queue.append(entry)
+        self._bytes += entry.nbytes
+        while self._bytes > self._limit:
+            oldest = self._queue.popleft()
+            oldest.spill(self._folder.made())
+            self._bytes -= oldest.nbytes
