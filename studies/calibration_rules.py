@@ -18,7 +18,8 @@ rate.
 
 from fl_core.study.arms import DENSE, each, grid, rules, shardings
 from fl_core.study.command import main
-from fl_core.study.study import FIRST, PAPER_BACKBONE, SPARSE_BACKBONE, VIT_TINY, Preset, Study
+from fl_core.study.presets import FIRST, PAPER_BACKBONE, SPARSE_BACKBONE, VIT_TINY, Preset
+from fl_core.study.study import Study
 from search_spaces import masks
 
 BASE = {

@@ -15,7 +15,8 @@ Expect on the embedded default: all schedules within a point of each other, cosi
 """
 
 from fl_core.study.command import main
-from fl_core.study.study import PAPER_BACKBONE, Preset, Study
+from fl_core.study.presets import PAPER_BACKBONE, Preset
+from fl_core.study.study import Study
 from search_spaces import centralized
 
 BASE = {

@@ -18,7 +18,8 @@ Expect on the embedded default: a front from few, sparse and cheap rounds to man
 
 from fl_core.study.arms import shardings
 from fl_core.study.command import main
-from fl_core.study.study import FIRST, PAPER_BACKBONE, SPARSE_BACKBONE, VIT_TINY, Preset, Study
+from fl_core.study.presets import FIRST, PAPER_BACKBONE, SPARSE_BACKBONE, VIT_TINY, Preset
+from fl_core.study.study import Study
 from search_spaces import masks
 
 BASE = {"federation.clients": 100, "head.method": "fedavg"}

@@ -14,7 +14,8 @@ Expect on the embedded default: within 1.5 points of the centralised head.
 """
 
 from fl_core.study.command import main
-from fl_core.study.study import PAPER_BACKBONE, Preset, Study
+from fl_core.study.presets import PAPER_BACKBONE, Preset
+from fl_core.study.study import Study
 from search_spaces import federated
 
 BASE = {"federation.clients": 100, "federation.participation": 0.1}

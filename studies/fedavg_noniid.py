@@ -16,7 +16,8 @@ clients differ most.
 """
 
 from fl_core.study.command import main
-from fl_core.study.study import PAPER_BACKBONE, Preset, Study
+from fl_core.study.presets import PAPER_BACKBONE, Preset
+from fl_core.study.study import Study
 from search_spaces import federated
 
 BASE = {"federation.clients": 100, "federation.participation": 0.1}

@@ -20,7 +20,8 @@ more where every client holds one class.
 
 from fl_core.study.arms import each, grid, rules, shardings
 from fl_core.study.command import main
-from fl_core.study.study import PAPER_BACKBONE, SPARSE_BACKBONE, VIT_TINY, Preset, Study
+from fl_core.study.presets import PAPER_BACKBONE, SPARSE_BACKBONE, VIT_TINY, Preset
+from fl_core.study.study import Study
 from search_spaces import masks
 
 BASE = {

@@ -18,7 +18,8 @@ the least sensitive weights do no better than random ones.
 
 from fl_core.study.arms import DENSE, each, grid, rules
 from fl_core.study.command import main
-from fl_core.study.study import FIRST, PAPER_BACKBONE, SPARSE_BACKBONE, VIT_TINY, Preset, Study
+from fl_core.study.presets import FIRST, PAPER_BACKBONE, SPARSE_BACKBONE, VIT_TINY, Preset
+from fl_core.study.study import Study
 from search_spaces import masks
 
 BASE = {

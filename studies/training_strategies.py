@@ -18,7 +18,8 @@ Expect on images: the head first, then a sparse backbone, ahead of the head alon
 
 from fl_core.study.arms import each, grid, shardings
 from fl_core.study.command import main
-from fl_core.study.study import FIRST, PAPER_BACKBONE, VIT_TINY, Preset, Study
+from fl_core.study.presets import FIRST, PAPER_BACKBONE, VIT_TINY, Preset
+from fl_core.study.study import Study
 from search_spaces import masks
 
 BASE = {

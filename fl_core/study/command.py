@@ -76,12 +76,13 @@ def run(study: Study, args: argparse.Namespace) -> None:
             study = study.joint(preset, extra)
         base, arms = study.config(preset, {}, extra), study.resolve(preset, extra)
         from fl_core.study.search import samplers
+        from fl_core.study.workers import shares
 
         plan = options.plan_of(args, preset, pruner)
         samplers.check_searcher(plan.searcher, study.space, 1 + len(study.objectives))
         partitions = check_inputs(arms, machine)
-        workers = resources.workers_of(args, machine, arms, study.space)
-        machine = resources.shared(machine, workers)
+        workers = shares.workers_of(args, machine, arms, study.space)
+        machine = shares.shared(machine, workers)
         # while Ray starts, which is waiting for the most part
         opening = pool.submit(_open_tracker, uri, study.name)
         with _executor(args, workers) as execute:
@@ -97,7 +98,7 @@ def run(study: Study, args: argparse.Namespace) -> None:
 def _executor(args: argparse.Namespace, workers: Workers) -> Iterator[Executor]:
     """What runs the jobs: Ray Tune's workers, or this process."""
     if args.serial:
-        from fl_core.study.workers.serial import run_serial
+        from fl_core.study.workers.dispatch import run_serial
 
         yield run_serial
         return

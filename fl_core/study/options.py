@@ -1,4 +1,4 @@
-"""The options of a study's command line, and the machine they describe."""
+"""The options of a study's command line, and what they say of configuration and search."""
 
 from __future__ import annotations
 
@@ -8,18 +8,16 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import yaml
 
 from fl_core.base.addresses import check_tracking_uri
 from fl_core.base.errors import ConfigError
 from fl_core.config.trial_config import Value
-from fl_core.study.jobs import PRUNERS, SEARCHERS
-from fl_core.study.study import Preset, Study
-
-if TYPE_CHECKING:
-    from fl_core.study.search.search import Plan
+from fl_core.study.plan import PRUNERS, SEARCHERS, Plan
+from fl_core.study.presets import Preset
+from fl_core.study.study import Study
 
 
 class _Parser(argparse.ArgumentParser):
@@ -123,8 +121,6 @@ def tracking_uri(args: argparse.Namespace) -> str:
 
 def plan_of(args: argparse.Namespace, preset: Preset, pruner: str) -> Plan:
     """How the search goes about it."""
-    from fl_core.study.search.search import Plan
-
     return Plan(
         trials=args.trials or preset.trials,
         seed=args.seed,

@@ -1,12 +1,10 @@
-"""What a study runs on: device, folders, trials at a time."""
+"""What a study runs on: device and folders."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,11 +12,9 @@ from fl_core.base.errors import UserError
 from fl_core.base.locations import check_writable, location
 from fl_core.base.machine import Machine
 from fl_core.study.folder import generation
-from fl_core.study.jobs import Arm, Workers
-from fl_core.study.study import Space
 
 if TYPE_CHECKING:
-    from fl_core.study.workers.run_job import Places
+    from fl_core.study.trial_files import Places
 
 
 def machine_of(args: argparse.Namespace) -> Machine:
@@ -47,7 +43,7 @@ def places_of(args: argparse.Namespace, name: str, out: Path) -> Places:
 
     A study that started over takes nothing from others: its trials are to be computed.
     """
-    from fl_core.study.workers.run_job import Places
+    from fl_core.study.trial_files import Places
 
     cache = cache_of(args)
     own = location(args.storage) / name / "trials" if args.storage else out / "trials"
@@ -80,38 +76,3 @@ def default_precision(machine: Machine) -> str:
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
     able: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return "bfloat16" if able.get("amx_bf16") or able.get("avx512_bf16") else "float32"
-
-
-def workers_of(
-    args: argparse.Namespace, machine: Machine, arms: Sequence[Arm], space: Space
-) -> Workers:
-    """Trials at a time and what each may use: one core each, or an equal share of a GPU."""
-    import torch
-
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    if machine.device == "cpu":
-        wanted = args.workers or cores
-        return Workers(wanted if args.ray_address else min(wanted, cores), 1.0, 0.0)
-    share = args.gpus_per_trial or 1 / _measured_share(machine, arms, space, cores)
-    slots = args.workers or max(1, int(torch.cuda.device_count() / share + 1e-9))
-    return Workers(slots, min(1.0, cores / slots), share)
-
-
-def shared(machine: Machine, workers: Workers) -> Machine:
-    """The machine as one of several trials on a GPU may use it: memory, threads."""
-    if not workers.gpus:
-        return machine
-    # what the allocator may not have is for the CUDA contexts of all the processes
-    share = 1.0 if workers.gpus == 1 else 0.9 * workers.gpus
-    return replace(machine, gpu_share=share, threads=max(1, int(workers.cpus)))
-
-
-def _measured_share(machine: Machine, arms: Sequence[Arm], space: Space, cores: int) -> int:
-    """How many trials of the study's largest configuration share a GPU, and why."""
-    from fl_core.study.workers import gpu
-    from fl_core.study.workers.largest import largest_config
-
-    found = gpu.probe(largest_config(arms, space, device=machine.device), machine)
-    count = found.trials(most=cores)
-    print(gpu.explain(found, count))
-    return count

@@ -22,16 +22,17 @@ from fl_core.base.machine import Machine
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.study.folder import generation, write_atomically
 from fl_core.study.jobs import Arm, Job, Listener
-from fl_core.study.study import Preset, Study, describe_space
+from fl_core.study.plan import Plan
+from fl_core.study.presets import Preset
+from fl_core.study.study import Study
 
 if TYPE_CHECKING:
     import numpy as np
     import optuna
 
-    from fl_core.study.search.search import Plan
     from fl_core.study.tracking.tracker import Tracker
+    from fl_core.study.trial_files import Places
     from fl_core.study.workers.dispatch import Conductor
-    from fl_core.study.workers.run_job import Places
 
 Executor = Callable[["Conductor", Machine, "Places"], None]
 PACKAGES = ("torch", "torchvision", "timm", "ray", "optuna", "mlflow", "pandas", "numpy")
@@ -131,6 +132,8 @@ class Session:
 
 def describe(session: Session) -> dict[str, Any]:
     """The resolved study: everything a reader needs to judge or repeat it."""
+    from fl_core.study.search.space import describe_space
+
     study, args, plan = session.study, session.args, session.plan
     return {
         "study": study.name,

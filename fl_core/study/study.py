@@ -6,73 +6,20 @@ here and in `fl_core.study.command`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from fl_core.base.errors import ConfigError, UserError
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.study.arms import arm_name
+from fl_core.study.plan import Space
+from fl_core.study.presets import PACE, Preset
 
 if TYPE_CHECKING:
     import optuna
 
     from fl_core.study.jobs import Arm
-
-Space = Callable[["optuna.Trial"], Mapping[str, Value]]
-
-PACE = ("rounds", "eval_every")  # these follow from the budget and J
-
-
-@dataclass(frozen=True)
-class Preset:
-    """How much work, on what: the same question at another size."""
-
-    help: str
-    budget: int  # local steps (or epochs) of a full trial: rounds = budget / J (contract 7)
-    eval_steps: int  # local steps between evaluations; also ASHA's first rung
-    trials: int  # of each arm
-    seeds: int  # of the confirmation
-    overrides: Mapping[str, Value] = field(default_factory=dict)
-    space: Space | None = None  # None = the study's own
-    arms: Sequence[Mapping[str, Value]] | None = None  # None = the study's own
-    first: Sequence[Mapping[str, Value]] = ()  # points of the space that are tried first
-    prune: bool = True  # ASHA; without it a search of random trials does not depend on timing
-    finalists: int = 1  # best trials of an arm that are confirmed
-
-    def pace(self, steps: int, fixed: Mapping[str, Value]) -> dict[str, Value]:
-        """Rounds and evaluations for J local steps (contract 7), but for what the user fixes."""
-        pace = {
-            "rounds": max(1, self.budget // steps),
-            "eval_every": max(1, self.eval_steps // steps),
-        }
-        return {name: value for name, value in pace.items() if name not in fixed}
-
-
-PAPER_BACKBONE: Mapping[str, Value] = {
-    "backbone.name": "vit_small_patch16_224",
-    "backbone.tag": "dino",
-}
-#: The real weights at hand for development, at a resolution that a CPU can train at.
-VIT_TINY: Mapping[str, Value] = {
-    "backbone.image_size": 64,
-    "federation.participation": 0.05,
-    "local.batch_size": 32,
-}
-#: What few trials of a fine-tuning should begin with: the least sensitive half of a transformer
-#: learns well at a rate that throws the dense one back to chance (LOG.md).
-FIRST: Sequence[Mapping[str, Value]] = (
-    {"local.lr": 0.03, "local.momentum": 0.9},
-    {"local.lr": 0.003, "local.momentum": 0.9},
-)
-#: The head first, as long as it takes, then a part of the backbone.
-SPARSE_BACKBONE: Mapping[str, Value] = {
-    "head.method": "fedavg",
-    "head.rounds": 200,
-    "head.lr": 0.03,
-    "head.momentum": 0.9,
-    "fine_tune.strategy": "head_then_sparse_backbone",
-}
 
 
 @dataclass(frozen=True)
@@ -187,27 +134,3 @@ class _Fixing:
             return self._fixed[name] if name in self._fixed else inner(name, *args, **kwargs)
 
         return suggest
-
-
-def describe_space(space: Space) -> dict[str, dict[str, Any]]:
-    """Bounds or choices of every configuration field it sets, found by drawing from the space."""
-    import optuna
-    from optuna.distributions import CategoricalDistribution
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    found: dict[str, dict[str, Any]] = {}
-    for _ in range(100):  # conditional dimensions show up in some draws only
-        trial = study.ask()
-        for name, value in space(trial).items():
-            kind = trial.distributions.get(name)
-            if name in PACE:  # follows from J
-                continue
-            if kind is None:  # follows from another dimension: an arm's own field
-                choices = found.setdefault(name, {"choices": []})["choices"]
-                choices += [value] if value not in choices else []
-            elif isinstance(kind, CategoricalDistribution):
-                found[name] = {"choices": list(kind.choices)}
-            else:
-                found[name] = {k: getattr(kind, k) for k in ("low", "high", "log", "step")}
-    return found

@@ -20,7 +20,8 @@ from fl_core.base.locations import check_writable, is_local, local_copy, locatio
 from fl_core.base.machine import Machine
 from fl_core.models import features
 from fl_core.study.jobs import ABORTED, Job
-from fl_core.study.workers.run_job import Places, attempt, ended_path, ended_records, run_job
+from fl_core.study.trial_files import Places, ended_path, known_records
+from fl_core.study.workers.run_job import attempt, run_job
 from fl_core.trial import trial_path
 
 META: dict[str, Any] = {"round": 3, "records": [{"loss": 0.1, "é": None}], "odd": float("inf")}
@@ -202,7 +203,7 @@ def test_a_job_goes_on_from_a_remote_checkpoint(
         for _ in range(count):
             next(partly)
         partly.close()  # type: ignore[attr-defined]
-        assert len(ended_records(places.own, job)) == count
+        assert len(known_records(places.own, job)) == count
         last = list(run_job(job, machine, pickle.loads(pickle.dumps(places))))
         assert plain(last) == whole
         name = ended_path(places.own, job).name
@@ -216,7 +217,7 @@ def test_damage_to_remote_records_is_made_good(machine: Machine, remote: Path) -
     path = ended_path(places.own, job)
     path.write_bytes(path.read_bytes()[:-7])
     assert plain(list(run_job(job, machine, places))) == plain(first)
-    assert len(ended_records(places.own, job)) == len(first)
+    assert len(known_records(places.own, job)) == len(first)
 
 
 S3_STUDY = """

@@ -22,8 +22,10 @@ sys.path.insert(0, str(ROOT))
 
 from fl_core.base.machine import Machine  # noqa: E402
 from fl_core.study.jobs import SCORE, TIME  # noqa: E402
-from fl_core.study.search.search import Plan, Search  # noqa: E402
-from fl_core.study.workers.run_job import Places, run_job  # noqa: E402
+from fl_core.study.plan import Plan  # noqa: E402
+from fl_core.study.search.search import Search  # noqa: E402
+from fl_core.study.trial_files import Places  # noqa: E402
+from fl_core.study.workers.run_job import run_job  # noqa: E402
 from studies.fedavg_noniid import STUDY  # noqa: E402
 
 COMBINATIONS = (

@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.study.jobs import SCORE, TIME, Arm, Job
+from fl_core.study.plan import Plan
 from fl_core.study.search.confirm import (
     best_trials,
     confirm,
@@ -21,7 +22,7 @@ from fl_core.study.search.confirm import (
     thinned,
 )
 from fl_core.study.search.journal import JOURNAL, open_studies
-from fl_core.study.search.search import Plan, Search
+from fl_core.study.search.search import Search
 
 Point = tuple[float, float]  # score, bytes
 

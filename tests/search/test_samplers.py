@@ -9,7 +9,8 @@ import pytest
 
 from fl_core.base.errors import UserError
 from fl_core.config.trial_config import Value
-from fl_core.study.search.samplers import check_searcher, grid_points, sampler_of
+from fl_core.study.search.samplers import check_searcher, sampler_of
+from fl_core.study.search.space import grid_points
 
 
 def continuous(trial: optuna.Trial) -> Mapping[str, Value]:

@@ -13,9 +13,10 @@ from optuna.trial import TrialState
 from fl_core.base.errors import UserError
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.study.jobs import SCORE, TIME, Arm, Job, outcome
+from fl_core.study.plan import Plan
 from fl_core.study.search.confirm import best_trials, confirm
 from fl_core.study.search.journal import open_studies
-from fl_core.study.search.search import Plan, Search
+from fl_core.study.search.search import Search
 
 
 def space(trial: optuna.Trial) -> Mapping[str, Value]:

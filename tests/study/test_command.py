@@ -21,9 +21,12 @@ from fl_core.base.errors import UserError
 from fl_core.base.machine import Machine
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.models import features
+from fl_core.study import command, folder
 from fl_core.study.arms import arm_name
 from fl_core.study.jobs import Arm
-from fl_core.study.study import Preset, Study, command, describe_space, folder
+from fl_core.study.presets import Preset
+from fl_core.study.search.space import describe_space
+from fl_core.study.study import Study
 
 ROOT = Path(__file__).parents[2]
 
@@ -314,7 +317,7 @@ def test_a_study_is_resolved_before_ray_and_optuna_are_imported() -> None:
     program = (
         "import sys; sys.path.insert(0, 'studies'); from fedavg_iid import STUDY\n"
         "STUDY.resolve(STUDY.presets['smoke'], {})\n"
-        "from fl_core import display, tracking\n"
+        "from fl_core.study import display\nfrom fl_core.study.tracking import tracker\n"
         "assert not {'ray', 'optuna'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)

@@ -22,7 +22,8 @@ import sys
 
 sys.path.insert(0, {root!r})
 from fl_core.study.command import main
-from fl_core.study.study import Preset, Study
+from fl_core.study.presets import Preset
+from fl_core.study.study import Study
 
 
 def space(trial):

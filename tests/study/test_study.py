@@ -150,7 +150,8 @@ def test_centralized_smoke(tmp_path: Path) -> None:
 OBJECTIVES = '''
 """Accuracy against bytes."""
 from fl_core.study.command import main
-from fl_core.study.study import Preset, Study
+from fl_core.study.presets import Preset
+from fl_core.study.study import Study
 
 
 def space(trial):

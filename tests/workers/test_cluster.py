@@ -32,7 +32,7 @@ from fl_core.base.locations import location
 from fl_core.study.jobs import Workers
 from fl_core.study.workers import cluster
 from fl_core.study.workers import ray_tune as tuning
-from fl_core.study.workers.run_job import Record
+from fl_core.trial import Record
 
 pytestmark = pytest.mark.slow
 

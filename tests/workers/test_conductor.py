@@ -16,12 +16,12 @@ from fl_core.base.errors import UserError
 from fl_core.base.machine import Machine
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.study.jobs import ABORTED, OUT_OF_MEMORY, SCORE, TIME, Arm, Job, Workers
+from fl_core.study.plan import Plan
 from fl_core.study.search.confirm import confirm
-from fl_core.study.search.search import Plan, Search
-from fl_core.study.workers import serial
-from fl_core.study.workers.dispatch import FAILURES, Conductor
-from fl_core.study.workers.run_job import Places
-from fl_core.study.workers.serial import run_serial
+from fl_core.study.search.search import Search
+from fl_core.study.trial_files import Places
+from fl_core.study.workers import dispatch
+from fl_core.study.workers.dispatch import FAILURES, Conductor, run_serial
 
 
 def space(trial: optuna.Trial) -> dict[str, Value]:
@@ -69,7 +69,7 @@ def play(monkeypatch: pytest.MonkeyPatch, script: Any) -> None:
     def attempt(job: Job, machine: Machine, places: Places) -> Iterator[dict[str, Any]]:
         yield from script(job)
 
-    monkeypatch.setattr(serial, "attempt", attempt)
+    monkeypatch.setattr(dispatch, "attempt", attempt)
 
 
 def run(one: Conductor, folder: Path) -> None:
@@ -192,6 +192,6 @@ def test_resources_of_a_job_alone() -> None:
 def test_one_process_needs_no_ray() -> None:
     code = (
         "import sys; sys.modules['ray'] = None\n"
-        "import fl_core.study.workers.serial, fl_core.study.command, fl_core.study.replay\n"
+        "import fl_core.study.workers.dispatch, fl_core.study.command, fl_core.study.replay\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

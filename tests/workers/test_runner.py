@@ -17,8 +17,9 @@ from fl_core.base.errors import UserError
 from fl_core.base.machine import Machine
 from fl_core.models import features
 from fl_core.study.jobs import ABORTED, OUT_OF_MEMORY, SCORE, Job
+from fl_core.study.trial_files import Places, ended_path, known_records
 from fl_core.study.workers import run_job as runner
-from fl_core.study.workers.run_job import Places, attempt, ended_path, ended_records, run_job
+from fl_core.study.workers.run_job import attempt, run_job
 from fl_core.trial import trial_path
 
 
@@ -83,7 +84,7 @@ def test_a_confirmation_reports_once_and_drops_its_parameters(
     monkeypatch.setattr(runner, "run_trial", never)
     monkeypatch.setattr(runner, "test_metrics", never)
     assert list(run_job(job("confirm"), machine, places)) == first
-    assert ended_records(places.own, job("confirm")) == first
+    assert known_records(places.own, job("confirm")) == first
 
 
 def test_parameters_stay_when_asked_for(machine: Machine, tmp_path: Path) -> None:
@@ -135,7 +136,7 @@ def test_a_damaged_record_is_computed_again(machine: Machine, tmp_path: Path) ->
         path.write_bytes(path.read_bytes()[:-7])
     again = list(run_job(job(), machine, Places(tmp_path / "a", shared)))
     assert plain(again) == plain(first)
-    assert ended_records(shared, job()) == again
+    assert known_records(shared, job()) == again
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -146,7 +147,7 @@ def test_stopped_at_any_record_it_goes_on(phase: str, machine: Machine, tmp_path
         partly = run_job(job(phase), machine, places)
         first = [next(partly) for _ in range(count)]
         partly.close()  # type: ignore[attr-defined]
-        assert ended_records(places.own, job(phase)) != []
+        assert known_records(places.own, job(phase)) != []
         rest = list(run_job(job(phase), machine, places))
         assert plain(rest) == whole
         assert (

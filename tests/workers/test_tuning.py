@@ -14,9 +14,9 @@ from fl_core.base.machine import Machine
 from fl_core.config.trial_config import TrialConfig
 from fl_core.study.display import Display
 from fl_core.study.jobs import Job
+from fl_core.study.trial_files import Places
 from fl_core.study.workers import ray_tune as tuning
 from fl_core.study.workers.ray_tune import TrialRunner
-from fl_core.study.workers.run_job import Places
 
 
 def test_a_reused_worker_ends_one_job_before_the_next(

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from fl_core.config.trial_config import Value
 from fl_core.study.jobs import SCORE, TIME, Arm, Job
-from fl_core.study.workers.run_job import ended_records
+from fl_core.study.trial_files import known_records
 from fl_core.trial import Record
 
 MOST = 6  # configurations of a Pareto front that are confirmed
@@ -101,7 +101,7 @@ def past_jobs(
             chosen = old.user_attrs["chosen"]
             job = Job("search", number, old.number, arms[number].config.override(chosen), chosen)
             status = old.user_attrs.get("status", "failed")
-            records = ended_records(folder, job) or _remembered(old, job, arms[number].objectives)
+            records = known_records(folder, job) or _remembered(old, job, arms[number].objectives)
             past.append((job, status, records))
     return past
 

@@ -22,7 +22,8 @@ from optuna.trial import TrialState
 from fl_core.base.digests import digest_of
 from fl_core.base.errors import UserError
 from fl_core.study.jobs import Arm
-from fl_core.study.search.samplers import Space, distributions
+from fl_core.study.plan import Space
+from fl_core.study.search.space import distributions
 
 JOURNAL = "optuna.journal"  # in the study's folder
 

@@ -13,7 +13,7 @@ import optuna
 from optuna.pruners import BasePruner, MedianPruner, NopPruner
 from optuna.trial import FrozenTrial
 
-from fl_core.study.jobs import PRUNERS
+from fl_core.study.plan import PRUNERS
 
 REDUCTION = 3  # ASHA keeps one trial in three at each rung
 STARTUP_TRIALS = 5  # finished ones, before the median says anything

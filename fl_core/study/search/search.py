@@ -7,39 +7,22 @@ trials. The search knows neither Ray nor processes: `fl_core.study.workers.dispa
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
 from optuna.trial import TrialState
 
 from fl_core.base.rng import stream
-from fl_core.config.trial_config import Value
 from fl_core.study.jobs import SCORE, TIME, Arm, Job, outcome
+from fl_core.study.plan import Plan, Space
 from fl_core.study.search.journal import open_studies, try_again
 from fl_core.study.search.pruning import pruner_of
-from fl_core.study.search.samplers import Space, grid_points, sampler_of
+from fl_core.study.search.samplers import sampler_of
+from fl_core.study.search.space import grid_points
 from fl_core.trial import Record
 
 Then = Callable[[int, optuna.Study], list[Job]]  # an arm's confirmation, once its search has ended
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How a search goes about it.
-
-    trials: of each arm. grace_steps: local steps before a trial may be stopped early. first:
-    points of the space that every arm tries before any other. seconds: no trial starts later.
-    """
-
-    trials: int
-    seed: int = 0
-    searcher: str = "tpe"
-    pruner: str = "asha"
-    grace_steps: int = 1
-    first: Sequence[Mapping[str, Value]] = ()
-    seconds: float | None = None
 
 
 class Search:

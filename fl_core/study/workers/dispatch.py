@@ -1,17 +1,21 @@
 """Between the search, the workers and those who listen: what every way of running jobs shares.
 
-`ray_tune` runs the jobs on Ray Tune, `serial` one after the other in this process.
-Both ask for jobs, pass on records and say how jobs ended, here.
+`ray_tune` runs the jobs on Ray Tune, `run_serial` one after the other in this process, without
+Ray: for debuggers, notebooks. Both ask for jobs, pass on records and say how jobs ended, here.
 """
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
 from fl_core.base.errors import UserError
+from fl_core.base.machine import Machine
 from fl_core.study.jobs import ABORTED, OUT_OF_MEMORY, Job, Listener, outcome
 from fl_core.study.search.search import Search
+from fl_core.study.trial_files import Places
+from fl_core.study.workers.run_job import attempt
 from fl_core.trial import Record, forget_state, trial_path
 
 FAILURES = "failures.log"  # in the study's folder: tracebacks
@@ -101,3 +105,27 @@ class Conductor:
             raise UserError(f"{self.aborted}; nothing is lost: the same command goes on from here")
         if self.failures and len(self.failures) == self._ended:
             raise UserError(f"every trial failed; the last one: {self.failures[-1]}")
+
+
+def run_serial(conductor: Conductor, machine: Machine, places: Places) -> None:
+    """Every job of the study, to the same results as one worker of Ray Tune."""
+    while (job := conductor.next_job()) is not None:
+        run_one(conductor, job, machine, places)
+    conductor.close()
+
+
+def run_one(conductor: Conductor, job: Job, machine: Machine, places: Places) -> None:
+    """One job; an error of its own is recorded as such, and the study goes on."""
+    last: Record | None = None
+    records = attempt(job, machine, places)
+    try:
+        for record in records:
+            last = record
+            if conductor.record(job, record):
+                break
+    except Exception as error:  # whatever the trial raised: with Ray it fails alone, too
+        conductor.end(job, None, "".join(traceback.format_exception(error)).strip())
+        return
+    finally:
+        records.close()
+    conductor.end(job, last)

@@ -8,20 +8,15 @@ needs is measured (fl_core.study.workers.gpu).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
 
 from fl_core.base.errors import ConfigError
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.data.sources import NUM_CLASSES
 from fl_core.federated.server import num_sampled
-
-if TYPE_CHECKING:
-    import optuna
-
-    from fl_core.study.jobs import Arm
-
-    Space = Callable[[optuna.Trial], Mapping[str, Value]]
+from fl_core.study.jobs import Arm
+from fl_core.study.plan import Space
+from fl_core.study.search.space import various_points
 
 #: Parameters and width of a backbone by the word in its name; the last is for names without one.
 SIZES = {"tiny": (6e6, 192), "small": (22e6, 384), "base": (86e6, 768), "large": (304e6, 1024),
@@ -44,7 +39,7 @@ def largest_config(
     `draws` points of the define-by-run space, half of them with every number at one of the ends
     of its range; points that are not possible with an arm are left out. Of equal ones the first.
     """
-    points = [{}, *_points(space, draws)]
+    points = [{}, *various_points(space, draws, _deciding)]
     largest, most = arms[0].config, -1.0
     for arm in arms:
         for config in _configs(arm.config, points):
@@ -106,35 +101,10 @@ def _configs(base: TrialConfig, points: Iterable[Mapping[str, Value]]) -> Iterab
             continue
 
 
-def _points(space: Space, draws: int) -> list[Mapping[str, Value]]:
-    """Points of the space that differ in what decides: random ones, and ones at its ends."""
-    import optuna
-
-    class Ends(optuna.samplers.RandomSampler):
-        """Numbers at an end of their range, by a coin; choices at random."""
-
-        def sample_independent(
-            self, study: Any, trial: Any, param_name: str, param_distribution: Any
-        ) -> Any:
-            drawn = super().sample_independent(study, trial, param_name, param_distribution)
-            if not hasattr(param_distribution, "low"):
-                return drawn
-            low, high = param_distribution.low, param_distribution.high
-            middle = (low * high) ** 0.5 if param_distribution.log else (low + high) / 2
-            return low if drawn < middle else high
-
-    def deciding(values: Mapping[str, Value]) -> str:
-        kept = ((n, bool(v) if n in DECIDING[-2:] else v) for n, v in values.items())
-        return repr([pair for pair in kept if pair[0].startswith(DECIDING)])
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    found: dict[str, Mapping[str, Value]] = {}
-    for sampler in (Ends(seed=0), optuna.samplers.RandomSampler(seed=1)):
-        study = optuna.create_study(sampler=sampler)
-        for _ in range(-(-draws // 2)):
-            values = dict(space(study.ask()))
-            found.setdefault(deciding(values), values)
-    return list(found.values())
+def _deciding(values: Mapping[str, Value]) -> str:
+    """What of a point decides the estimate."""
+    kept = ((n, bool(v) if n in DECIDING[-2:] else v) for n, v in values.items())
+    return repr([pair for pair in kept if pair[0].startswith(DECIDING)])
 
 
 def _patch_size(config: TrialConfig) -> int:

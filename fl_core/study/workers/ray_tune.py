@@ -45,10 +45,11 @@ from fl_core.base.addresses import answers, check_ray_address, split  # noqa: E4
 from fl_core.base.errors import UserError  # noqa: E402
 from fl_core.base.machine import Machine  # noqa: E402
 from fl_core.study.jobs import Job, Workers  # noqa: E402
+from fl_core.study.trial_files import Places  # noqa: E402
 from fl_core.study.workers.cluster import check_cluster, within_one_machine  # noqa: E402
 from fl_core.study.workers.dispatch import Conductor  # noqa: E402
 from fl_core.study.workers.gpu import release  # noqa: E402
-from fl_core.study.workers.run_job import Places, attempt  # noqa: E402
+from fl_core.study.workers.run_job import attempt  # noqa: E402
 from fl_core.trial import Record  # noqa: E402
 
 SILENCE = 20  # seconds without an answer, after which a cluster's head is given up

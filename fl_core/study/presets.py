@@ -1,0 +1,74 @@
+"""Sizes of a study: how much work, on what; and the values that several studies share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from fl_core.config.trial_config import Value
+from fl_core.study.plan import Space
+
+PACE = ("rounds", "eval_every")  # these follow from the budget and J
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How much work, on what: the same question at another size."""
+
+    help: str
+    budget: int  # local steps (or epochs) of a full trial: rounds = budget / J (contract 7)
+    eval_steps: int  # local steps between evaluations; also ASHA's first rung
+    trials: int  # of each arm
+    seeds: int  # of the confirmation
+    overrides: Mapping[str, Value] = field(default_factory=dict)
+    space: Space | None = None  # None = the study's own
+    arms: Sequence[Mapping[str, Value]] | None = None  # None = the study's own
+    first: Sequence[Mapping[str, Value]] = ()  # points of the space that are tried first
+    prune: bool = True  # ASHA; without it a search of random trials does not depend on timing
+    finalists: int = 1  # best trials of an arm that are confirmed
+
+    def pace(self, steps: int, fixed: Mapping[str, Value]) -> dict[str, Value]:
+        """Rounds and evaluations for J local steps (contract 7), but for what the user fixes."""
+        pace = {
+            "rounds": max(1, self.budget // steps),
+            "eval_every": max(1, self.eval_steps // steps),
+        }
+        return {name: value for name, value in pace.items() if name not in fixed}
+
+
+#: Every study has one, to see that it runs: `smoke(trials=4)`.
+smoke = partial(
+    Preset,
+    "the same, shortened to about a minute",
+    budget=64,
+    eval_steps=16,
+    trials=2,
+    seeds=2,
+    prune=False,
+)
+
+PAPER_BACKBONE: Mapping[str, Value] = {
+    "backbone.name": "vit_small_patch16_224",
+    "backbone.tag": "dino",
+}
+#: The real weights at hand for development, at a resolution that a CPU can train at.
+VIT_TINY: Mapping[str, Value] = {
+    "backbone.image_size": 64,
+    "federation.participation": 0.05,
+    "local.batch_size": 32,
+}
+#: What few trials of a fine-tuning should begin with: the least sensitive half of a transformer
+#: learns well at a rate that throws the dense one back to chance (LOG.md).
+FIRST: Sequence[Mapping[str, Value]] = (
+    {"local.lr": 0.03, "local.momentum": 0.9},
+    {"local.lr": 0.003, "local.momentum": 0.9},
+)
+#: The head first, as long as it takes, then a part of the backbone.
+SPARSE_BACKBONE: Mapping[str, Value] = {
+    "head.method": "fedavg",
+    "head.rounds": 200,
+    "head.lr": 0.03,
+    "head.momentum": 0.9,
+    "fine_tune.strategy": "head_then_sparse_backbone",
+}

@@ -1,0 +1,128 @@
+"""What a define-by-run space contains, found by drawing from it.
+
+A space is a function of an Optuna trial: which dimensions it has, it tells only as it is called,
+and a conditional dimension in some draws only.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.samplers import BaseSampler, RandomSampler
+
+from fl_core.base.errors import UserError
+from fl_core.config.trial_config import Value
+from fl_core.study.plan import Space
+from fl_core.study.presets import PACE
+
+Point = Mapping[str, Value]
+MOST_POINTS = 1000  # of a grid
+DRAWS = 100  # that show a space
+FIX = "fix it with --set NAME=VALUE, or use tpe"
+
+
+def _drawn(
+    space: Space, sampler: BaseSampler, draws: int
+) -> Iterator[tuple[optuna.Trial, Mapping[str, Value]]]:
+    """Points of the space, each with the trial that tells its dimensions."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=sampler)
+    for _ in range(draws):
+        trial = study.ask()
+        yield trial, space(trial)
+
+
+def distributions(space: Space) -> dict[str, list[BaseDistribution]]:
+    """Each dimension's distribution in every one of DRAWS random points that has it."""
+    found: dict[str, list[BaseDistribution]] = {}
+    for trial, _ in _drawn(space, RandomSampler(seed=0), DRAWS):
+        for name, kind in trial.distributions.items():
+            found.setdefault(name, []).append(kind)
+    return found
+
+
+def describe_space(space: Space) -> dict[str, dict[str, Any]]:
+    """Bounds or choices of every configuration field that the space sets."""
+    found: dict[str, dict[str, Any]] = {}
+    for trial, values in _drawn(space, RandomSampler(seed=0), DRAWS):
+        for name, value in values.items():
+            kind = trial.distributions.get(name)
+            if name in PACE:  # follows from J
+                continue
+            if kind is None:  # follows from another dimension: an arm's own field
+                choices = found.setdefault(name, {"choices": []})["choices"]
+                choices += [value] if value not in choices else []
+            elif isinstance(kind, CategoricalDistribution):
+                found[name] = {"choices": list(kind.choices)}
+            else:
+                found[name] = {k: getattr(kind, k) for k in ("low", "high", "log", "step")}
+    return found
+
+
+def grid_points(space: Space) -> list[Point]:
+    """Every point of a space of choices and stepped ranges, the last dimension running fastest.
+
+    Points that differ only in a dimension which a condition closes are one. UserError for a
+    continuous dimension, or for more than MOST_POINTS.
+    """
+    levels = {name: _levels(name, kinds[0]) for name, kinds in distributions(space).items()}
+    size = 1
+    for values in levels.values():
+        size *= len(values)
+    if size > MOST_POINTS:
+        raise UserError(f"--searcher grid: {size} points, at most {MOST_POINTS}; {FIX}")
+    points: dict[str, Point] = {}
+    for combination in itertools.product(*levels.values()):
+        point = dict(zip(levels, combination, strict=True))
+        fixed = optuna.trial.FixedTrial(point)
+        space(fixed)  # type: ignore[arg-type]
+        points.setdefault(str(sorted(fixed.params.items(), key=str)), fixed.params)
+    return list(points.values())
+
+
+def _levels(name: str, kind: BaseDistribution) -> list[Any]:
+    """A dimension's values in order."""
+    if isinstance(kind, CategoricalDistribution):
+        return list(kind.choices)
+    if isinstance(kind, IntDistribution):
+        return list(range(kind.low, kind.high + 1, kind.step))
+    if isinstance(kind, FloatDistribution) and kind.step is not None:
+        steps = round((kind.high - kind.low) / kind.step)
+        return [kind.low + kind.step * n for n in range(steps + 1)]
+    raise UserError(f"--searcher grid: {name} is continuous; {FIX}")
+
+
+class _Ends(RandomSampler):
+    """Numbers at an end of their range, by a coin; choices at random."""
+
+    def sample_independent(
+        self, study: Any, trial: Any, param_name: str, param_distribution: Any
+    ) -> Any:
+        drawn = super().sample_independent(study, trial, param_name, param_distribution)
+        if not hasattr(param_distribution, "low"):
+            return drawn
+        low, high = param_distribution.low, param_distribution.high
+        middle = (low * high) ** 0.5 if param_distribution.log else (low + high) / 2
+        return low if drawn < middle else high
+
+
+def various_points(
+    space: Space, draws: int, differ_in: Callable[[Mapping[str, Value]], Hashable]
+) -> list[Point]:
+    """Points of the space with different keys `differ_in`: half of `draws` have every number at
+    one of the ends of its range, half are random.
+    """
+    found: dict[Hashable, Point] = {}
+    for sampler in (_Ends(seed=0), RandomSampler(seed=1)):
+        for _, values in _drawn(space, sampler, -(-draws // 2)):
+            found.setdefault(differ_in(values), dict(values))
+    return list(found.values())
