@@ -19,13 +19,12 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
-from analysis.dataset.data_summary import Explored, captions, class_table, explore, summary
 from analysis.dataset.features import embedded, read_features
-from analysis.dataset.plot_data import balance_figure, outlier_figure, spread_figure
-from analysis.dataset.plot_images import montage_figure, outlier_images_figure, pairs_figure
-from analysis.figures import FORMATS
-from analysis.plots.search import partition_figure
-from analysis.plots.style import RC, render
+from analysis.dataset.figures import balance_figure, outlier_figure, spread_figure
+from analysis.dataset.pictures import montage_figure, outlier_images_figure, pairs_figure
+from analysis.dataset.summary import Explored, captions, class_table, explore, summary
+from analysis.plots.partition import partition_figure
+from analysis.plots.style import FORMATS, RC, render
 from analysis.reading import cli as command
 from analysis.reading.connect import AnalysisError
 from analysis.reading.images import FOLDER, find_images, read_images, where

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from analysis.reading import cli as command
 from analysis.reading.store import StudyRuns
-from analysis.results.finalists import finalists_csv
 from analysis.results.outcome import outcomes
-from analysis.results.pareto import front_csv
-from analysis.results.significance import pairs_csv
 from analysis.tables.final import blocks, table_csv
+from analysis.tables.finalists import finalists_csv
+from analysis.tables.front import front_csv
+from analysis.tables.pairs import pairs_csv
 from analysis.tables.render import html, latex, markdown
 
 PAGES = {"md": ("table.md", markdown), "latex": ("table.tex", latex), "html": ("table.html", html)}

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from analysis.page.page import Section, packed, section
+from analysis.page.section import Section, packed, section
 from analysis.reading import cli as command
 from analysis.tables.render import right_aligned
 

@@ -25,8 +25,8 @@ FLOORS = (
 #: puts all of them together.
 STUDY_FLOORS = (("",), ("tracking", "search"), ("workers",))
 COMMAND = ("command", "session", "replay")
-#: The rooms of analysis.
-ANALYSIS_FLOORS = (("reading",), ("results",), ("tables", "plots", "dataset"), ("page",))
+#: The rooms of analysis; those of one floor know nothing of each other.
+ANALYSIS_FLOORS = (("reading",), ("results",), ("tables", "plots"), ("page", "dataset"))
 #: Packages that only these modules of fl_core may import.
 OWNERS = {
     "timm": {"models.backbone", "models.features"},  # features: its version, for the record
@@ -189,9 +189,17 @@ def test_imports_go_down_within_the_study(module: str) -> None:
 
 @pytest.mark.parametrize("module", [name for name in parsed("analysis") if "." in name])
 def test_imports_go_down_within_the_analysis(module: str) -> None:
+    room = module.split(".")[0]
     for parts in ours(parsed("analysis")[module], "analysis"):
-        here = floor(ANALYSIS_FLOORS, module.split(".")[0])
-        assert floor(ANALYSIS_FLOORS, parts[0]) <= here, parts
+        below = floor(ANALYSIS_FLOORS, parts[0]) < floor(ANALYSIS_FLOORS, room)
+        assert below or parts[0] == room, parts
+
+
+def test_the_commands_of_the_analysis_are_imported_by_nobody() -> None:
+    modules = parsed("analysis")
+    commands = {name for name in modules if "." not in name}
+    for name, tree in modules.items():
+        assert not {parts[0] for parts in ours(tree, "analysis")} & commands, name
 
 
 @pytest.mark.parametrize("package", OWNERS)

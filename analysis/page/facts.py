@@ -9,11 +9,20 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.reading.store import StudyRuns
-from analysis.results.labels import DASH, DATA_SETS, cell, compact, known, points, shards, unit_of_j
+from analysis.results.labels import (
+    DASH,
+    DATA_SETS,
+    byte_cells,
+    cell,
+    compact,
+    known,
+    points,
+    shards,
+    unit_of_j,
+)
 from analysis.results.matching import PROBLEM
 from analysis.results.outcome import Outcome, rule_of
 from analysis.tables.conditions import field_values, head_start, mask_conditions
-from analysis.tables.mask_tables import byte_cells
 from analysis.tables.render import Block
 
 SECONDS = ("seconds_train", "seconds_eval", "seconds_overhead")

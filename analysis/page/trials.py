@@ -10,9 +10,8 @@ import pandas as pd
 
 from analysis.page.facts import SECONDS
 from analysis.reading.store import StudyRuns
-from analysis.results.labels import cell, compact, known
+from analysis.results.labels import BYTE_UNITS, byte_cells, cell, compact, known
 from analysis.results.outcome import Outcome
-from analysis.tables.mask_tables import byte_cells
 
 DIGITS = 7  # significant; more would only make the page heavier
 
@@ -94,5 +93,4 @@ def _objective(name: str, values: pd.Series) -> Column:
     if not name.startswith("bytes_"):
         return _number(compact(name), values)
     unit, _ = byte_cells(values)
-    size = {"GB": 1e9, "MB": 1e6, "kB": 1e3, "B": 1.0}[unit]
-    return _number(f"{compact(name)} [{unit}]", values / size)
+    return _number(f"{compact(name)} [{unit}]", values / BYTE_UNITS[unit])

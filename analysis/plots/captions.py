@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis.plots.classes import NAMED
+from analysis.plots.class_dots import NAMED
 from analysis.plots.confusion import FAINT, PAIRS
 from analysis.results.importance import MOST, SHUFFLES, TOP
 from analysis.results.labels import masked

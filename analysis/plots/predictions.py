@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.plots.classes import class_dots
+from analysis.plots.class_dots import class_dots
 from analysis.plots.panels import arm_text
 from analysis.plots.style import COLUMN, OKABE_ITO, PAGE, new_figure
 from analysis.reading.classes import Classes

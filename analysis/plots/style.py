@@ -39,11 +39,13 @@ RC: Any = {
     "svg.hashsalt": "analysis",
     "svg.fonttype": "path",
 }
+#: Kinds of files; of each the metadata that would differ from one drawing to the next.
 _METADATA: dict[str, dict[str, Any]] = {
     "png": {"Software": None},
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
     "svg": {"Date": None, "Creator": None},
 }
+FORMATS = tuple(_METADATA)
 
 
 def new_figure(width: float, height: float, layout: Layout = "constrained") -> Figure:

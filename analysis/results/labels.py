@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 DASH = "—"
@@ -33,6 +33,7 @@ LETTERS = {"mask.sparsity": "s", "mask.hybrid_weight": "w"}
 #: Fields whose values speak for themselves.
 NAMELESS = ("mask.rule", "mask.scope", "fine_tune.strategy")
 DENSE = "dense"
+BYTE_UNITS = {"GB": 1e9, "MB": 1e6, "kB": 1e3, "B": 1.0}
 SHARDING = ("federation.sharding", "federation.classes_per_client", "federation.alpha")
 DATA_SETS = {"cifar100": "CIFAR-100", "cifar10": "CIFAR-10"}
 
@@ -91,6 +92,24 @@ def span(low: float, high: float, form: Callable[[float], str] = percent) -> str
     ('[69.1, 71.0]', '[-1.0, +2.0]', '—')
     """
     return f"[{form(low)}, {form(high)}]" if known(low) and known(high) else DASH
+
+
+def byte_cells(values: Iterable[float]) -> tuple[str, list[str]]:
+    """Byte counts in one unit, that of the middle one.
+
+    >>> byte_cells([98e3, 2.5e6, 4e8])
+    ('MB', ['0.0980', '2.50', '400'])
+    """
+    values = list(values)
+    sizes = sorted(v for v in values if known(v))
+    middle = sizes[len(sizes) // 2] if sizes else 0.0
+    name, size = next((unit for unit in BYTE_UNITS.items() if middle >= unit[1]), ("B", 1.0))
+    return name, [_three_digits(v / size) if known(v) else DASH for v in values]
+
+
+def _three_digits(value: float) -> str:
+    """Three significant digits, never as a power of ten."""
+    return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}" if value > 0 else "0"
 
 
 def shards(config: Mapping[str, Any]) -> str:

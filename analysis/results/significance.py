@@ -12,17 +12,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import pandas as pd
-
 from analysis.results.confirmation import mean_std
 from analysis.results.intervals import Paired, holm, paired
-from analysis.results.labels import DASH, known, points, span
+from analysis.results.labels import known
 from analysis.results.matching import validated
 from analysis.results.outcome import Outcome
-from analysis.tables.render import Block
 
 MOST = 6  # arms of which all pairs are tested
-FEW = 5  # seeds; of fewer a p value says little
 
 
 @dataclass(frozen=True)
@@ -75,91 +71,3 @@ def _difference(one: Outcome, other: Outcome) -> Paired:
     )
     shared = [seed for seed in first if seed in second]
     return paired([first[s] for s in shared], [second[s] for s in shared])
-
-
-def pairs_block(results: Sequence[Outcome]) -> Block | None:
-    """The tests as a table; None where there are none."""
-    found = pairs(results)
-    if not found:
-        return None
-    rows = [
-        [
-            pair.one.name,
-            pair.other.name,
-            points(pair.difference.mean),
-            span(pair.difference.low, pair.difference.high, points),
-            p_text(pair.difference.p),
-            p_text(pair.p_holm),
-            str(pair.difference.pairs),
-        ]
-        for pair in found
-    ]
-    header = ["arm A", "arm B", "A - B [pp]", "95 % CI [pp]", "p", "p (Holm)", "seeds"]
-    return Block("pairs", _caption(results, found), header, rows, _notes(found), [])
-
-
-def pairs_csv(results: Sequence[Outcome]) -> str | None:
-    """The tests at full precision; differences are of accuracies in [0, 1]."""
-    found = pairs(results)
-    if not found:
-        return None
-    records = [
-        {
-            "arm_a": pair.one.name,
-            "arm_b": pair.other.name,
-            "difference": pair.difference.mean,
-            "ci_low": pair.difference.low,
-            "ci_high": pair.difference.high,
-            "p": pair.difference.p,
-            "p_holm": pair.p_holm,
-            "seeds": pair.difference.pairs,
-        }
-        for pair in found
-    ]
-    return pd.DataFrame(records).to_csv(index=False, lineterminator="\n")
-
-
-def p_text(p: float) -> str:
-    """A p value in three decimals.
-
-    >>> p_text(0.0312), p_text(0.00004), p_text(math.nan)
-    ('0.031', '<0.001', '—')
-    """
-    if not known(p):
-        return DASH
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _caption(results: Sequence[Outcome], found: Sequence[Pair]) -> str:
-    which = "all pairs of arms"
-    if len(results) > MOST:
-        by = "over the confirmation seeds"
-        arms = [o for o in results if len(o.confirmed) and "seed" in o.confirmed]
-        if not all(known(mean_std(list(validated(o.confirmed)))[0]) for o in arms):
-            by = "of the chosen search trial"
-        best = found[0].other.name
-        which = f"each arm against {best}, which has the highest validation accuracy {by}"
-    tests = sum(known(pair.p_holm) for pair in found)
-    return (
-        f"Differences of test accuracy, seed by seed over the confirmation seeds that both arms "
-        f"have ({which}): mean, its 95 % confidence interval and two-sided p value by Student's "
-        f"paired t-test; p (Holm): adjusted for the number of tests, {tests}."
-    )
-
-
-def _notes(found: Sequence[Pair]) -> list[str]:
-    tested = [pair.difference for pair in found if pair.difference.pairs > 1]
-    notes = []
-    if few := sorted({d.pairs for d in tested if d.pairs < FEW}):
-        notes.append(
-            f"{'/'.join(map(str, few))} seeds: a p value says little, and the test takes the "
-            "differences for normal; look at the differences and their intervals."
-        )
-    if any(d.p == 1.0 and d.low == d.high for d in tested):
-        notes.append("p = 1.000 and an interval of no width: the two arms agree in every seed.")
-    if any(not known(d.p) for d in tested):
-        notes.append(
-            f"p = {DASH} over several seeds: the difference is the same in all of them; without "
-            "a spread there is neither test nor interval."
-        )
-    return notes

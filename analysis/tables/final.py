@@ -16,7 +16,6 @@ from typing import Any
 import pandas as pd
 
 from analysis.reading.store import StudyRuns
-from analysis.results.finalists import finalists_block
 from analysis.results.labels import (
     DASH,
     SHARDING,
@@ -29,10 +28,11 @@ from analysis.results.labels import (
     span,
 )
 from analysis.results.outcome import Outcome, border_lines, outcomes, study_warnings
-from analysis.results.pareto import front_block
-from analysis.results.significance import pairs_block
 from analysis.tables.conditions import caption, shared_hybrid_weight
-from analysis.tables.mask_tables import cost_cells, cost_notes, mask_columns, overlap_block
+from analysis.tables.finalists import finalists_block
+from analysis.tables.front import front_block
+from analysis.tables.masks import cost_cells, cost_notes, mask_columns, overlap_block
+from analysis.tables.pairs import pairs_block
 from analysis.tables.published_tables import published_blocks
 from analysis.tables.render import Block, html, latex, markdown
 

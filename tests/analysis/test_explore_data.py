@@ -16,7 +16,7 @@ from scipy.spatial.distance import cdist, mahalanobis
 from scipy.stats import chi2
 from sklearn.covariance import ledoit_wolf as reference_ledoit_wolf
 
-from analysis.dataset import data_summary, geometry
+from analysis.dataset import geometry, summary
 from analysis.dataset.features import embedded, read_features
 from analysis.explore_data import draw, main
 from analysis.plots.style import render
@@ -138,7 +138,7 @@ def test_copies_by_hand() -> None:
     a, b, c = (np.full((2, 2, 3), value, np.uint8) for value in (1, 2, 3))
     pixels = {"train": np.stack([a, a, a, b]), "test": np.stack([a, b, c])}
     labels = {"train": np.array([0, 0, 1, 2]), "test": np.array([1, 0, 0])}
-    found = data_summary.copies(pixels, labels)
+    found = summary.copies(pixels, labels)
     assert found == {"train": 2, "train_relabelled": 1, "test": 2, "test_relabelled": 1}
 
 
@@ -185,11 +185,11 @@ def test_pictures(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     pixels = {p: rng.integers(0, 256, (240, 4, 4, 3), np.uint8) for p in ("train", "test")}
     pixels["test"][3] = pixels["train"][9]
-    found = data_summary.explore(features, pixels, None)
+    found = summary.explore(features, pixels, None)
     figures = draw(found, None)
     pictures = ["samples", "extremes", "nearest_pairs", "outlier_images"]
     assert list(figures) == ["balance", "spread", "outliers", *pictures]
-    assert set(figures) <= set(data_summary.captions(found))
+    assert set(figures) <= set(summary.captions(found))
     again = draw(dataclasses.replace(found), None)
     for name in pictures:
         assert render(figures[name], "svg") == render(again[name], "svg"), name
@@ -197,7 +197,7 @@ def test_pictures(tmp_path: Path) -> None:
     near, _, far, _ = found.extremes[2]
     assert found.distances[near] == distances.min()
     assert found.distances[far] == distances.max()
-    assert "| test images equal to a training image " in data_summary.summary(found)
+    assert "| test images equal to a training image " in summary.summary(found)
 
 
 def test_the_embedded_features() -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 import matplotlib
 import pytest
 
-from analysis.figures import FORMATS, main, write_figures
+from analysis.figures import main, write_figures
 from analysis.plots.accuracy import accuracy_figure
-from analysis.plots.results import read_curves
+from analysis.plots.curves import read_curves
+from analysis.plots.style import FORMATS
 from analysis.reading.store import StudyRuns, read_study
 from analysis.results.outcome import outcomes
 

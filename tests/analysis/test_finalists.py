@@ -17,12 +17,12 @@ from made_study import SEEDS, confirm, search, study
 
 from analysis.final_tables import write_tables
 from analysis.reading.store import StudyRuns
-from analysis.results.finalists import finalists_block
 from analysis.results.matching import asked_of
 from analysis.results.outcome import outcomes, rule_of
 from analysis.results.selection import DEFAULT_RULE, FINALISTS_RULE, RULES, finalists
 from analysis.tables.conditions import caption
 from analysis.tables.final import final_table, table_csv, table_latex, table_markdown
+from analysis.tables.finalists import finalists_block
 
 #: By hand: trial 0 wins the search, trial 1 the confirmation, trial 2 has the best test numbers.
 ROWS: list[dict[str, Any]] = [

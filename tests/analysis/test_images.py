@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.dataset.data_summary import copies
 from analysis.dataset.features import embedded, read_features
+from analysis.dataset.summary import copies
 from analysis.reading.classes import SUPERCLASSES, classes_of
 from analysis.reading.connect import AnalysisError
 from analysis.reading.images import (

@@ -16,20 +16,20 @@ from analysis.figures import write_figures
 from analysis.final_tables import write_tables
 from analysis.plots import layers
 from analysis.plots.accuracy import accuracy_figure
+from analysis.plots.curves import drift_figure, read_curves
 from analysis.plots.layers import by_block, by_place
 from analysis.plots.mask_layers import read_layers
 from analysis.plots.panels import axes_of, columns_of, facets
-from analysis.plots.results import drift_figure, read_curves
 from analysis.reading.fetch import mask_layers
 from analysis.reading.store import StudyRuns
 from analysis.results.labels import arm_label
 from analysis.results.outcome import Outcome, front_of, outcomes
 from analysis.results.pareto import front_points
 from analysis.results.selection import pareto_front
-from analysis.tables import mask_tables
+from analysis.tables import masks
 from analysis.tables.conditions import mask_conditions
 from analysis.tables.final import final_table, table_latex, table_markdown
-from analysis.tables.mask_tables import overlap_block
+from analysis.tables.masks import overlap_block
 from analysis.tables.published import beside, beside_overlap
 
 ROWS = """\
@@ -104,7 +104,7 @@ def test_nobody_sends_in_a_centralised_study(rules: StudyRuns) -> None:
         dataclasses.replace(o, config={**o.config, "federation.clients": 1})
         for o in outcomes(rules)
     ]
-    assert list(mask_tables.cost_cells(alone)) == ["active [%]"]
+    assert list(masks.cost_cells(alone)) == ["active [%]"]
 
 
 def test_published_sparse_numbers_stand_beside_sparse_arms(rules: StudyRuns) -> None:
@@ -179,7 +179,7 @@ def test_layers_are_means_over_the_seeds(rules: StudyRuns) -> None:
     assert len(read_layers(rules, outcomes(rules))) == 8
 
 
-@pytest.mark.parametrize("module", [layers, mask_tables])
+@pytest.mark.parametrize("module", [layers, masks])
 def test_doctests(module: Any) -> None:
     result = doctest.testmod(module)
     assert result.attempted

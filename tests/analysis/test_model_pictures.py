@@ -12,9 +12,10 @@ import pytest
 from fake_store import SHARDS, Store, Trial, params
 from matplotlib.figure import Figure
 
-from analysis.figures import draw_figures, main
+from analysis.figures import main
 from analysis.plots.confusion import confusion_figure
 from analysis.plots.predictions import pick
+from analysis.plots.study import draw_figures
 from analysis.plots.style import render
 from analysis.reading.classes import SUPERCLASSES, Classes, classes_of
 from analysis.reading.connect import AnalysisError

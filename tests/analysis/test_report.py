@@ -19,9 +19,9 @@ from fake_store import Store, Trial, confirm, params
 from analysis import report
 from analysis.page.encoding import encoding, plain
 from analysis.page.facts import cost_block, more_warnings
-from analysis.page.page import packed, paragraphs, section
-from analysis.page.plots import DOTS
+from analysis.page.result_plots import DOTS
 from analysis.page.search_plots import LINES, parallel_plot
+from analysis.page.section import packed, paragraphs, section
 from analysis.page.trials import trials_data
 from analysis.reading.store import StudyRuns, read_study
 from analysis.results.outcome import outcomes
@@ -149,7 +149,7 @@ def test_figures_of_later_studies_need_no_new_code(
     figure = Figure(figsize=(3, 2))
     figure.add_subplot().plot([1, 2])
     drawn = ({"confusion_matrix": figure}, {"confusion_matrix": "Who is taken for <whom>."})
-    monkeypatch.setattr("analysis.page.page.draw_figures", lambda runs: drawn)
+    monkeypatch.setattr("analysis.page.section.draw_figures", lambda runs: drawn)
     page = Page(report.page([section(golden)]))
     assert "Confusion matrix" in page.words
     assert ("alt", "Who is taken for <whom>.") in page.attributes

@@ -18,11 +18,13 @@ from made_study import SEEDS, confirm, search, study
 from scipy import stats
 
 from analysis.reading.store import StudyRuns
-from analysis.results import intervals, matching, significance
+from analysis.results import intervals, matching
 from analysis.results.intervals import holm, mean_interval, paired
 from analysis.results.outcome import outcomes
-from analysis.results.significance import pairs, pairs_block, pairs_csv
+from analysis.results.significance import pairs
+from analysis.tables import pairs as pairs_table
 from analysis.tables.final import table_markdown
+from analysis.tables.pairs import pairs_block, pairs_csv
 
 accuracies = st.integers(0, 10_000).map(lambda count: count / 10_000)  # of 10,000 test images
 samples = st.lists(accuracies, min_size=2, max_size=12)
@@ -178,7 +180,7 @@ def test_the_order_of_runs_changes_nothing(order: list[int]) -> None:
     assert table_markdown(mixed) == text
 
 
-@pytest.mark.parametrize("module", [intervals, matching, significance])
+@pytest.mark.parametrize("module", [intervals, matching, pairs_table])
 def test_doctests(module: Any) -> None:
     result = doctest.testmod(module)
     assert result.attempted

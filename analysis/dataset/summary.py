@@ -19,8 +19,8 @@ from analysis.dataset.geometry import (
     nearest_pairs,
     outliers,
 )
-from analysis.dataset.plot_images import EACH, PAIRS
-from analysis.plots.classes import NAMED
+from analysis.dataset.pictures import EACH, PAIRS
+from analysis.plots.class_dots import NAMED
 from analysis.reading.classes import Classes, classes_of
 from analysis.reading.fetch import partition
 from analysis.reading.store import StudyRuns

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.results.confirmation import over_seeds
-from analysis.results.labels import DASH, known, masked, percent
+from analysis.results.labels import DASH, byte_cells, known, masked, percent
 from analysis.results.outcome import Outcome
 from analysis.tables.render import Block
 
@@ -23,7 +23,6 @@ _BYTES_NOTE = (
     "bytes up: messages as really encoded, all clients, a whole run, mean over the seeds; "
     "dense / sent: the bytes of the same messages sent densely over those."
 )
-_UNITS = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("B", 1.0))
 
 
 def mask_columns(results: Sequence[Outcome]) -> dict[str, pd.Series]:
@@ -62,23 +61,6 @@ def cost_notes(results: Sequence[Outcome]) -> list[str]:
     columns = mask_columns(results)
     notes = [_ACTIVE_NOTE] if columns else []
     return [*notes, _BYTES_NOTE] if "bytes_up" in columns else notes
-
-
-def byte_cells(values: Sequence[float] | pd.Series) -> tuple[str, list[str]]:
-    """Byte counts in one unit, that of the middle one.
-
-    >>> byte_cells([98e3, 2.5e6, 4e8])
-    ('MB', ['0.0980', '2.50', '400'])
-    """
-    sizes = sorted(v for v in values if known(v))
-    middle = sizes[len(sizes) // 2] if sizes else 0.0
-    name, size = next((unit for unit in _UNITS if middle >= unit[1]), _UNITS[-1])
-    return name, [_three_digits(v / size) if known(v) else DASH for v in values]
-
-
-def _three_digits(value: float) -> str:
-    """Three significant digits, never as a power of ten."""
-    return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}" if value > 0 else "0"
 
 
 def _mean(outcome: Outcome, metric: str) -> float:

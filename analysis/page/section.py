@@ -15,13 +15,13 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from analysis.figures import draw_figures
 from analysis.page.encoding import Plot
 from analysis.page.facts import cost_block, more_warnings, protocol, space_block
-from analysis.page.plots import accuracy_plot, curves_plot, pareto_plot
+from analysis.page.result_plots import accuracy_plot, curves_plot, pareto_plot
 from analysis.page.search_plots import importance_plot, parallel_plot
 from analysis.page.trials import trials_data
-from analysis.plots.results import read_curves
+from analysis.plots.curves import read_curves
+from analysis.plots.study import draw_figures
 from analysis.plots.style import render
 from analysis.reading.frames import json_tag
 from analysis.reading.store import StudyRuns

@@ -20,8 +20,8 @@ from analysis.page.encoding import (
     specification,
     thinned,
 )
+from analysis.plots.curves import Curves
 from analysis.plots.panels import unit_of
-from analysis.plots.results import Curves
 from analysis.reading.store import StudyRuns
 from analysis.results.labels import axis_label, compact, percent, tick_label
 from analysis.results.outcome import Outcome

@@ -1,0 +1,93 @@
+"""All figures of a study that there is data for, with their captions."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from analysis.plots.accuracy import accuracy_figure
+from analysis.plots.captions import captions, model_captions
+from analysis.plots.confusion import confusion_figure, errors_figure, pairs_figure
+from analysis.plots.curves import bytes_figure, curve_figure, drift_figure, read_curves
+from analysis.plots.importance import importance_figure
+from analysis.plots.mask_layers import active_figure, overlap_figure, read_layers
+from analysis.plots.overlap import depth_figure, heterogeneity_figure
+from analysis.plots.pareto import pareto_figure
+from analysis.plots.partition import partition_figure
+from analysis.plots.predictions import (
+    calibration_figure,
+    class_accuracy_figure,
+    clients_figure,
+    examples_figure,
+)
+from analysis.plots.style import RC
+from analysis.reading.connect import AnalysisError
+from analysis.reading.images import find_images, read_images
+from analysis.reading.store import StudyRuns
+from analysis.results.outcome import Outcome, outcomes
+from analysis.results.predictions import Predicted, chosen, read_clients, read_predictions
+
+
+def draw_figures(
+    runs: StudyRuns, data_dir: Path | None = None
+) -> tuple[dict[str, Figure], dict[str, str]]:
+    """What the study has data for, in order: name -> figure, name -> caption.
+
+    `data_dir`: where the test images are looked for (default: FL_DATA_DIR, then ./data).
+    """
+    with matplotlib.rc_context(RC):
+        results = outcomes(runs)
+        data, layers = read_curves(runs, results), read_layers(runs, results)
+        drawn: dict[str, Figure | None] = {
+            "accuracy": accuracy_figure(results),
+            "curves": curve_figure(results, data),
+            "communication": bytes_figure(results, data),
+            "pareto": pareto_figure(runs, results),
+            "drift": drift_figure(results, data),
+            "mask_active": active_figure(results, layers),
+            "overlap_layers": overlap_figure(results, layers),
+            "overlap_depth": depth_figure(results, layers),
+            "overlap_sharding": heterogeneity_figure(results),
+            "importance": importance_figure(runs),
+            "partition": partition_figure(runs, results),
+        }
+        text = captions(results, data.searched)
+        if found := read_predictions(runs, results):
+            drawn |= _model_figures(runs, results, found, data_dir)
+            text |= model_captions(found, chosen(found))
+    figures = {name: figure for name, figure in drawn.items() if figure is not None}
+    return figures, {name: text[name] for name in figures}
+
+
+def _model_figures(
+    runs: StudyRuns, results: Sequence[Outcome], found: Sequence[Predicted], data_dir: Path | None
+) -> dict[str, Figure | None]:
+    """Figures of what the confirmed models predict; most of one arm, a few of all."""
+    arm = chosen(found)
+    pixels = _test_pixels(arm, data_dir)
+    return {
+        "confusion": confusion_figure(arm),
+        "confused_pairs": pairs_figure(arm),
+        "class_accuracy": class_accuracy_figure(arm),
+        "errors": errors_figure(found),
+        "client_accuracy": clients_figure(read_clients(runs, found), results),
+        "calibration": calibration_figure(arm),
+        "predictions": None if pixels is None else examples_figure(arm, pixels),
+    }
+
+
+def _test_pixels(arm: Predicted, data_dir: Path | None) -> np.ndarray | None:
+    """The images that were predicted, where they are on disk; damaged ones are left out aloud."""
+    folder = find_images(data_dir)
+    if folder is None or arm.outcome.config.get("data.name") != "cifar100":
+        return None
+    try:
+        return read_images(folder, "test")[0]
+    except AnalysisError as error:
+        print(f"warning: no pictures of predictions: {error}", file=sys.stderr)
+        return None
