@@ -26,7 +26,7 @@ from fl_core.base.errors import UserError
 from fl_core.base.locations import reason, remove_folder
 from fl_core.federated.memory_entry import Entry, File, read_entry
 
-#: Bytes of the clients' tensors that stay in memory.
+#: Bytes of the clients' tensors that stay in memory, where no other limit is asked for.
 LIMIT = 512 * 2**20
 
 Reference = tuple[int, str, str]  # client, file name, digest: what a checkpoint stores of an entry
@@ -44,9 +44,9 @@ class ClientMemory:
         self._limit = limit
 
     @classmethod
-    def empty(cls, folder: Path | None = None, limit: int = LIMIT) -> ClientMemory:
+    def empty(cls, folder: Path | None = None, limit: int | None = None) -> ClientMemory:
         """Of nobody. None: a temporary folder, made when it is needed, gone with the memory."""
-        return cls({}, _Folder(folder), limit)
+        return cls({}, _Folder(folder), LIMIT if limit is None else limit)
 
     @classmethod
     def load(
@@ -54,14 +54,14 @@ class ClientMemory:
         references: Iterable[Sequence[Any]],
         folder: Path,
         device: torch.device | str,
-        limit: int = LIMIT,
+        limit: int | None = None,
     ) -> ClientMemory:
         """What `save` returned `references` for, its tensors on `device`.
 
         Every file is read and checked now, one at a time: DamagedArtefact if one is missing or
         not what it was.
         """
-        place = _Folder(folder)
+        place, limit = _Folder(folder), LIMIT if limit is None else limit
         entries: dict[int, Entry] = {}
         resident = _Resident((), place, limit)
         for client, name, digest in references:
