@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 SCORE = "score"  # what a search maximises: validation accuracy (of the kept parameters)
 TIME = "local_steps"  # what a trial costs
-#: Keys of a record that no training made: the job could not go on.
-ABORTED = "aborted"  # the reason: the user must mend something (a full disk) before any job can
-OUT_OF_MEMORY = "out_of_memory"
 
 
 @dataclass(frozen=True)

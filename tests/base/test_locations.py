@@ -19,7 +19,8 @@ from fl_core.base.errors import UserError
 from fl_core.base.locations import check_writable, is_local, local_copy, location, make_folder
 from fl_core.base.machine import Machine
 from fl_core.models import features
-from fl_core.study.jobs import ABORTED, Job
+from fl_core.study.jobs import Job
+from fl_core.study.reports import Aborted
 from fl_core.study.trial_files import Places, ended_path, known_records
 from fl_core.study.workers.run_job import attempt, run_job
 from fl_core.trial import trial_path
@@ -183,8 +184,9 @@ def test_a_storage_that_does_not_answer_says_nothing_about_the_file(
         with monkeypatch.context() as patch:
             patch.setattr(type(remote), method, gone)
             *_, last = attempt(job, machine, places)
-            assert str(error).splitlines()[0] in last[ABORTED]
-            assert "\n" not in last[ABORTED]
+            assert isinstance(last, Aborted)
+            assert str(error).splitlines()[0] in last.reason
+            assert "\n" not in last.reason
     assert path.read_bytes() == content
 
 

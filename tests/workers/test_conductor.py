@@ -15,8 +15,9 @@ from optuna.trial import TrialState
 from fl_core.base.errors import UserError
 from fl_core.base.machine import Machine
 from fl_core.config.trial_config import TrialConfig, Value
-from fl_core.study.jobs import ABORTED, OUT_OF_MEMORY, SCORE, TIME, Arm, Job, Workers
+from fl_core.study.jobs import SCORE, TIME, Arm, Job, Workers
 from fl_core.study.plan import Plan
+from fl_core.study.reports import Aborted, Evaluated, OutOfMemory, Report
 from fl_core.study.search.confirm import confirm
 from fl_core.study.search.search import Search
 from fl_core.study.trial_files import Places
@@ -58,15 +59,14 @@ def conductor(folder: Path, heard: Heard, trials: int = 3, seeds: int = 1) -> Co
     return Conductor(search, [heard], folder / "trials", folder)
 
 
-def record(step: int, **more: Any) -> dict[str, Any]:
-    plain = {TIME: step, SCORE: 0.5, "finished": step == 8, "diverged": False}
-    return {**plain, **more}
+def at(step: int) -> Evaluated:
+    return Evaluated({TIME: step, SCORE: 0.5, "finished": step == 8, "diverged": False})
 
 
 def play(monkeypatch: pytest.MonkeyPatch, script: Any) -> None:
-    """Jobs whose records `script(job)` makes."""
+    """Jobs whose reports `script(job)` makes."""
 
-    def attempt(job: Job, machine: Machine, places: Places) -> Iterator[dict[str, Any]]:
+    def attempt(job: Job, machine: Machine, places: Places) -> Iterator[Report]:
         yield from script(job)
 
     monkeypatch.setattr(dispatch, "attempt", attempt)
@@ -82,7 +82,7 @@ def states(one: Conductor) -> list[TrialState]:
 
 def test_search_then_confirmation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     heard = Heard()
-    play(monkeypatch, lambda job: [record(4), record(8)])
+    play(monkeypatch, lambda job: [at(4), at(8)])
     run(conductor(tmp_path, heard, trials=2, seeds=3), tmp_path)
     assert [job.phase for job in heard.started] == ["search"] * 2 + ["confirm"] * 3
     assert heard.records == [4, 8] * 5
@@ -95,11 +95,11 @@ def test_out_of_memory_is_tried_once_more_alone(
     heard = Heard()
     tried: list[tuple[int, bool]] = []
 
-    def script(job: Job) -> list[dict[str, Any]]:
+    def script(job: Job) -> list[Report]:
         tried.append((job.number, job.alone))
         if job.phase == "search" and job.number == 1 and not job.alone:
-            return [record(4), record(4, **{OUT_OF_MEMORY: True})]
-        return [record(4), record(8)]
+            return [at(4), OutOfMemory()]
+        return [at(4), at(8)]
 
     play(monkeypatch, script)
     one = conductor(tmp_path, heard)
@@ -116,9 +116,9 @@ def test_out_of_memory_even_alone_is_a_failure(
 ) -> None:
     heard = Heard()
 
-    def script(job: Job) -> list[dict[str, Any]]:
+    def script(job: Job) -> list[Report]:
         wide = job.phase == "search" and job.number == 1
-        return [record(0, **{OUT_OF_MEMORY: True}) if wide else record(8)]
+        return [OutOfMemory() if wide else at(8)]
 
     play(monkeypatch, script)
     one = conductor(tmp_path, heard)
@@ -134,9 +134,9 @@ def test_a_full_disk_stops_the_study_and_costs_no_trial(
 ) -> None:
     heard = Heard()
 
-    def script(job: Job) -> list[dict[str, Any]]:
+    def script(job: Job) -> list[Report]:
         full = job.number == 1
-        return [record(4), record(4, **{ABORTED: "x: No space left"}) if full else record(8)]
+        return [at(4), Aborted("x: No space left") if full else at(8)]
 
     play(monkeypatch, script)
     one = conductor(tmp_path, heard)
@@ -146,7 +146,7 @@ def test_a_full_disk_stops_the_study_and_costs_no_trial(
     assert heard.ends == [("finished", "")]
     assert one.next_job() is None
     assert one.ended
-    play(monkeypatch, lambda job: [record(4), record(8)])
+    play(monkeypatch, lambda job: [at(4), at(8)])
     again = conductor(tmp_path, heard)
     run(again, tmp_path)
     assert [job.number for job in heard.started] == [0, 1, 1, 2, 1]  # the last: its seed
@@ -156,11 +156,11 @@ def test_a_full_disk_stops_the_study_and_costs_no_trial(
 def test_what_a_job_raises_fails_it_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     heard = Heard()
 
-    def script(job: Job) -> Iterator[dict[str, Any]]:
-        yield record(4)
+    def script(job: Job) -> Iterator[Report]:
+        yield at(4)
         if job.phase == "search" and job.number == 0:
             raise ZeroDivisionError("by hand")
-        yield record(8)
+        yield at(8)
 
     play(monkeypatch, script)
     run(conductor(tmp_path, heard), tmp_path)
@@ -170,7 +170,7 @@ def test_what_a_job_raises_fails_it_alone(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_all_failed_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def script(job: Job) -> list[dict[str, Any]]:
+    def script(job: Job) -> list[Report]:
         raise ZeroDivisionError("by hand")
 
     play(monkeypatch, script)

@@ -16,7 +16,16 @@ from fl_core.base.cache import load_artefact
 from fl_core.base.errors import UserError
 from fl_core.base.machine import Machine
 from fl_core.models import features
-from fl_core.study.jobs import ABORTED, OUT_OF_MEMORY, SCORE, Job
+from fl_core.study.jobs import SCORE, Job
+from fl_core.study.reports import (
+    Aborted,
+    Evaluated,
+    Failed,
+    OutOfMemory,
+    Report,
+    from_json,
+    to_json,
+)
 from fl_core.study.trial_files import Places, ended_path, known_records
 from fl_core.study.workers import run_job as runner
 from fl_core.study.workers.run_job import attempt, run_job
@@ -159,15 +168,22 @@ def test_stopped_at_any_record_it_goes_on(phase: str, machine: Machine, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("error", "key"),
+    ("error", "trouble"),
     [
-        (UserError("t.safetensors: cannot be written (No space left on device)"), ABORTED),
-        (torch.OutOfMemoryError("CUDA out of memory"), OUT_OF_MEMORY),
-        (MemoryError(), OUT_OF_MEMORY),
+        (
+            UserError("t: cannot be written (No space left)"),
+            Aborted("t: cannot be written (No space left)"),
+        ),
+        (torch.OutOfMemoryError("CUDA out of memory"), OutOfMemory()),
+        (MemoryError(), OutOfMemory()),
     ],
 )
-def test_trouble_that_is_no_fault_of_the_job_is_its_last_record(
-    error: Exception, key: str, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_trouble_that_is_no_fault_of_the_job_is_its_last_report(
+    error: Exception,
+    trouble: Report,
+    machine: Machine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def trial_in_trouble(*args: Any) -> Iterator[dict[str, Any]]:
         whole = trial.run_trial(*args)
@@ -176,10 +192,18 @@ def test_trouble_that_is_no_fault_of_the_job_is_its_last_record(
 
     monkeypatch.setattr(runner, "run_trial", trial_in_trouble)
     first, last = attempt(job(), machine, Places(tmp_path / "t"))
-    assert key in last
-    assert not last["finished"]
-    assert last["local_steps"] == first["local_steps"]
-    assert "No space left" in str(last.get(ABORTED, "No space left"))
+    assert isinstance(first, Evaluated)
+    assert not first.record["finished"]
+    assert last == trouble
+
+
+def test_reports_travel_as_text(machine: Machine, tmp_path: Path) -> None:
+    """Records to the last bit, a train loss that is not a number included."""
+    wild = job(local__lr=1e6, local__weight_decay=1.0)
+    told = [*attempt(job("confirm"), machine, Places(tmp_path / "t")),
+            *attempt(wild, machine, Places(tmp_path / "t")),
+            Aborted("the disk is full"), OutOfMemory(), Failed("a\nb")]  # fmt: skip
+    assert [repr(from_json(to_json(one))) for one in told] == [repr(one) for one in told]
 
 
 def test_a_fault_of_the_job_is_raised(

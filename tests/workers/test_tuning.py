@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,6 +12,7 @@ from fl_core.base.machine import Machine
 from fl_core.config.trial_config import TrialConfig
 from fl_core.study.display import Display
 from fl_core.study.jobs import Job
+from fl_core.study.reports import Evaluated, from_json, to_json
 from fl_core.study.trial_files import Places
 from fl_core.study.workers import ray_tune as tuning
 from fl_core.study.workers.ray_tune import TrialRunner
@@ -24,10 +23,10 @@ def test_a_reused_worker_ends_one_job_before_the_next(
 ) -> None:
     events: list[str] = []
 
-    def attempt(job: Job, machine: Machine, places: Places) -> Iterator[dict[str, Any]]:
+    def attempt(job: Job, machine: Machine, places: Places) -> Iterator[Evaluated]:
         try:
             for step in (4, 8):
-                yield {"local_steps": step}
+                yield Evaluated({"local_steps": step, "done": step == 8})
         finally:
             events.append(f"closed {job.number}")
 
@@ -36,10 +35,13 @@ def test_a_reused_worker_ends_one_job_before_the_next(
     configs = [{"job": Job("search", 0, n, TrialConfig()).to_json()} for n in (0, 1)]
     runner = object.__new__(TrialRunner)
     runner.setup(configs[0], Machine(), Places(tmp_path))
-    assert runner.step() == {"record": '{"local_steps": 4}', "done": False}
+    first = Evaluated({"local_steps": 4, "done": False})
+    assert runner.step() == {"report": to_json(first), "done": False}
     assert runner.reset_config(configs[1])
     assert events == ["closed 0", "released cpu"]
-    assert [json.loads(runner.step()["record"])["local_steps"] for _ in range(2)] == [4, 8]
+    steps = [runner.step() for _ in range(2)]
+    assert [from_json(step["report"]).record["local_steps"] for step in steps] == [4, 8]
+    assert [step["done"] for step in steps] == [False, True]
     runner.cleanup()
     assert events[2:] == ["closed 1"]
 

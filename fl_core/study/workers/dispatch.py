@@ -12,11 +12,12 @@ from pathlib import Path
 
 from fl_core.base.errors import UserError
 from fl_core.base.machine import Machine
-from fl_core.study.jobs import ABORTED, OUT_OF_MEMORY, Job, Listener, outcome
+from fl_core.study.jobs import Job, Listener, outcome
+from fl_core.study.reports import Aborted, Evaluated, Failed, OutOfMemory, Report
 from fl_core.study.search.search import Search
 from fl_core.study.trial_files import Places
 from fl_core.study.workers.run_job import attempt
-from fl_core.trial import Record, forget_state, trial_path
+from fl_core.trial import forget_state, trial_path
 
 FAILURES = "failures.log"  # in the study's folder: tracebacks
 
@@ -55,36 +56,36 @@ class Conductor:
                 listener.job_started(job)
         return job
 
-    def record(self, job: Job, record: Record) -> bool:
-        """A record of a running job; whether it should stop."""
-        if ABORTED in record or OUT_OF_MEMORY in record:
+    def report(self, job: Job, report: Report) -> bool:
+        """What a running job reports; whether it should stop."""
+        if not isinstance(report, Evaluated):
             return True
         for listener in self.listeners:
-            listener.job_record(job, record)
-        return self.search.report(job, record)
+            listener.job_record(job, report.record)
+        return self.search.report(job, report.record)
 
-    def end(self, job: Job, record: Record | None, message: str = "") -> None:
-        """A job is over, with its last record; None if it failed, with the reason (whose last line
-        is shown, the rest goes into FAILURES).
+    def end(self, job: Job, last: Report) -> None:
+        """A job is over, with its last report.
 
-        Out of memory beside others, it is handed out once more, alone.
+        Out of memory with others on the machine, it is handed out once more, alone.
         """
         self._live -= 1
-        if record is not None and ABORTED in record:
-            self.aborted = self.aborted or str(record[ABORTED])
-        if self.aborted is not None and (record is None or not record.get("finished")):
+        if isinstance(last, Aborted):
+            self.aborted = self.aborted or last.reason
+        if self.aborted is not None and not _finished(last):
             return  # goes on with the next run
-        if record is not None and OUT_OF_MEMORY in record:
+        if isinstance(last, OutOfMemory):
             if not job.alone:
                 self.search.again(job.by_itself())
                 return
-            record, message = None, "out of memory, even alone on the machine"
+            last = Failed("out of memory, even alone on the machine")
         self._ended += 1
-        if record is None:
-            message = self._note(job, message)
-        elif job.alone:
-            message = "out of memory beside others: run again alone"
-        status = "failed" if record is None else outcome(record)
+        record, status, message = None, "failed", ""
+        if isinstance(last, Evaluated):
+            record, status = last.record, outcome(last.record)
+            message = "out of memory beside others: run again alone" if job.alone else ""
+        elif isinstance(last, Failed):
+            message = self._note(job, last.details)
         self.search.end(job, record)
         path = trial_path(self.folder, job.config)
         if status == "pruned" and path.exists():
@@ -93,7 +94,7 @@ class Conductor:
             listener.job_ended(job, status, message)
 
     def _note(self, job: Job, details: str) -> str:
-        """Keep why a job failed; its last line."""
+        """Keep why a job failed, in FAILURES; its last line."""
         with (self.out / FAILURES).open("a") as file:
             file.write(f"{job.phase} {self.search.arms[job.arm].name} #{job.number}\n{details}\n\n")
         self.failures.append((details.splitlines() or ["unknown"])[-1])
@@ -107,6 +108,10 @@ class Conductor:
             raise UserError(f"every trial failed; the last one: {self.failures[-1]}")
 
 
+def _finished(last: Report) -> bool:
+    return isinstance(last, Evaluated) and bool(last.record["finished"])
+
+
 def run_serial(conductor: Conductor, machine: Machine, places: Places) -> None:
     """Every job of the study, to the same results as one worker of Ray Tune."""
     while (job := conductor.next_job()) is not None:
@@ -116,16 +121,14 @@ def run_serial(conductor: Conductor, machine: Machine, places: Places) -> None:
 
 def run_one(conductor: Conductor, job: Job, machine: Machine, places: Places) -> None:
     """One job; an error of its own is recorded as such, and the study goes on."""
-    last: Record | None = None
-    records = attempt(job, machine, places)
+    last: Report = Failed("")
+    reports = attempt(job, machine, places)
     try:
-        for record in records:
-            last = record
-            if conductor.record(job, record):
+        for last in reports:
+            if conductor.report(job, last):
                 break
     except Exception as error:  # whatever the trial raised: with Ray it fails alone, too
-        conductor.end(job, None, "".join(traceback.format_exception(error)).strip())
-        return
+        last = Failed("".join(traceback.format_exception(error)).strip())
     finally:
-        records.close()
+        reports.close()
     conductor.end(job, last)

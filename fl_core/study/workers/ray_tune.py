@@ -8,7 +8,6 @@ Neither Tune's checkpoints nor its experiment state are used: jobs are idempoten
 from __future__ import annotations
 
 import _thread
-import json
 import logging
 import os
 import shutil
@@ -45,12 +44,12 @@ from fl_core.base.addresses import answers, check_ray_address, split  # noqa: E4
 from fl_core.base.errors import UserError  # noqa: E402
 from fl_core.base.machine import Machine  # noqa: E402
 from fl_core.study.jobs import Job, Workers  # noqa: E402
+from fl_core.study.reports import Evaluated, Failed, Report, from_json, to_json  # noqa: E402
 from fl_core.study.trial_files import Places  # noqa: E402
 from fl_core.study.workers.cluster import check_cluster, within_one_machine  # noqa: E402
 from fl_core.study.workers.dispatch import Conductor  # noqa: E402
 from fl_core.study.workers.gpu import release  # noqa: E402
 from fl_core.study.workers.run_job import attempt  # noqa: E402
-from fl_core.trial import Record  # noqa: E402
 
 SILENCE = 20  # seconds without an answer, after which a cluster's head is given up
 
@@ -60,23 +59,24 @@ class TrialRunner(tune.Trainable):  # type: ignore[misc]
 
     def setup(self, config: dict[str, Any], machine: Machine, places: Places) -> None:
         self.machine, self.places = machine, places
-        self.records: Any = None
+        self.reports: Any = None
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        if self.records is not None:  # of a stopped job: its memory is free before the next begins
-            self.records.close()
+        if self.reports is not None:  # of a stopped job: its memory is free before the next begins
+            self.reports.close()
             release(self.machine.device)
-        self.records = attempt(Job.from_json(new_config["job"]), self.machine, self.places)
+        self.reports = attempt(Job.from_json(new_config["job"]), self.machine, self.places)
         return True
 
     def step(self) -> dict[str, Any]:
-        record = next(self.records)
+        report = next(self.reports)
+        done = isinstance(report, Evaluated) and report.record["done"]
         # as text: Tune flattens what is nested before the searcher hears of it
-        return {"record": json.dumps(record), "done": bool(record.get("done"))}
+        return {"report": to_json(report), "done": bool(done)}
 
     def cleanup(self) -> None:
-        self.records.close()
+        self.reports.close()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: run_trial keeps its own checkpoints, by content."""
@@ -85,10 +85,10 @@ class TrialRunner(tune.Trainable):  # type: ignore[misc]
         """Nothing: run_trial finds its own checkpoint."""
 
 
-def _record(result: Mapping[str, Any] | None) -> Record | None:
-    """What `TrialRunner.step` put into a result of Tune's; None where there is none."""
-    text = (result or {}).get("record")
-    return None if text is None else json.loads(text)
+def _told(result: Mapping[str, Any] | None) -> Report:
+    """What `TrialRunner.step` put into a result of Tune's."""
+    text = (result or {}).get("report")
+    return Failed("") if text is None else from_json(text)
 
 
 class _Unpickled:
@@ -123,10 +123,11 @@ class _Jobs(_Unpickled, Searcher):  # type: ignore[misc]
         """The end of a job; of one that failed, `_Failures` hears the reason."""
         if error or trial_id not in self.live:
             return
-        job, record = self.live.pop(trial_id), _record(result)
-        if record and record["finished"]:  # Tune's scheduler does not hear of the last one
-            self.conductor.record(job, record)
-        self.conductor.end(job, record)
+        job, last = self.live.pop(trial_id), _told(result)
+        # Tune's scheduler does not hear of the last evaluation
+        if isinstance(last, Evaluated) and last.record["finished"]:
+            self.conductor.report(job, last)
+        self.conductor.end(job, last)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the journal holds it all."""
@@ -137,7 +138,7 @@ class _Jobs(_Unpickled, Searcher):  # type: ignore[misc]
 
 
 class _Verdicts(_Unpickled, FIFOScheduler):  # type: ignore[misc]
-    """Tune's scheduler: passes records on, stops what the conductor says."""
+    """Tune's scheduler: passes reports on, stops what the conductor says."""
 
     def __init__(self, jobs: _Jobs) -> None:
         super().__init__()
@@ -145,9 +146,7 @@ class _Verdicts(_Unpickled, FIFOScheduler):  # type: ignore[misc]
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """CONTINUE or STOP."""
-        record = _record(result)
-        assert record is not None
-        stop = self.jobs.conductor.record(self.jobs.live[trial.trial_id], record)
+        stop = self.jobs.conductor.report(self.jobs.live[trial.trial_id], _told(result))
         return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
 
 
@@ -160,7 +159,7 @@ class _Failures(_Unpickled, tune.Callback):  # type: ignore[misc]
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         details = str(trial.get_pickled_error() or "worker died").strip()
         if trial.trial_id in self.jobs.live:
-            self.jobs.conductor.end(self.jobs.live.pop(trial.trial_id), None, details)
+            self.jobs.conductor.end(self.jobs.live.pop(trial.trial_id), Failed(details))
 
 
 class _Abort(_Unpickled, tune.Stopper):  # type: ignore[misc]

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from fl_core.base.errors import UserError
 from fl_core.base.machine import Machine
-from fl_core.study.jobs import ABORTED, OUT_OF_MEMORY, SCORE, TIME, Job
+from fl_core.study.jobs import SCORE, Job
+from fl_core.study.reports import Aborted, Evaluated, OutOfMemory, Report
 from fl_core.study.trial_files import Places, clear_for, ended_records, keep_records
 from fl_core.study.workers.gpu import is_out_of_memory, limit_process_memory, release
 from fl_core.trial import Record, mask_report, run_trial, test_metrics
@@ -47,24 +48,22 @@ def run_job(job: Job, machine: Machine, places: Places) -> Iterator[Record]:
         yield record
 
 
-def attempt(job: Job, machine: Machine, places: Places) -> Generator[Record, None, None]:
-    """`run_job`, with trouble that is no fault of the job as its last record: ABORTED with a
-    reason where the user must mend something, OUT_OF_MEMORY.
+def attempt(job: Job, machine: Machine, places: Places) -> Generator[Report, None, None]:
+    """`run_job` in reports; the last one says so where trouble that is no fault of the job ended
+    it. Any other error is raised.
     """
-    last: Record = {TIME: 0}
-    ending: Record
+    trouble: Report
     try:
-        for last in run_job(job, machine, places):
-            yield last
+        yield from map(Evaluated, run_job(job, machine, places))
         return
     except UserError as error:
-        ending = {ABORTED: str(error)}
+        trouble = Aborted(str(error))
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        ending = {OUT_OF_MEMORY: True}
+        trouble = OutOfMemory()
     release(machine.device)
-    yield {TIME: last[TIME], "finished": False, "diverged": False, **ending}
+    yield trouble
 
 
 def _report(job: Job, machine: Machine, folder: Path) -> Record:
