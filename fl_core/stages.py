@@ -6,7 +6,6 @@ search over fine-tuning computes features, head and masks once, however many tri
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import cast
@@ -22,14 +21,9 @@ from fl_core.config.artefact import stage_artefact
 from fl_core.config.sections import (
     DataConfig,
     FederationConfig,
-    FineTuneConfig,
-    LocalConfig,
-    MaskConfig,
-    ScheduleConfig,
-    ServerConfig,
 )
 from fl_core.config.trial_config import TrialConfig
-from fl_core.data.sharding import class_counts, shard
+from fl_core.data.sharding import PARTITION_READS, class_counts, shard
 from fl_core.data.sources import (
     NUM_CLASSES,
     ImageSource,
@@ -45,11 +39,9 @@ from fl_core.models.backbone import Classifier, build_backbone, linear_head
 from fl_core.models.features import extract_features, forget_features
 from fl_core.models.ridge import ridge_head, ridge_statistics, summed
 
-#: The main stage's fields: no head reads them.
-_MAIN_STAGE = ("rounds", "eval_every", "fine_tune.", "schedule.", "data.flip", "data.crop",
-               "data.rotation", "local.", "server.", "mask.")  # fmt: skip
-_NOT_RIDGE = (*_MAIN_STAGE, "federation.participation", "head.")
-_NOT_FEDAVG = (*_MAIN_STAGE, "head.ridge_lambda")
+#: The fields that decide the ridge statistics, and a head that FedAvg learns.
+RIDGE_READS = (*PARTITION_READS, "backbone.")
+FEDAVG_HEAD_READS = (*RIDGE_READS, "federation.participation", "head.rounds", "head.local.")
 
 
 def partition(config: TrialConfig, labels: np.ndarray) -> list[np.ndarray]:
@@ -74,12 +66,12 @@ def train_head(config: TrialConfig, machine: Machine) -> Tensor | None:
     match config.head.method:
         case "ridge":
             tensors = stage_artefact(
-                "ridge", config, machine, _NOT_RIDGE, lambda: _ridge_statistics(config, machine)
+                "ridge", config, machine, RIDGE_READS, lambda read: _ridge_statistics(read, machine)
             )
             head = ridge_head(tensors["gram"], tensors["target"], config.head.ridge_lambda)
         case "fedavg":
             head = stage_artefact(
-                "head", config, machine, _NOT_FEDAVG, lambda: _fedavg_head(config, machine)
+                "head", config, machine, FEDAVG_HEAD_READS, lambda read: _fedavg_head(read, machine)
             )["head"]
         case _:
             return None
@@ -98,20 +90,14 @@ def _ridge_statistics(config: TrialConfig, machine: Machine) -> dict[str, Tensor
 def _fedavg_head(config: TrialConfig, machine: Machine) -> dict[str, Tensor]:
     """The head that the same loop learns, densely, with the settings of the section `head`."""
     fed = _feature_federation(config, machine)
-    head = config.head
-    local = LocalConfig(
-        steps=head.steps, lr=head.lr, momentum=head.momentum, weight_decay=head.weight_decay,
-        batch_size=head.batch_size, keep_momentum=config.federation.clients == 1,
-    )  # fmt: skip
-    stage = replace(
-        config,
-        rounds=head.rounds,
-        eval_every=head.rounds,
-        local=local,
-        server=ServerConfig(),
-        schedule=ScheduleConfig(),
-        mask=MaskConfig(),
-        fine_tune=FineTuneConfig(),
+    rounds, local = config.head.rounds, config.head.local.to_flat()
+    stage = config.override(
+        {
+            **{name.removeprefix("head."): value for name, value in local.items()},
+            "local.keep_momentum": config.federation.clients == 1,
+            "rounds": rounds,
+            "eval_every": rounds,
+        }
     )
     last = list(fedavg(stage, fed, ServerState(fed.model.flat.clone())))[-1]
     return {"head": last.state.params}

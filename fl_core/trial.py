@@ -68,7 +68,7 @@ def test_metrics(
         raise ValueError(f"trial {config.digest()} has no stored parameters")
     params = state.params if state.best is None else state.best  # no best: no validation set
     model, source = stages.test_model(config, machine, params)
-    result = evaluate(model, source, config.fine_tune.precision, keep=True)
+    result = evaluate(model, source, config.compute.precision, keep=True)
     fed, _ = stages.prepare(config, machine)
     clients = spread(result.client_accuracies(fed.class_counts))
     metrics = {"test_accuracy": result.accuracy, "test_loss": result.loss, **clients}

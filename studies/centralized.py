@@ -25,8 +25,8 @@ BASE = {
     "local.unit": "epochs",
     "local.steps": 1,
     "local.keep_momentum": True,
-    "fine_tune.keep": "best",
-    "fine_tune.patience": 6,
+    "keep": "best",
+    "patience": 6,
 }
 ARMS = [{"schedule.name": name} for name in ("constant", "step", "cosine", "warmup_cosine")]
 PAPER = {**PAPER_BACKBONE, "head.method": "ridge", "fine_tune.strategy": "full"}

@@ -30,7 +30,7 @@ BASE = {
     "local.keep_momentum": True,
     "local.batch_size": 256,
     "head.method": "fedavg",
-    "fine_tune.keep": "best",
+    "keep": "best",
     "mask.rounds": 4,
 }
 ARMS = [DENSE, *grid(rules(), each("mask.sparsity", (0.5, 0.8, 0.9, 0.99)))]

@@ -37,7 +37,7 @@ STRATEGIES = [
      "mask.sparsity": 0.5},
     {"fine_tune.strategy": "head_then_sparse_full", "head.method": "fedavg", "mask.sparsity": 0.5},
 ]  # fmt: skip
-HEAD = {"head.rounds": 200, "head.lr": 0.03, "head.momentum": 0.9}
+HEAD = {"head.rounds": 200, "head.local.lr": 0.03, "head.local.momentum": 0.9}
 HEADS = grid(each("head.method", ("none", "fedavg")), each("mask.sparsity", (0.0, 0.5, 0.8)))
 
 STUDY = Study(

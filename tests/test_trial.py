@@ -30,7 +30,7 @@ from fl_core.base.rng import stream
 from fl_core.config.trial_config import TrialConfig
 from fl_core.masks.calibration import SERVER, Calibration
 from fl_core.models import features as features_stage
-from fl_core.models.features import FeatureSpec, dequantise
+from fl_core.models.features import dequantise, features_path
 from fl_core.trial import forget_state, recorded_curve, run_trial, trial_path
 
 
@@ -74,17 +74,17 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "federated": {"local__momentum": 0.9, "schedule__name": "cosine"},
     "one class a client, best kept": {
         "federation__sharding": "classes", "federation__classes_per_client": 2,
-        "fine_tune__keep": "best", "server__lr": 0.5, "local__weight_decay": 0.01,
+        "keep": "best", "server__lr": 0.5, "local__weight_decay": 0.01,
     },
     "centralised": {
         "federation__clients": 1, "local__momentum": 0.9, "local__keep_momentum": True,
-        "fine_tune__patience": 3, "local__unit": "epochs", "local__steps": 1,
+        "patience": 3, "local__unit": "epochs", "local__steps": 1,
     },
     "stops early": {
         "federation__sharding": "classes", "federation__classes_per_client": 2, "local__lr": 2.0,
-        "eval_every": 1, "rounds": 30, "fine_tune__patience": 3,
+        "eval_every": 1, "rounds": 30, "patience": 3,
     },
-    "after ridge": {"head__method": "ridge", "fine_tune__execution": "sequential"},
+    "after ridge": {"head__method": "ridge", "compute__execution": "sequential"},
     "diverges": {"local__lr": 1e6, "local__weight_decay": 1.0, "local__steps": 1},
 }  # fmt: skip
 
@@ -307,8 +307,11 @@ DATA: list[dict[str, Any]] = [
 ]  # fmt: skip
 PARTITION: list[dict[str, Any]] = [{"seed": 1}, {"federation.clients": 7}, DIRICHLET]
 HEAD: list[dict[str, Any]] = [
-    {"head.rounds": 4}, {"head.lr": 0.3}, {"head.steps": 2}, {"head.momentum": 0.5},
-    {"head.weight_decay": 0.1}, {"head.batch_size": 5}, {"federation.participation": 0.9},
+    {"head.rounds": 4}, {"head.local.lr": 0.3}, {"head.local.steps": 2},
+    {"head.local.momentum": 0.5}, {"head.local.weight_decay": 0.1}, {"head.local.batch_size": 5},
+    {"federation.participation": 0.9}, {"head.local.unit": "epochs"},
+    {"head.local.momentum": 0.5, "head.local.nesterov": True},
+    {"head.local.momentum": 0.5, "head.local.dampening": 0.5},
 ]  # fmt: skip
 LOCAL: list[dict[str, Any]] = [
     {"local.steps": 2}, {"local.unit": "epochs"}, {"local.momentum": 0.5},
@@ -319,9 +322,9 @@ LOCAL: list[dict[str, Any]] = [
 ]  # fmt: skip
 MAIN: list[dict[str, Any]] = [
     {"rounds": 99}, {"eval_every": 1}, {"local.lr": 0.01}, {"schedule.name": "cosine"},
-    {"schedule.name": "step", "schedule.gamma": 0.5}, {"fine_tune.keep": "best"},
-    {"fine_tune.patience": 1}, {"fine_tune.execution": "sequential"},
-    {"fine_tune.execution": "sequential", "fine_tune.precision": "bfloat16"},
+    {"schedule.name": "step", "schedule.gamma": 0.5}, {"keep": "best"},
+    {"patience": 1}, {"compute.execution": "sequential"},
+    {"compute.execution": "sequential", "compute.precision": "bfloat16"},
     {"fine_tune.strategy": "sparse_full"}, {"data.flip": False}, {"data.crop": 4},
     {"data.rotation": 10.0},
 ]  # fmt: skip
@@ -417,7 +420,7 @@ def test_corrupt_training_tensors_are_noticed(
 @pytest.mark.parametrize("keep", ["last", "best"])
 def test_test_metrics_of_a_finished_trial(keep: str, machine: Machine, tmp_path: Path) -> None:
     cfg = config(
-        fine_tune__keep=keep, local__lr=2.0, rounds=10, eval_every=1,
+        keep=keep, local__lr=2.0, rounds=10, eval_every=1,
         federation__sharding="classes", federation__classes_per_client=2,
     )  # fmt: skip
     records = list(run_trial(cfg, machine, tmp_path / "t"))
@@ -425,7 +428,7 @@ def test_test_metrics_of_a_finished_trial(keep: str, machine: Machine, tmp_path:
     assert max(accuracies) > accuracies[-1]  # so that best and last are not the same
     metrics, tables = trial.test_metrics(cfg, machine, tmp_path / "t")
     params = stored(tmp_path / "t", cfg)["best" if keep == "best" else "params"]
-    path = FeatureSpec.of(cfg).path(machine.cache_dir)
+    path = features_path(cfg, machine.cache_dir)
     source = dequantise(load_artefact(path, "test")[0], "test", "cpu")
     logits = source.features @ params[: 100 * WIDTH].view(100, WIDTH).T + params[100 * WIDTH :]
     right = (logits.argmax(1) == source.labels).numpy()
@@ -450,7 +453,7 @@ def test_test_metrics_of_a_finished_trial(keep: str, machine: Machine, tmp_path:
 
 def test_test_metrics_when_all_data_trains(machine: Machine, tmp_path: Path) -> None:
     """Without a validation set there is no best evaluation: the last parameters count."""
-    cfg = config(data__train_on="train+val", fine_tune__keep="best")
+    cfg = config(data__train_on="train+val", keep="best")
     list(run_trial(cfg, machine, tmp_path / "t"))
     assert trial.test_metrics(cfg, machine, tmp_path / "t")[0]["test_accuracy"] > 0.3
 
@@ -580,7 +583,7 @@ def test_random_weights_follow_the_seed_and_features_are_stored_once(
     with pytest.raises(AssertionError, match="must not be called"):
         list(run_trial(cfg.override({"seed": 1}), machine))
     other = cfg.override({"local.lr": 0.3, "rounds": 9, "head.method": "ridge"})
-    assert FeatureSpec.of(other).path(tmp_path) == FeatureSpec.of(cfg).path(tmp_path)
+    assert features_path(other, tmp_path) == features_path(cfg, tmp_path)
 
 
 @pytest.mark.usefixtures("images")
@@ -607,5 +610,5 @@ def test_sparse_full_starts_from_a_small_random_head(tmp_path: Path) -> None:
     )  # fmt: skip
     fed, _ = stages.prepare(cfg, machine)
     assert isinstance(fed.masks, Calibration)
-    scores = fed.model.layout.views(fed.masks._score(SERVER, fed.masks.allowed, 0))
+    scores = fed.model.layout.views(fed.masks._score(SERVER, cfg, fed.masks.allowed, 0))
     assert all(bool((score > 0).any()) for score in scores.values())

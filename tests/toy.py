@@ -12,7 +12,7 @@ from fl_core.base.cache import save_artefact
 from fl_core.base.machine import Machine
 from fl_core.base.rng import stream
 from fl_core.config.trial_config import TrialConfig
-from fl_core.models.features import FeatureSpec, quantise
+from fl_core.models.features import features_path, quantise
 from fl_core.trial import Record
 
 LABELS, WIDTH, TRAIN, TEST = 20, 16, 2000, 500
@@ -40,7 +40,7 @@ def write_features(cache_dir: Path) -> Path:
         tensors[f"{part}_features"] = quantise(values.float(), scale)
         tensors[f"{part}_labels"] = torch.from_numpy(labels).to(torch.uint8)
         tensors[f"{part}_scale"] = scale
-    path = FeatureSpec.of(config()).path(cache_dir)
+    path = features_path(config(), cache_dir)
     save_artefact(path, tensors, {"weights_sha256": "none"})
     return path
 

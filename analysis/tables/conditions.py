@@ -85,8 +85,8 @@ def head_start(configs: Sequence[Mapping[str, Any]]) -> str:
     warm = [config for config in configs if config.get("head.method") == "fedavg"]
     if not warm:
         return method
-    rounds, steps = (field_values(name, warm) for name in ("head.rounds", "head.steps"))
-    work = f"{rounds} rounds of {steps} local steps, lr {field_values('head.lr', warm)}"
+    rounds, steps = (field_values(name, warm) for name in ("head.rounds", "head.local.steps"))
+    work = f"{rounds} rounds of {steps} local steps, lr {field_values('head.local.lr', warm)}"
     return f"{method}, fedavg: {work}" if "/" in method else f"{method}, {work}"
 
 

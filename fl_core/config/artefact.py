@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
@@ -11,20 +11,29 @@ from fl_core.base.digests import digest_of
 from fl_core.base.machine import Machine
 from fl_core.config.trial_config import TrialConfig
 
-STAGE_VERSION = 3  # part of every stage's key
+#: Part of every stage's key; raised like TRIAL_VERSION.
+STAGE_VERSION = 4
+
+
+def stage_key(stage: str, read: TrialConfig, version: int = STAGE_VERSION) -> str:
+    """Names a stage's artefact by the fields that it reads (`TrialConfig.only`)."""
+    return digest_of({"stage": stage, "version": version, **read.changed()})
 
 
 def stage_artefact(
     stage: str,
     config: TrialConfig,
     machine: Machine,
-    ignored: tuple[str, ...],
-    make: Callable[[], dict[str, Tensor]],
+    reads: Sequence[str],
+    make: Callable[[TrialConfig], dict[str, Tensor]],
     *indices: int,
 ) -> dict[str, Tensor]:
-    """A stage's tensors, stored under the hash of the fields that it does not ignore."""
-    fields = {n: v for n, v in config.to_flat().items() if not n.startswith(ignored)}
-    key = digest_of({"stage": stage, "version": STAGE_VERSION, **fields})
-    name = "-".join([stage, key, *map(str, indices)])
+    """A stage's tensors, stored under the hash of the fields that it says it reads.
+
+    `make` is given a configuration in which all others have their defaults: what it does not name,
+    it cannot read.
+    """
+    read = config.only(reads)
+    name = "-".join([stage, stage_key(stage, read), *map(str, indices)])
     path = machine.cache_dir / f"{name}.safetensors"
-    return cached(path, lambda: (make(), {"config": fields}))[0]
+    return cached(path, lambda: (make(read), {"config": read.to_flat()}))[0]

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import field
-from typing import Any, ClassVar
+from functools import cache
+from typing import Any, ClassVar, TypeVar
 
 from fl_core.base.errors import ConfigError
+
+Value = str | int | float | bool | None
+S = TypeVar("S", bound="Section")
 
 
 def number(
@@ -70,14 +75,55 @@ def _checked(name: str, value: object, spec: dataclasses.Field[Any]) -> object:
         raise refuse(name, value, "is too large") from error
 
 
+@dataclasses.dataclass(frozen=True)
 class Section:
-    """A group of fields; checks each one's type and bounds on construction."""
+    """A group of fields and of further sections; checks each field's type and bounds.
+
+    prefix: what stands before the name of a field wherever it is named.
+    """
 
     prefix: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
-        for spec in dataclasses.fields(self):  # type: ignore[arg-type]
+        for spec in dataclasses.fields(self):
             value = getattr(self, spec.name)
             if not isinstance(value, Section):
                 checked = _checked(self.prefix + spec.name, value, spec)
                 object.__setattr__(self, spec.name, checked)
+
+    def to_flat(self) -> dict[str, Value]:
+        """Dotted names to plain values, in declaration order."""
+        flat: dict[str, Value] = {}
+        for spec in dataclasses.fields(self):
+            value = getattr(self, spec.name)
+            flat |= (
+                value.to_flat() if isinstance(value, Section) else {self.prefix + spec.name: value}
+            )
+        return flat
+
+    def changed(self) -> dict[str, Value]:
+        """The part of `to_flat` that differs from the defaults: what a name by content hashes.
+
+        A field that is added later, with a default under which nothing is different, leaves it as
+        it is; who changes a default gives the same text another meaning and must raise the version
+        that is hashed beside it.
+        """
+        usual = _defaults(type(self))  # type: ignore[arg-type]  # a class is hashable
+        return {name: value for name, value in self.to_flat().items() if value != usual[name]}
+
+
+@cache
+def _defaults(section: type[Section]) -> dict[str, Value]:
+    return section().to_flat()
+
+
+def from_flat(section: type[S], flat: Mapping[str, Value], prefix: str = "") -> S:
+    """The section that has these values, by dotted name, and its defaults for the others."""
+    values: dict[str, Any] = {}
+    for spec in dataclasses.fields(section):
+        name, inner = prefix + spec.name, spec.default_factory
+        if isinstance(inner, type) and issubclass(inner, Section):
+            values[spec.name] = from_flat(inner, flat, f"{name}.")
+        elif name in flat:
+            values[spec.name] = flat[name]
+    return section(**values)

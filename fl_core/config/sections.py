@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from fl_core.config.fields import Section, choice, number, refuse
@@ -82,6 +82,27 @@ class LocalConfig(Section):
     #: old ones by Fisher information (see fl_core.federated.work).
     blend: str = choice("none", "none", "fisher")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.nesterov and (self.momentum == 0 or self.dampening != 0):
+            needs = f"needs {self.prefix}momentum > 0 and {self.prefix}dampening = 0"
+            raise refuse(f"{self.prefix}nesterov", True, needs)
+
+
+@dataclass(frozen=True)
+class HeadLocalConfig(LocalConfig):
+    """One client's work in one round of the head's own federated training."""
+
+    prefix: ClassVar[str] = "head.local."
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.keep_momentum:
+            allowed = "a head always keeps it where there is one client only"
+            raise refuse("head.local.keep_momentum", True, allowed)
+        if self.blend != "none":
+            raise refuse("head.local.blend", self.blend, "a head starts from the server's alone")
+
 
 @dataclass(frozen=True)
 class ScheduleConfig(Section):
@@ -109,12 +130,8 @@ class HeadConfig(Section):
     prefix: ClassVar[str] = "head."
     method: str = choice("none", "none", "ridge", "fedavg")
     ridge_lambda: float = number(1.0, 0, above=True)  # added to the diagonal of X^T X / n
-    rounds: int = number(50, 1)  # this and the rest: for method=fedavg
-    steps: int = number(4, 1)  # local steps of a client in a round
-    lr: float = number(0.1, 0, above=True)
-    momentum: float = number(0.0, 0, 1, below=True)
-    weight_decay: float = number(0.0, 0)
-    batch_size: int = number(64, 1)
+    rounds: int = number(50, 1)  # this and the next: for method=fedavg
+    local: HeadLocalConfig = field(default_factory=HeadLocalConfig)
 
 
 @dataclass(frozen=True)
@@ -177,7 +194,16 @@ class FineTuneConfig(Section):
 
     prefix: ClassVar[str] = "fine_tune."
     strategy: str = choice("head", *STRATEGIES)
+
+
+@dataclass(frozen=True)
+class ComputeConfig(Section):
+    """How the same mathematics is computed: results differ by rounding alone.
+
+    execution: the clients of a round one after the other, or stacked; auto: what is faster here.
+    precision: of the forward and backward pass; parameters are always float32.
+    """
+
+    prefix: ClassVar[str] = "compute."
     execution: str = choice("auto", "auto", "sequential", "stacked")
     precision: str = choice("float32", "float32", "bfloat16")
-    keep: str = choice("last", "last", "best")  # parameters that count at the end
-    patience: int = number(0, 0)  # evaluations without a better one before stopping; 0 = off

@@ -6,18 +6,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Self
 
 from fl_core.base.digests import digest_of
 from fl_core.base.errors import ConfigError
-from fl_core.config.fields import Section, number, refuse
+from fl_core.config.fields import Section, Value, choice, from_flat, number, refuse
 from fl_core.config.sections import (
     STRATEGIES,
     BackboneConfig,
+    ComputeConfig,
     DataConfig,
     FederationConfig,
     FineTuneConfig,
@@ -28,10 +28,11 @@ from fl_core.config.sections import (
     ServerConfig,
 )
 
-Value = str | int | float | bool | None
+__all__ = ["TRIAL_VERSION", "TrialConfig", "Value"]
 
-#: Part of every digest: raise it when the same configuration would give other numbers.
-TRIAL_VERSION = 2
+#: Part of every digest: raise it when the same configuration would give other numbers, and when a
+#: default changes (a digest hashes only what differs from the defaults).
+TRIAL_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,11 @@ class TrialConfig(Section):
     head: HeadConfig = field(default_factory=HeadConfig)
     mask: MaskConfig = field(default_factory=MaskConfig)
     fine_tune: FineTuneConfig = field(default_factory=FineTuneConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
     rounds: int = number(100, 1)
     eval_every: int = number(5, 1)
+    patience: int = number(0, 0)  # evaluations without a better one before stopping; 0 = off
+    keep: str = choice("last", "last", "best")  # parameters that count at the end
     seed: int = number(0, 0)
 
     def __post_init__(self) -> None:
@@ -70,8 +74,6 @@ class TrialConfig(Section):
             raise refuse("federation.classes_per_client", fed.classes_per_client, allowed)
         if fed.clients > 50_000:
             raise refuse("federation.clients", fed.clients, "CIFAR has only 50000 training images")
-        if local.nesterov and (local.momentum == 0 or local.dampening != 0):
-            raise refuse("local.nesterov", True, "needs local.momentum > 0 and local.dampening = 0")
         if local.keep_momentum and fed.clients > 1:
             raise refuse("local.keep_momentum", True, "only for federation.clients=1 (centralised)")
         self._check_strategy()
@@ -96,12 +98,12 @@ class TrialConfig(Section):
         """The part of the model that the main stage trains: head, backbone or full."""
         return STRATEGIES[self.fine_tune.strategy]
 
-    def override(self, values: Mapping[str, Value]) -> TrialConfig:
+    def override(self, values: Mapping[str, Value]) -> Self:
         """A copy with the named fields replaced; unknown names are a ConfigError."""
-        return TrialConfig.from_flat({**self.to_flat(), **values})
+        return self.from_flat({**self.to_flat(), **values})
 
     @classmethod
-    def from_flat(cls, flat: Mapping[str, Value]) -> TrialConfig:
+    def from_flat(cls, flat: Mapping[str, Value]) -> Self:
         """The inverse of `to_flat`; missing names keep their defaults, unknown ones are errors."""
         known = cls().to_flat()
         for name in flat.keys() - known.keys():
@@ -109,26 +111,17 @@ class TrialConfig(Section):
             close = leaves or difflib.get_close_matches(str(name), known, n=1)
             hint = f"; did you mean {' or '.join(close)}?" if close else ""
             raise ConfigError(f"{name}: no such configuration field{hint}")
-        top: dict[str, Any] = {}
-        nested: dict[str, dict[str, Value]] = {}
-        for name, value in flat.items():
-            section, _, leaf = name.rpartition(".")
-            (nested.setdefault(section, {}) if section else top)[leaf] = value
-        sections = {spec.name: spec.default_factory for spec in dataclasses.fields(cls)}
-        for section, fields in nested.items():
-            top[section] = sections[section](**fields)  # type: ignore[operator]
-        return cls(**top)
+        return from_flat(cls, flat)
 
-    def to_flat(self) -> dict[str, Value]:
-        """Dotted names to plain values, in declaration order."""
-        flat: dict[str, Value] = {}
-        for name, value in dataclasses.asdict(self).items():
-            if isinstance(value, dict):
-                flat.update({f"{name}.{leaf}": item for leaf, item in value.items()})
-            else:
-                flat[name] = value
-        return flat
+    def only(self, reads: Sequence[str]) -> Self:
+        """A copy with the fields that are read here, all others at their defaults.
+
+        reads: names, or what a group of names starts with ("local.").
+        """
+        groups = tuple(name for name in reads if name.endswith("."))
+        flat = self.to_flat().items()
+        return self.from_flat({n: v for n, v in flat if n in reads or n.startswith(groups)})
 
     def digest(self) -> str:
         """16 hex digits that name this configuration (and the code's TRIAL_VERSION)."""
-        return digest_of({"version": TRIAL_VERSION, **self.to_flat()})
+        return digest_of({"version": TRIAL_VERSION, **self.changed()})

@@ -26,6 +26,11 @@ from fl_core.data.balance import Bools, Floats, Ints, fitted, whole
 
 Labels = npt.NDArray[np.integer[Any]]  # (examples,)
 
+#: The fields that decide which training examples a client holds.
+PARTITION_READS = ("seed", "data.name", "data.val_fraction", "data.split_seed", "data.train_on",
+                   "federation.clients", "federation.sharding", "federation.classes_per_client",
+                   "federation.alpha")  # fmt: skip
+
 
 def shard(labels: Labels, config: FederationConfig, rng: np.random.Generator) -> list[Ints]:
     """The sorted example indices of every client, as `config.sharding` says."""

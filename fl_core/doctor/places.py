@@ -33,7 +33,7 @@ FULL = 0.95  # share of its disk beyond which Ray stores no more objects
 def check_features(where: Where) -> Iterator[Finding]:
     """The embedded features, every byte of them: all that the default study reads."""
     features, cache = imported("fl_core.models.features"), imported("fl_core.base.cache")
-    path = features.FeatureSpec.of(TrialConfig()).path(Path("nowhere"))
+    path = features.features_path(TrialConfig(), Path("nowhere"))
     if path.parent != features.EMBEDDED:
         raise UserError(f"{path.name} is not in {features.EMBEDDED}; install the package again")
     try:

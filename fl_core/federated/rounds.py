@@ -66,7 +66,7 @@ def fedavg(config: TrialConfig, fed: Federation, state: ServerState) -> Iterator
         if evaluation is not None:
             state = _track_best(config, state, evaluation.accuracy)
             metrics |= {"val_accuracy": evaluation.accuracy, "val_loss": evaluation.loss}
-        patience = config.fine_tune.patience
+        patience = config.patience
         done = last or not finite or (0 < patience <= state.evaluations_since_best)
         if done and evaluation is not None:
             metrics |= spread(evaluation.client_accuracies(fed.class_counts))
@@ -99,13 +99,13 @@ def _evaluate(config: TrialConfig, fed: Federation, params: Tensor) -> Evaluatio
     fed.model.flat.copy_(params)
     if fed.val is None:
         return None
-    return evaluate(fed.model.module, fed.val, config.fine_tune.precision)
+    return evaluate(fed.model.module, fed.val, config.compute.precision)
 
 
 def _track_best(config: TrialConfig, state: ServerState, accuracy: float) -> ServerState:
     """The state after an evaluation: the best one so far, and how long ago it was."""
     if accuracy > state.best_accuracy:
-        best = state.params if config.fine_tune.keep == "best" else None
+        best = state.params if config.keep == "best" else None
         return replace(state, best=best, best_accuracy=accuracy, evaluations_since_best=0)
     return replace(state, evaluations_since_best=state.evaluations_since_best + 1)
 

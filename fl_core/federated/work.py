@@ -76,7 +76,7 @@ def updates(
         for work in works
     ]
     starts = _starts(config, fed, state, clients)
-    precision = config.fine_tune.precision
+    precision = config.compute.precision
     if len(works) > 1 and use_stacked(config, fed.model, state.params.device):
         start = state.params if starts is None else torch.stack(starts)
         mask = _stacked_mask(config, fed, clients)
@@ -144,6 +144,6 @@ def kept(
 
 def use_stacked(config: TrialConfig, model: FlatModule, device: torch.device) -> bool:
     """Linear models always; others on a GPU. On a CPU vmap loses to the plain loop for ViTs."""
-    if config.fine_tune.execution == "auto":
+    if config.compute.execution == "auto":
         return isinstance(model.module, nn.Linear) or device.type == "cuda"
-    return config.fine_tune.execution == "stacked"
+    return config.compute.execution == "stacked"

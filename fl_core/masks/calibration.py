@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from fl_core.base.rng import stream
 from fl_core.config.artefact import stage_artefact
 from fl_core.config.fields import refuse
 from fl_core.config.trial_config import TrialConfig
+from fl_core.data.sharding import PARTITION_READS
 from fl_core.data.sources import Source, split_train_val
 from fl_core.masks.fisher import fisher, hybrid, magnitude
 from fl_core.masks.select import (
@@ -38,13 +39,14 @@ from fl_core.masks.select import (
 )
 from fl_core.optim.sgdm import Active
 
-#: Fields of the main stage that no mask reads.
-_IGNORED = ("rounds", "eval_every", "local.", "server.", "schedule.", "data.flip", "data.crop",
-            "data.rotation", "fine_tune.execution", "fine_tune.precision", "fine_tune.keep",
-            "fine_tune.patience", "mask.average")  # fmt: skip
-_FISHER_IGNORED = (*_IGNORED, "mask.rule", "mask.sparsity", "mask.rounds", "mask.scope",
-                   "mask.source", "mask.layers", "mask.granularity", "mask.min_", "mask.hybrid",
-                   "mask.dropped")  # fmt: skip
+#: The fields that decide the clients' examples and the parameters that fine-tuning starts from,
+#: and so a client's Fisher information; and those that decide a mask.
+FISHER_READS = (*PARTITION_READS, "backbone.", "federation.participation", "head.",
+                "fine_tune.strategy", "mask.fisher", "mask.examples",
+                "mask.batch_size")  # fmt: skip
+MASK_READS = (*FISHER_READS, "mask.rule", "mask.sparsity", "mask.rounds", "mask.scope",
+              "mask.source", "mask.layers", "mask.granularity", "mask.min_active",
+              "mask.min_share", "mask.dropped_weight", "mask.hybrid_weight")  # fmt: skip
 FISHER_RULES = ("least_sensitive", "most_sensitive", "hybrid")
 SERVER = -1  # who calibrates: the server, or a client by its number
 BLEND_LIMIT = 4e9  # bytes of old parameters that blending may keep
@@ -99,7 +101,7 @@ class Calibration:
         if party not in self._packed:
             config = self._client_config if party != SERVER else self.config
             tensors = stage_artefact(
-                "mask", config, self.machine, _IGNORED, lambda: self._calibrate(party), party
+                "mask", config, self.machine, MASK_READS, partial(self._calibrate, party), party
             )
             self._packed[party], self._added[party] = tensors["mask"], int(tensors["added"])
         return unpack(self._packed[party], len(self.start)).to(self.start.device)
@@ -112,12 +114,12 @@ class Calibration:
     def client_fisher(self, client: int) -> Tensor:
         """(P,) diagonal Fisher of the starting parameters on a client's own examples."""
 
-        def make() -> dict[str, Tensor]:
+        def make(config: TrialConfig) -> dict[str, Tensor]:
             self.model.flat.copy_(self.start)
-            return {"fisher": self._fisher(client, 0)}
+            return {"fisher": self._fisher(client, config, 0)}
 
         tensors = stage_artefact(
-            "fisher", self._client_config, self.machine, _FISHER_IGNORED, make, client
+            "fisher", self._client_config, self.machine, FISHER_READS, make, client
         )
         return tensors["fisher"].to(self.start.device)
 
@@ -127,59 +129,58 @@ class Calibration:
         own = replace(self.config.mask, scope="per_client", source="server")
         return replace(self.config, mask=own)
 
-    def _calibrate(self, party: int) -> dict[str, Tensor]:
-        config = self.config.mask
-        if party == SERVER and config.source in ("union", "intersection", "majority"):
+    def _calibrate(self, party: int, config: TrialConfig) -> dict[str, Tensor]:
+        if party == SERVER and config.mask.source in ("union", "intersection", "majority"):
             for client in range(len(self.shards)):
                 self.mask(client)
             packed = [self._packed[client] for client in range(len(self.shards))]
             # no exact number was asked for: what the clients' guards added is in their masks
-            return {"mask": combine(packed, config.source), "added": torch.tensor(0)}
+            return {"mask": combine(packed, config.mask.source), "added": torch.tensor(0)}
 
         def score(active: Tensor, round: int) -> Tensor:
-            return self._score(party, active, round)
+            return self._score(party, config, active, round)
 
-        found = calibrate_mask(score, self.allowed, self.model.layout, config)
+        found = calibrate_mask(score, self.allowed, self.model.layout, config.mask)
         return {"mask": pack(found.mask), "added": torch.tensor(found.added)}
 
-    def _score(self, party: int, active: Tensor, round: int) -> Tensor:
+    def _score(self, party: int, config: TrialConfig, active: Tensor, round: int) -> Tensor:
         """(P,) scores of the rule, low = stays trainable, while dropped weights are damped."""
-        config, params = self.config.mask, self.start
-        if config.rule == "random":
-            draws = stream(self.config.seed, "mask", party + 1).random(len(params), np.float32)
+        mask, params = config.mask, self.start
+        if mask.rule == "random":
+            draws = stream(config.seed, "mask", party + 1).random(len(params), np.float32)
             return torch.from_numpy(draws).to(params.device)
-        if config.rule in FISHER_RULES:
-            self.model.flat.copy_(soft_mask(params, active, self.allowed, config.dropped_weight))
-        match config.rule:
+        if mask.rule in FISHER_RULES:
+            self.model.flat.copy_(soft_mask(params, active, self.allowed, mask.dropped_weight))
+        match mask.rule:
             case "least_sensitive":
-                return self._sensitivity(party, round)
+                return self._sensitivity(party, config, round)
             case "most_sensitive":
-                return -self._sensitivity(party, round)
+                return -self._sensitivity(party, config, round)
             case "hybrid":
-                assert config.hybrid_weight is not None
-                sensitivity = self._sensitivity(party, round)
-                return hybrid(sensitivity, magnitude(params), config.hybrid_weight, active)
+                assert mask.hybrid_weight is not None
+                sensitivity = self._sensitivity(party, config, round)
+                return hybrid(sensitivity, magnitude(params), mask.hybrid_weight, active)
         size = magnitude(params)
-        return size if config.rule == "low_magnitude" else -size
+        return size if mask.rule == "low_magnitude" else -size
 
-    def _sensitivity(self, party: int, round: int) -> Tensor:
+    def _sensitivity(self, party: int, config: TrialConfig, round: int) -> Tensor:
         """(P,) the party's Fisher, or the clients' averaged by their examples."""
-        if party != SERVER or self.config.mask.source != "scores":
-            return self._fisher(party, round)
+        if party != SERVER or config.mask.source != "scores":
+            return self._fisher(party, config, round)
         total = torch.zeros_like(self.start)
         examples = sum(map(len, self.shards))
         for client, shard in enumerate(self.shards):
-            total.add_(self._fisher(client, round), alpha=len(shard) / examples)
+            total.add_(self._fisher(client, config, round), alpha=len(shard) / examples)
         return total
 
-    def _fisher(self, party: int, round: int) -> Tensor:
-        config, seed = self.config.mask, self.config.seed
+    def _fisher(self, party: int, config: TrialConfig, round: int) -> Tensor:
+        mask, seed = config.mask, config.seed
         pool = self._server_pool if party == SERVER else self.shards[party]
         # the same examples in every round of calibration, fresh labels
         rng = stream(seed, "calibration", party + 1)
-        chosen = rng.choice(pool, config.examples, replace=False)
+        chosen = rng.choice(pool, mask.examples, replace=False)
         labels = stream(seed, "labels", party + 1, round)
-        return fisher(self.model, self.source, chosen, config.fisher, config.batch_size, labels)
+        return fisher(self.model, self.source, chosen, mask.fisher, mask.batch_size, labels)
 
     @cached_property
     def _server_pool(self) -> np.ndarray:

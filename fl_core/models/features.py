@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,37 +21,34 @@ import torch
 from torch import Tensor, nn
 
 from fl_core.base.cache import DamagedArtefact, cached, load_artefact, save_artefact
-from fl_core.base.digests import digest_of
 from fl_core.base.errors import UserError
 from fl_core.base.machine import Machine
+from fl_core.config.artefact import stage_key
 from fl_core.config.sections import BackboneConfig
 from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sources import FeatureSource, Preprocess, load_images
 from fl_core.models.backbone import build_backbone, file_sha256
 
-FEATURES_VERSION = 1
+FEATURES_VERSION = 2  # part of every artefact's name; raised like TRIAL_VERSION
 EMBEDDED = Path(__file__).parent / "embedded"
+#: The fields that decide the features; with random weights also the seed.
+READS = ("data.name", "backbone.")
 
 
-@dataclass(frozen=True)
-class FeatureSpec:
-    """Exactly the configuration fields this stage reads: its artefact is named by their hash."""
+def read_fields(config: TrialConfig) -> TrialConfig:
+    """The part of a trial's configuration that this stage reads.
 
-    data: str
-    backbone: BackboneConfig
-    seed: int  # of random weights; 0 for pre-trained ones, which do not depend on it
+    The seed is that of random weights: pre-trained ones do not depend on it.
+    """
+    random = config.backbone.weights == "random"
+    return config.only((*READS, "seed") if random else READS)
 
-    @classmethod
-    def of(cls, config: TrialConfig) -> FeatureSpec:
-        """The part of a trial's configuration that matters here."""
-        random = config.backbone.weights == "random"
-        return cls(config.data.name, config.backbone, config.seed if random else 0)
 
-    def path(self, cache_dir: Path) -> Path:
-        """Where the artefact lies: in the package if it ships with it, else in the cache."""
-        key = digest_of({"version": FEATURES_VERSION, **asdict(self)})
-        embedded = EMBEDDED / f"features-{key}.safetensors"
-        return embedded if embedded.exists() else cache_dir / embedded.name
+def features_path(config: TrialConfig, cache_dir: Path) -> Path:
+    """Where the artefact lies: in the package if it ships with it, else in the cache."""
+    key = stage_key("features", read_fields(config), FEATURES_VERSION)
+    embedded = EMBEDDED / f"features-{key}.safetensors"
+    return embedded if embedded.exists() else cache_dir / embedded.name
 
 
 def extract_features(config: TrialConfig, machine: Machine, part: str = "train") -> FeatureSource:
@@ -61,15 +57,15 @@ def extract_features(config: TrialConfig, machine: Machine, part: str = "train")
     Computed and stored if they are in neither the package nor the cache. Only the confirmation
     phase may ask for "test".
     """
-    return _features(FeatureSpec.of(config), machine, part)
+    return _features(read_fields(config), machine, part)
 
 
 @lru_cache(maxsize=2)
-def _features(spec: FeatureSpec, machine: Machine, part: str) -> FeatureSource:
+def _features(config: TrialConfig, machine: Machine, part: str) -> FeatureSource:
     """Kept in memory: a reused worker does not read them again."""
-    path = spec.path(machine.cache_dir)
+    path = features_path(config, machine.cache_dir)
     if path.parent != EMBEDDED:
-        tensors, _ = cached(path, lambda: compute_features(spec, machine), part)
+        tensors, _ = cached(path, lambda: compute_features(config, machine), part)
         return dequantise(tensors, part, machine.device)
     try:
         return dequantise(load_artefact(path, part)[0], part, machine.device)
@@ -97,18 +93,19 @@ def quantise(features: Tensor, scale: Tensor) -> Tensor:
 
 
 def compute_features(
-    spec: FeatureSpec, machine: Machine
+    config: TrialConfig, machine: Machine
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Run the backbone over all images: the artefact's tensors and its provenance."""
     import timm
     import torchvision
 
-    backbone, _, preprocess = build_backbone(spec.backbone, machine.weights_file, spec.seed)
+    own, data = config.backbone, config.data.name
+    backbone, _, preprocess = build_backbone(own, machine.weights_file, config.seed)
     backbone = backbone.to(machine.device)
     tensors: dict[str, Tensor] = {}
     scale: Tensor | None = None
     for part in ("train", "test"):
-        pixels, labels = load_images(spec.data, machine.data_dir, train=part == "train")
+        pixels, labels = load_images(data, machine.data_dir, train=part == "train")
         features = _forward(backbone, pixels, preprocess, machine.device, part)
         if scale is None:  # from the training images alone
             scale = features.abs().amax(0).clamp_min(1e-12) / 127
@@ -116,10 +113,10 @@ def compute_features(
         tensors[f"{part}_labels"] = labels.to(torch.uint8)
         tensors[f"{part}_scale"] = scale.clone()
     meta = {
-        "source": f"{spec.data} (torchvision, md5-checked), all images, no augmentation",
-        "backbone": f"{spec.backbone.name}.{spec.backbone.tag}",
-        "weights_sha256": _weights_sha256(spec.backbone, machine),
-        "resolution": spec.backbone.image_size,
+        "source": f"{data} (torchvision, md5-checked), all images, no augmentation",
+        "backbone": f"{own.name}.{own.tag}",
+        "weights_sha256": _weights_sha256(own, machine),
+        "resolution": own.image_size,
         "preprocessing": f"{preprocess}",
         "storage": "int8, one symmetric scale per feature",
         "versions": {"torch": torch.__version__, "torchvision": torchvision.__version__,
@@ -184,10 +181,10 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
 
     args = parser.parse_args()
-    spec = FeatureSpec.of(TrialConfig())
+    config = read_fields(TrialConfig())
     machine = Machine(args.device, args.data_dir, weights_file=args.weights)
-    path = EMBEDDED / spec.path(EMBEDDED).name
-    save_artefact(path, *compute_features(spec, machine))
+    path = features_path(config, EMBEDDED)
+    save_artefact(path, *compute_features(config, machine))
     print(path)
 
 

@@ -71,7 +71,7 @@ def run(study: Study, args: argparse.Namespace) -> None:
     with locked(out), ThreadPoolExecutor(1) as pool:
         machine, places = resources.machine_of(args), resources.places_of(args, study.name, out)
         if study.uses_images(preset, extra):
-            extra.setdefault("fine_tune.precision", resources.default_precision(machine))
+            extra.setdefault("compute.precision", resources.default_precision(machine))
         if args.search_arms:
             study = study.joint(preset, extra)
         base, arms = study.config(preset, {}, extra), study.resolve(preset, extra)

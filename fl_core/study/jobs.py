@@ -38,7 +38,7 @@ class Arm:
         what it minimises.
         """
         minimised = {"objectives": self.objectives} if self.objectives else {}
-        return digest_of({"arm": self.config.to_flat(), **minimised})
+        return digest_of({"arm": self.config.digest(), **minimised})
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ FIRST: Sequence[Mapping[str, Value]] = (
 SPARSE_BACKBONE: Mapping[str, Value] = {
     "head.method": "fedavg",
     "head.rounds": 200,
-    "head.lr": 0.03,
-    "head.momentum": 0.9,
+    "head.local.lr": 0.03,
+    "head.local.momentum": 0.9,
     "fine_tune.strategy": "head_then_sparse_backbone",
 }

@@ -9,8 +9,8 @@ from fake_store import SHARDS, Store, Trial, params
 MASKED = {
     "head.method": "fedavg",
     "head.rounds": 50,
-    "head.steps": 4,
-    "head.lr": 0.1,
+    "head.local.steps": 4,
+    "head.local.lr": 0.1,
     "mask.rule": "least_sensitive",
     "mask.sparsity": 0.0,
     "mask.rounds": 2,

@@ -78,7 +78,7 @@ def main() -> None:
     )
 
     def ours(execution: str) -> Callable[[], object]:
-        config = base.override({"fine_tune.execution": execution})
+        config = base.override({"compute.execution": execution})
         start = torch.zeros(fed.model.layout.size, device=args.device)
         return lambda: list(fedavg(config, fed, ServerState(start)))
 

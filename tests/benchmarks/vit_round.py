@@ -77,8 +77,8 @@ def main() -> None:
             "federation.clients": args.clients, "federation.participation": 1.0, "rounds": 1,
             "local.steps": args.steps, "local.batch_size": args.batch_size, "local.lr": 0.01,
             "local.momentum": 0.9, "fine_tune.strategy": "full", "data.flip": args.augment,
-            "data.crop": 4 if args.augment else 0, "fine_tune.precision": args.precision,
-            "fine_tune.execution": args.execution,
+            "data.crop": 4 if args.augment else 0, "compute.precision": args.precision,
+            "compute.execution": args.execution,
         }
     )  # fmt: skip
     size = args.clients * args.steps * args.batch_size

@@ -19,22 +19,25 @@ from hypothesis import strategies as st
 
 from fl_core.base.digests import digest_of
 from fl_core.base.errors import ConfigError, UserError
-from fl_core.config.sections import LAYERS
+from fl_core.config.artefact import stage_key
+from fl_core.config.fields import Section, number
+from fl_core.config.sections import LAYERS, HeadConfig, HeadLocalConfig, LocalConfig
 from fl_core.config.trial_config import TrialConfig, Value
+from fl_core.study.jobs import Arm
 
 DEFAULT = TrialConfig()
 Spec = dataclasses.Field[Any]
 
 
-def fields() -> dict[str, Spec]:
+def fields(section: Section = DEFAULT, path: str = "") -> dict[str, Spec]:
     """Every dotted name with its dataclass field."""
     named: dict[str, Spec] = {}
-    for spec in dataclasses.fields(TrialConfig):
-        section = getattr(DEFAULT, spec.name)
-        if dataclasses.is_dataclass(section):
-            named |= {f"{spec.name}.{leaf.name}": leaf for leaf in dataclasses.fields(section)}
+    for spec in dataclasses.fields(section):
+        value = getattr(section, spec.name)
+        if isinstance(value, Section):
+            named |= fields(value, f"{path}{spec.name}.")
         else:
-            named[spec.name] = spec
+            named[path + spec.name] = spec
     return named
 
 
@@ -47,11 +50,14 @@ SETTING: dict[str, dict[str, Value]] = {
     },
     "federation.alpha": {"federation.sharding": "dirichlet", "federation.alpha": 0.5},
     "local.nesterov": {"local.momentum": 0.9},
+    "head.local.nesterov": {"head.local.momentum": 0.9},
     "local.keep_momentum": {"federation.clients": 1},
     "fine_tune.strategy": {"head.method": "ridge"},
     "mask.hybrid_weight": {"mask.rule": "hybrid", "mask.hybrid_weight": 0.25},
     "mask.average": {"mask.scope": "per_client"},
 }  # fmt: skip
+#: Fields that a head shares with the main stage, but may not set.
+ALWAYS: dict[str, Value] = {"head.local.keep_momentum": False, "head.local.blend": "none"}
 
 
 def strategy(name: str) -> st.SearchStrategy[Any]:
@@ -90,8 +96,10 @@ def configurations(draw: st.DrawFn) -> dict[str, Value]:
         flat["federation.classes_per_client"] = None
     if flat["federation.sharding"] != "dirichlet":
         flat["federation.alpha"] = None
-    if flat["local.momentum"] == 0 or flat["local.dampening"] != 0:
-        flat["local.nesterov"] = False
+    for local in ("local", "head.local"):
+        if flat[f"{local}.momentum"] == 0 or flat[f"{local}.dampening"] != 0:
+            flat[f"{local}.nesterov"] = False
+    flat |= ALWAYS
     if flat["federation.clients"] > 1:
         flat["local.keep_momentum"] = False
     if flat["mask.rule"] != "hybrid":
@@ -133,7 +141,7 @@ def test_equal_configurations_and_equal_digests_are_the_same_thing(
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.data())
 def test_override_changes_the_named_fields_alone(data: st.DataObject) -> None:
-    free = sorted(set(FIELDS) - set(SETTING) - {"data.name", "federation.clients"})
+    free = sorted(set(FIELDS) - set(SETTING) - set(ALWAYS) - {"data.name", "federation.clients"})
     names = data.draw(st.lists(st.sampled_from(free), unique=True, max_size=5))
     values = {name: data.draw(strategy(name)) for name in names}
     assert DEFAULT.override(values).to_flat() == {**DEFAULT.to_flat(), **values}
@@ -158,7 +166,8 @@ UNKNOWN = {
     "local.learnrate": "",
     "local.momentun": "local.momentum",
     "federation.client": "federation.clients",
-    "lr": "local.lr or server.lr or head.lr",
+    "lr": "local.lr or server.lr or head.local.lr",
+    "head.lr": "head.local.lr",
     "sharding": "federation.sharding",
     "local": "",
     "backbones.name": "backbone.name",
@@ -206,7 +215,7 @@ def another_value(name: str, config: TrialConfig) -> Value:
     return old / 2 if old else spec.metadata["low"] + 0.25
 
 
-@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize("name", [name for name in FIELDS if name not in ALWAYS])
 def test_the_digest_follows_every_single_field(name: str) -> None:
     base = DEFAULT.override(SETTING.get(name, {}))
     if name == "federation.sharding":  # with what the other mode needs
@@ -221,6 +230,64 @@ def test_the_digest_follows_every_single_field(name: str) -> None:
         assert other.to_flat()[name] == value
     assert other.digest() != base.digest()
     assert re.fullmatch("[0-9a-f]{16}", other.digest())
+
+
+@dataclasses.dataclass(frozen=True)
+class LaterLocal(LocalConfig):
+    """The section `local` of a version to come: one field more, of each kind."""
+
+    mu: float = number(0.0, 0)
+    tau: int | None = number(None, 1)
+    early: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class LaterHeadLocal(LaterLocal, HeadLocalConfig):
+    """The same for the head."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LaterHead(HeadConfig):
+    """A head whose local work has the new fields, too."""
+
+    local: LaterHeadLocal = dataclasses.field(default_factory=LaterHeadLocal)
+
+
+@dataclasses.dataclass(frozen=True)
+class Later(TrialConfig):
+    """The configuration of a version to come."""
+
+    local: LaterLocal = dataclasses.field(default_factory=LaterLocal)
+    head: LaterHead = dataclasses.field(default_factory=LaterHead)
+    extra: int = number(3, 0)
+
+
+NEW_FIELDS: dict[str, Value] = {
+    "local.mu": 0.5, "local.tau": 2, "local.early": True, "head.local.mu": 0.5,
+    "head.local.tau": 2, "head.local.early": True, "extra": 4,
+}  # fmt: skip
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(configurations())
+def test_a_new_field_with_a_neutral_default_changes_no_digest(flat: dict[str, Value]) -> None:
+    """Finished studies go on and old runs replay, as long as nothing asks for what is new."""
+    now, later = TrialConfig.from_flat(flat), Later.from_flat(flat)
+    assert later.to_flat().keys() - now.to_flat().keys() == set(NEW_FIELDS)
+    assert later.digest() == now.digest()
+    assert stage_key("any", later) == stage_key("any", now)
+    assert Arm("a", {}, later).digest() == Arm("a", {}, now).digest()
+    stored = Later.from_flat(now.to_flat())  # what a run or an artefact of before holds
+    assert stored == later
+
+
+@pytest.mark.parametrize("name", NEW_FIELDS)
+def test_another_value_of_a_new_field_changes_it(name: str) -> None:
+    later = Later().override({name: NEW_FIELDS[name]})
+    assert later.to_flat()[name] == NEW_FIELDS[name]
+    assert later.digest() != DEFAULT.digest()
+    assert stage_key("any", later) != stage_key("any", DEFAULT)
+    assert Arm("a", {}, later).digest() != Arm("a", {}, DEFAULT).digest()
 
 
 def test_digests_are_the_same_in_any_process() -> None:
@@ -340,6 +407,13 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
      {"local.nesterov": True, "local.momentum": 0.9, "local.dampening": 0.1}, "dampening = 0"),
     ("local.nesterov", {"local.nesterov": 1}, "true or false"),
     ("local.keep_momentum", {"local.keep_momentum": True}, "federation.clients=1"),
+    ("head.local.lr", {"head.local.lr": 0}, "(0, inf)"),
+    ("head.local.unit", {"head.local.unit": "batches"}, "steps or epochs"),
+    ("head.local.nesterov", {"head.local.nesterov": True}, "needs head.local.momentum > 0"),
+    ("head.local.keep_momentum", {"head.local.keep_momentum": True}, "always keeps it"),
+    ("head.local.blend", {"head.local.blend": "fisher"}, "the server's alone"),
+    ("patience", {"patience": -1}, "[0, inf)"),
+    ("keep", {"keep": "first"}, "last or best"),
     ("server.lr", {"server.lr": 0}, "(0, inf)"),
     ("schedule.warmup", {"schedule.warmup": 1.0}, "(0, 1)"),
     ("head.ridge_lambda", {"head.ridge_lambda": 0}, "(0, inf)"),
@@ -364,7 +438,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("mask.average", {"mask.average": "all"}, "only for mask.scope=per_client"),
     ("mask.examples", {"mask.examples": 0}, "[1, inf)"),
     ("local.blend", {"local.blend": "mean"}, "none or fisher"),
-    ("fine_tune.precision", {"fine_tune.precision": "float16"}, "float32 or bfloat16"),
+    ("compute.precision", {"compute.precision": "float16"}, "float32 or bfloat16"),
     ("data.val_fraction", {"data.val_fraction": 1}, "(0, 1)"),
     ("data.val_fraction", {"data.val_fraction": 0}, "(0, 1)"),
     ("data.flip", {"data.flip": "yes"}, "true or false"),

@@ -183,7 +183,7 @@ def test_divergence_is_a_result(make: Callable[..., Federation]) -> None:
 
 def test_patience_stops_and_best_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     fed = linear_federation()
-    cfg = config(federation__clients=6, rounds=9, fine_tune__patience=2, fine_tune__keep="best")
+    cfg = config(federation__clients=6, rounds=9, patience=2, keep="best")
     monkeypatch.setattr(loop, "evaluate", scripted([0.1, 0.3, 0.2, 0.3, 0.9]))
     results = run(cfg, fed)
     assert [r.metrics["val_accuracy"] for r in results] == [0.1, 0.3, 0.2, 0.3]
@@ -206,7 +206,7 @@ def test_without_patience_it_goes_on_and_keeps_the_last(monkeypatch: pytest.Monk
 
 def test_patience_counts_evaluations_across_a_resume(monkeypatch: pytest.MonkeyPatch) -> None:
     fed = linear_federation()
-    cfg = config(federation__clients=6, rounds=9, fine_tune__patience=3)
+    cfg = config(federation__clients=6, rounds=9, patience=3)
     monkeypatch.setattr(loop, "evaluate", scripted([0.3, 0.2, 0.2, 0.2]))
     state = next(iter(fedavg(cfg, fed, ServerState(fed.model.flat.clone())))).state
     assert len(run(cfg, fed, state)) == 3
@@ -235,8 +235,8 @@ def test_evaluating_more_often_changes_nothing() -> None:
 
 
 def test_a_run_without_validation_set_has_no_validation_metrics() -> None:
-    results = run(config(federation__clients=6, rounds=3, fine_tune__patience=1,
-                         fine_tune__keep="best"), linear_federation(val=0))  # fmt: skip
+    results = run(config(federation__clients=6, rounds=3, patience=1,
+                         keep="best"), linear_federation(val=0))  # fmt: skip
     assert [r.done for r in results] == [False, False, True]
     assert not any("val_" in name for r in results for name in r.metrics)
     assert results[-1].state.best is None
@@ -264,9 +264,9 @@ def test_the_account() -> None:
 
 VARIANTS = {
     "linear stacked": (linear_federation, {"federation__participation": 0.5}),
-    "linear sequential": (linear_federation, {"fine_tune__execution": "sequential"}),
-    "cnn stacked": (cnn_federation, {"fine_tune__execution": "stacked", "local__steps": 2}),
-    "cnn sequential": (cnn_federation, {"fine_tune__keep": "best", "local__steps": 2}),
+    "linear sequential": (linear_federation, {"compute__execution": "sequential"}),
+    "cnn stacked": (cnn_federation, {"compute__execution": "stacked", "local__steps": 2}),
+    "cnn sequential": (cnn_federation, {"keep": "best", "local__steps": 2}),
 }
 
 
@@ -367,7 +367,7 @@ def test_stacked_is_sequential_to_rounding_over_rounds() -> None:
     start = ServerState(fed.model.flat.clone())
     runs = [
         run(config(federation__clients=6, federation__participation=0.5, rounds=8,
-                   local__momentum=0.9, fine_tune__execution=execution), fed, start)
+                   local__momentum=0.9, compute__execution=execution), fed, start)
         for execution in ("stacked", "sequential")
     ]  # fmt: skip
     stacked, sequential = (one[-1] for one in runs)

@@ -65,7 +65,7 @@ def test_frozen_means_bit_identical(
     if scope == "shared" and average == "all":
         return
     cfg = config(**COMMON, **rule, mask__scope=scope, mask__average=average,
-                 fine_tune__execution=execution)  # fmt: skip
+                 compute__execution=execution)  # fmt: skip
     fed = masked(cfg, linear_federation())
     assert fed.masks is not None
     first = start(fed)
@@ -84,7 +84,7 @@ def test_frozen_means_bit_identical(
 def test_an_all_true_mask_is_the_dense_run_to_the_bit(
     rule: dict[str, Any], scope: str, execution: str
 ) -> None:
-    cfg = config(**COMMON, **rule, mask__scope=scope, fine_tune__execution=execution)
+    cfg = config(**COMMON, **rule, mask__scope=scope, compute__execution=execution)
     dense = linear_federation()
     fed = masked(cfg, linear_federation(), share=1.1)
     one, other = run(cfg, fed, start(fed)), run(cfg, dense, start(dense))
@@ -110,7 +110,7 @@ def test_stacked_clients_match_one_at_a_time(scope: str) -> None:
     found = []
     for execution in ("sequential", "stacked"):
         cfg = config(**COMMON, local__momentum=0.9, mask__scope=scope,
-                     fine_tune__execution=execution)  # fmt: skip
+                     compute__execution=execution)  # fmt: skip
         fed = masked(cfg, linear_federation())
         found.append(run(cfg, fed, start(fed))[-1].state.params)
     assert torch.allclose(*found, rtol=1e-4, atol=1e-6)
@@ -120,7 +120,7 @@ def test_stacked_clients_match_one_at_a_time(scope: str) -> None:
 def test_networks_train_under_masks_too(execution: str) -> None:
     """A tensor without active entries gets no gradient; the others move where they may."""
     cfg = config(**{**COMMON, "federation__clients": 5, "rounds": 2},
-                 fine_tune__execution=execution, local__momentum=0.9)  # fmt: skip
+                 compute__execution=execution, local__momentum=0.9)  # fmt: skip
     fed = cnn_federation()
     size = fed.model.layout.size
     mask = random_mask(size, 0.1)
@@ -171,7 +171,7 @@ def test_going_on_from_any_state_gives_the_same_bits(
     scope: str, blend: str, execution: str
 ) -> None:
     cfg = config(**COMMON, local__momentum=0.9, mask__scope=scope, local__blend=blend,
-                 fine_tune__execution=execution)  # fmt: skip
+                 compute__execution=execution)  # fmt: skip
     fed = masked(cfg, linear_federation())
     fed.fisher = lambda client: random_mask(P, 2.0, client).float() * (client + 1)
     whole = run(cfg, fed, start(fed))

@@ -27,7 +27,17 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 OF_THE_MACHINE = ("seconds_", "images_per_second", "peak_memory_bytes")
 #: Today's name of a field -> its name in older checkouts.
-FORMERLY: dict[str, str] = {}
+FORMERLY: dict[str, str] = {
+    "head.local.steps": "head.steps",
+    "head.local.lr": "head.lr",
+    "head.local.momentum": "head.momentum",
+    "head.local.weight_decay": "head.weight_decay",
+    "head.local.batch_size": "head.batch_size",
+    "compute.precision": "fine_tune.precision",
+    "compute.execution": "fine_tune.execution",
+    "keep": "fine_tune.keep",
+    "patience": "fine_tune.patience",
+}
 
 BASE = {"rounds": 6, "eval_every": 2, "local.lr": 0.1}
 N_C = {"federation.sharding": "classes", "federation.classes_per_client": 5}
@@ -42,7 +52,7 @@ TRIALS: dict[str, dict[str, Any]] = {
     "iid": {},
     "one class, sequential": {
         **N_C, "federation.classes_per_client": 1, "local.steps": 16, "server.lr": 0.7,
-        "fine_tune.execution": "sequential",
+        "compute.execution": "sequential",
     },
     "five classes": N_C,
     "dirichlet": {"federation.sharding": "dirichlet", "federation.alpha": 0.1},
@@ -52,11 +62,11 @@ TRIALS: dict[str, dict[str, Any]] = {
     },
     "all of SGD": {
         **N_C, "local.momentum": 0.9, "local.nesterov": True, "local.weight_decay": 1e-3,
-        "schedule.name": "cosine", "fine_tune.keep": "best",
+        "schedule.name": "cosine", "keep": "best",
     },
     "warm-up, dampening, patience": {
         "schedule.name": "warmup_cosine", "local.momentum": 0.5, "local.dampening": 0.2,
-        "fine_tune.patience": 1, "rounds": 12,
+        "patience": 1, "rounds": 12,
     },
     "shared mask, least sensitive": {**MASK, **N_C, "mask.rule": "least_sensitive"},
     "shared mask, low magnitude": {**MASK, "mask.rule": "low_magnitude", "local.momentum": 0.9},
@@ -68,7 +78,7 @@ TRIALS: dict[str, dict[str, Any]] = {
                            "mask.scope": "per_client", "local.momentum": 0.9},
     "own masks, all": {**MASK, **N_C, "mask.rule": "hybrid", "mask.hybrid_weight": 0.5,
                        "mask.scope": "per_client", "mask.average": "all",
-                       "fine_tune.execution": "sequential"},
+                       "compute.execution": "sequential"},
     "own masks, random": {**MASK, "mask.rule": "random", "mask.scope": "per_client"},
     "blending": {**N_C, "local.blend": "fisher", "mask.examples": 64, "federation.clients": 20,
                  "federation.participation": 0.3},
@@ -83,27 +93,22 @@ TRIALS: dict[str, dict[str, Any]] = {
         "federation.participation": 1.0, "local.momentum": 0.9, "local.keep_momentum": True,
     },
     "ridge head": {"head.method": "ridge", "head.ridge_lambda": 0.1, **N_C},
-    "fedavg head": {"head.method": "fedavg", "head.rounds": 5, "head.lr": 0.2,
-                    "head.momentum": 0.9, "head.weight_decay": 1e-4, **N_C},
+    "fedavg head": {"head.method": "fedavg", "head.rounds": 5, "head.local.lr": 0.2,
+                    "head.local.momentum": 0.9, "head.local.weight_decay": 1e-4, **N_C},
     "train on everything": {"data.train_on": "train+val"},
     "diverged": {"local.lr": 1e6, "local.weight_decay": 0.1, "rounds": 50},
     "transformer at 32 px": {**IMAGES, "fine_tune.strategy": "full", "local.momentum": 0.9},
     "transformer at 32 px, stacked, sparse": {
         **IMAGES, "fine_tune.strategy": "sparse_full", "mask.sparsity": 0.5, "mask.examples": 16,
-        "fine_tune.execution": "stacked", "federation.participation": 0.2,
+        "compute.execution": "stacked", "federation.participation": 0.2,
     },
 }  # fmt: skip
 
 
 def record(target: Path) -> None:
     """Run all trials of the checkout in the current folder; write their records."""
-    core = importlib.import_module("fl_core.config.trial_config")
-    if hasattr(core, "TrialConfig"):
-        config_of, machine_of = core.TrialConfig, core.Machine
-        trial = importlib.import_module("fl_core.trial")
-    else:
-        trial = importlib.import_module("fl_core")
-        config_of, machine_of = trial.TrialConfig, trial.Machine
+    trial = importlib.import_module("fl_core.trial")
+    config_of, machine_of = trial.TrialConfig, trial.Machine
     known = config_of().to_flat()
     images = os.environ.get("FL_DATA_DIR")
     found = {}

@@ -17,9 +17,9 @@ from fl_core.base.machine import Machine
 from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
 from fl_core.config.trial_config import TrialConfig
+from fl_core.masks import calibration as module
 from fl_core.masks.calibration import SERVER, Calibration
 from fl_core.masks.fisher import fisher
-from fl_core.masks.select import calibration as module
 from fl_core.masks.select import lowest, soft_mask, unpack
 
 P = CLASSES * (WIDTH + 1)
@@ -127,7 +127,7 @@ def test_masks_are_stored_packed_once_and_shared_by_trials(
     assert len(calls) == 1
     for values in (
         {"local.lr": 0.5}, {"rounds": 3}, {"schedule.name": "cosine"}, {"server.lr": 0.5},
-        {"local.momentum": 0.9}, {"eval_every": 1}, {"fine_tune.keep": "best"},
+        {"local.momentum": 0.9}, {"eval_every": 1}, {"keep": "best"},
     ):  # fmt: skip
         assert torch.equal(calibration(base.override(values), tmp_path)(0).mask, wanted)
     assert len(calls) == 1

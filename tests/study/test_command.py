@@ -159,7 +159,7 @@ def test_folder_in_use_and_lock_of_a_killed_process(tmp_path: Path) -> None:
 def test_damaged_embedded_features(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = features.FeatureSpec.of(TrialConfig()).path(tmp_path)
+    original = features.features_path(TrialConfig(), tmp_path)
     damaged = bytearray(original.read_bytes())
     damaged[len(damaged) // 2] ^= 1
     (tmp_path / "embedded").mkdir()

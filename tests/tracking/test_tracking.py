@@ -444,9 +444,9 @@ def test_names_stay_short() -> None:
     assert name.startswith("iid seed 2 field_0=0.123 ")
     assert name.endswith(" …")
     assert len(name) <= 92
-    both = {"local.lr": 0.1, "head.lr": 0.2, "mask.rule": "random"}
+    both = {"local.lr": 0.1, "head.local.lr": 0.2, "mask.rule": "random"}
     name = run_name(arm(), Job("search", 0, 2, arm().config, both))
-    assert name == "iid #2 local.lr=0.1 head.lr=0.2 rule=random"
+    assert name == "iid #2 local.lr=0.1 head.local.lr=0.2 rule=random"
 
 
 def test_the_load_of_the_machine_is_on_the_study_run(store: str) -> None:

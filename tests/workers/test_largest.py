@@ -101,8 +101,8 @@ def test_what_takes_memory_counts(values: Mapping[str, Value]) -> None:
 
 def test_what_saves_memory_counts() -> None:
     config = TrialConfig().override(IMAGES)
-    for values in ({"fine_tune.strategy": "head"}, {"fine_tune.precision": "bfloat16"},
-                   {"fine_tune.execution": "sequential"}):  # fmt: skip
+    for values in ({"fine_tune.strategy": "head"}, {"compute.precision": "bfloat16"},
+                   {"compute.execution": "sequential"}):  # fmt: skip
         assert estimated_bytes(config.override(values)) < estimated_bytes(config)
     few = config.override({"federation.clients": 10_000, "federation.participation": 0.001})
     assert few.local.batch_size == 64  # of clients with five images each
@@ -113,7 +113,7 @@ def test_clients_are_stacked_on_a_gpu() -> None:
     config = TrialConfig().override(IMAGES)
     assert clients_at_a_time(config, "cuda") == 10
     assert clients_at_a_time(config, "cpu") == 1
-    assert clients_at_a_time(config.override({"fine_tune.execution": "stacked"}), "cpu") == 10
+    assert clients_at_a_time(config.override({"compute.execution": "stacked"}), "cpu") == 10
     assert clients_at_a_time(TrialConfig(), "cpu") == 10
     text = describe(config.override({"fine_tune.strategy": "sparse_full", "mask.sparsity": 0.5,
                                      "mask.scope": "per_client"}))  # fmt: skip

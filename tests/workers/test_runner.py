@@ -63,7 +63,7 @@ def test_a_search_reports_a_score_and_no_test_metric(machine: Machine, tmp_path:
 
 
 def test_the_score_is_of_the_parameters_that_are_kept(machine: Machine, tmp_path: Path) -> None:
-    wild = {"local__lr": 2.0, "rounds": 10, "eval_every": 1, "fine_tune__keep": "best",
+    wild = {"local__lr": 2.0, "rounds": 10, "eval_every": 1, "keep": "best",
             "federation__sharding": "classes", "federation__classes_per_client": 2}  # fmt: skip
     records = list(run_job(job(**wild), machine, Places(tmp_path / "t")))
     scores = [record[SCORE] for record in records]

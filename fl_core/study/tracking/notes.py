@@ -41,8 +41,8 @@ def run_name(arm: Arm, job: Job) -> str:
 def short_names(fields: Iterable[str]) -> list[str]:
     """The last part of each dotted name, or all of it where two would look the same.
 
-    >>> short_names(["local.lr", "head.lr", "mask.sparsity"])
-    ['local.lr', 'head.lr', 'sparsity']
+    >>> short_names(["local.lr", "head.local.lr", "mask.sparsity"])
+    ['local.lr', 'head.local.lr', 'sparsity']
     """
     names = list(fields)
     count = Counter(name.rpartition(".")[2] for name in names)

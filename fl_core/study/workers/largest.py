@@ -22,8 +22,8 @@ from fl_core.study.search.space import various_points
 SIZES = {"tiny": (6e6, 192), "small": (22e6, 384), "base": (86e6, 768), "large": (304e6, 1024),
          "huge": (632e6, 1280), "cnn": (2e6, 64), "": (25e6, 512)}  # fmt: skip
 #: The fields that the estimate reads; of the numbers among the last two only whether they are 0.
-DECIDING = ("federation.", "backbone.", "fine_tune.", "mask.", "data.name", "local.batch_size",
-            "local.blend", "local.momentum", "mask.sparsity")  # fmt: skip
+DECIDING = ("federation.", "backbone.", "fine_tune.", "compute.", "mask.", "data.name",
+            "local.batch_size", "local.blend", "local.momentum", "mask.sparsity")  # fmt: skip
 LAYERS = 12
 #: Numbers kept for the backward pass by token, layer and unit of width (Korthikanti et al. 2022:
 #: 34 bytes in 16-bit arithmetic).
@@ -69,14 +69,14 @@ def estimated_bytes(config: TrialConfig, device: str = "cuda") -> float:
         return 4 * (kept + images * width)
     size = config.backbone.image_size
     tokens = (size / _patch_size(config)) ** 2
-    half = 0.5 if config.fine_tune.precision == "bfloat16" else 1.0
+    half = 0.5 if config.compute.precision == "bfloat16" else 1.0
     activations = half * tokens * width * LAYERS * KEPT + 3 * size**2
     return 4 * (weights + kept + images * activations)
 
 
 def clients_at_a_time(config: TrialConfig, device: str = "cuda") -> int:
     """Clients that train stacked: all of a round, or one (see federated.work.use_stacked)."""
-    execution = config.fine_tune.execution
+    execution = config.compute.execution
     auto = execution == "auto" and (config.part == "head" or device.startswith("cuda"))
     return num_sampled(config.federation) if auto or execution == "stacked" else 1
 

@@ -38,7 +38,7 @@ def run_job(job: Job, machine: Machine, places: Places) -> Iterator[Record]:
         accuracy = 0.0 if record["diverged"] else record.get("val_accuracy")
         if accuracy is not None:  # None: all images train, there is no validation set
             best = max(best, accuracy)
-            keeps_best = job.config.fine_tune.keep == "best" and not record["diverged"]
+            keeps_best = job.config.keep == "best" and not record["diverged"]
             record[SCORE] = best if keeps_best else accuracy
         if record["finished"] and not record["diverged"]:
             record |= {} if job.phase == "search" else _report(job, machine, places.own)
