@@ -35,11 +35,11 @@ OWNERS = {
     "huggingface_hub": {"models.backbone"},
     "mlflow": {"study.tracking.runs", "study.tracking.client", "study.replay"},
     "ray": {"study.workers.ray_tune", "study.workers.cluster"},
-    # plan, study and session: for a type
+    # plan, resolved and session: for a type
     "optuna": {
         *("study.search.journal", "study.search.samplers", "study.search.pruning"),
         *("study.search.search", "study.search.confirm", "study.search.space"),
-        *("study.plan", "study.study", "study.session"),
+        *("study.plan", "study.resolved", "study.session"),
     },
     "upath": {"base.locations"},
     "psutil": {"study.workers.ray_tune"},

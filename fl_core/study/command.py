@@ -20,6 +20,7 @@ from fl_core.base.machine import Machine
 from fl_core.study import options, resources
 from fl_core.study.folder import locked, start_over
 from fl_core.study.jobs import Arm, Workers
+from fl_core.study.resolved import resolve
 from fl_core.study.session import Executor, Session
 from fl_core.study.study import Study
 
@@ -57,11 +58,10 @@ def main(study: Study, argv: Sequence[str] | None = None) -> None:
 def run(study: Study, args: argparse.Namespace) -> None:
     """Everything that can be refused is refused before Ray starts."""
     started = time.monotonic()
-    preset = study.presets[args.preset]
-    extra = options.extra_values(args)
-    study = study.at(preset, extra)
-    study.resolve(preset, extra)  # before the heavy imports
-    pruner = study.pruner(preset, args.scheduler)
+    # before the heavy imports
+    fixed = options.fixed_values(args)
+    resolved = resolve(study, study.presets[args.preset], fixed, joint=args.search_arms)
+    plan = options.plan_of(args, resolved)
     uri = options.tracking_uri(args)
     if args.ray_address:
         check_ray_address(args.ray_address)
@@ -70,26 +70,21 @@ def run(study: Study, args: argparse.Namespace) -> None:
         start_over(out)
     with locked(out), ThreadPoolExecutor(1) as pool:
         machine, places = resources.machine_of(args), resources.places_of(args, study.name, out)
-        if study.uses_images(preset, extra):
-            extra.setdefault("compute.precision", resources.default_precision(machine))
-        if args.search_arms:
-            study = study.joint(preset, extra)
-        base, arms = study.config(preset, {}, extra), study.resolve(preset, extra)
+        if resolved.uses_images:
+            precision = resources.default_precision(machine)
+            resolved = resolved.with_default("compute.precision", precision)
         from fl_core.study.search import samplers
         from fl_core.study.workers import shares
 
-        plan = options.plan_of(args, preset, pruner)
-        samplers.check_searcher(plan.searcher, study.space, 1 + len(study.objectives))
-        partitions = check_inputs(arms, machine)
-        workers = shares.workers_of(args, machine, arms, study.space)
+        samplers.check_searcher(plan.searcher, resolved.space, 1 + len(resolved.objectives))
+        partitions = check_inputs(resolved.arms, machine)
+        workers = shares.workers_of(args, machine, resolved.arms, resolved.space)
         machine = shares.shared(machine, workers)
         # while Ray starts, which is waiting for the most part
         opening = pool.submit(_open_tracker, uri, study.name)
         with _executor(args, workers) as execute:
             tracker = opening.result()
-            session = Session(
-                study, preset, args, base, arms, machine, places, plan, out, tracker, execute
-            )
+            session = Session(resolved, args, machine, places, plan, out, tracker, execute)
             session.run(partitions)
     print(f"done in {time.monotonic() - started:.0f} s")
 

@@ -24,8 +24,8 @@ TIME = "local_steps"  # what a trial costs
 class Arm:
     """One setting of the scientific parameters, with its complete base configuration.
 
-    objectives: metrics of a trial's last record that its search minimises beside maximising the
-    score; with any, a search has a Pareto front of winners.
+    objectives: metrics of a trial's last record that its search minimises while it maximises
+    the score; with any, a search has a Pareto front of winners.
     """
 
     name: str

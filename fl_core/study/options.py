@@ -16,7 +16,7 @@ from fl_core.base.addresses import check_tracking_uri
 from fl_core.base.errors import ConfigError
 from fl_core.config.trial_config import Value
 from fl_core.study.plan import PRUNERS, SEARCHERS, Plan
-from fl_core.study.presets import Preset
+from fl_core.study.resolved import ResolvedStudy
 from fl_core.study.study import Study
 
 
@@ -89,7 +89,7 @@ def parse(study: Study, argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def extra_values(args: argparse.Namespace) -> dict[str, Value]:
+def fixed_values(args: argparse.Namespace) -> dict[str, Value]:
     """Configuration fields fixed by --set, --image-size and --weights."""
     values: dict[str, Value] = {"seed": args.seed}
     if args.image_size is not None:
@@ -119,15 +119,15 @@ def tracking_uri(args: argparse.Namespace) -> str:
     return uri
 
 
-def plan_of(args: argparse.Namespace, preset: Preset, pruner: str) -> Plan:
+def plan_of(args: argparse.Namespace, study: ResolvedStudy) -> Plan:
     """How the search goes about it."""
     return Plan(
-        trials=args.trials or preset.trials,
+        trials=args.trials or study.preset.trials,
         seed=args.seed,
         searcher=args.searcher,
-        pruner=pruner,
-        grace_steps=preset.eval_steps,
-        first=preset.first,
+        pruner=study.pruner(args.scheduler),
+        grace_steps=study.preset.eval_steps,
+        first=study.preset.first,
         seconds=args.time_budget,
     )
 

@@ -19,12 +19,11 @@ import yaml
 from fl_core.base.digests import digest_of
 from fl_core.base.errors import UserError
 from fl_core.base.machine import Machine
-from fl_core.config.trial_config import TrialConfig, Value
+from fl_core.config.trial_config import Value
 from fl_core.study.folder import generation, write_atomically
-from fl_core.study.jobs import Arm, Job, Listener
+from fl_core.study.jobs import Job, Listener
 from fl_core.study.plan import Plan
-from fl_core.study.presets import Preset
-from fl_core.study.study import Study
+from fl_core.study.resolved import ResolvedStudy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,11 +45,8 @@ SELECTION = {  # by whether there are several finalists; the text names the rule
 class Session:
     """One run of a study's command, with everything resolved."""
 
-    study: Study
-    preset: Preset
+    study: ResolvedStudy
     args: argparse.Namespace
-    base: TrialConfig  # what all arms start from
-    arms: list[Arm]
     machine: Machine
     places: Places
     plan: Plan
@@ -61,12 +57,12 @@ class Session:
     @property
     def seeds(self) -> list[int]:
         """Of the confirmation: fresh ones, the same for all arms."""
-        return [self.plan.seed + 1 + n for n in range(self.args.seeds or self.preset.seeds)]
+        return [self.plan.seed + 1 + n for n in range(self.args.seeds or self.study.preset.seeds)]
 
     @property
     def finalists(self) -> int:
         """How many trials of an arm are confirmed (a Pareto front has its own number)."""
-        return 1 if self.study.objectives else self.args.finalists or self.preset.finalists
+        return 1 if self.study.objectives else self.args.finalists or self.study.preset.finalists
 
     def run(self, partitions: Mapping[str, np.ndarray]) -> None:
         """Search, confirm, report; what belongs to the study is logged whatever happens."""
@@ -77,10 +73,10 @@ class Session:
         # not the arms, trials or seeds: a study with more of them is the same study, extended
         again = [generation(self.out)] if generation(self.out) else []
         digest = digest_of(
-            [tags.pop("base"), sorted(facts["space"]), self.preset.budget,
+            [tags.pop("base"), sorted(facts["space"]), self.study.preset.budget,
              *self.study.objectives, *again]
         )  # fmt: skip
-        self.tracker.open(digest, {n: str(v) for n, v in tags.items()}, self.arms)
+        self.tracker.open(digest, {n: str(v) for n, v in tags.items()}, self.study.arms)
         status = "KILLED"
         try:
             self._run_jobs()
@@ -102,26 +98,26 @@ class Session:
 
         def then(arm: int, found: optuna.Study) -> list[Job]:
             jobs = findings.confirm(
-                arm, self.arms[arm], found, self.seeds, overrides, self.finalists
+                arm, self.study.arms[arm], found, self.seeds, overrides, self.finalists
             )
             display.expect(jobs)
             return jobs
 
-        search = Search(self.arms, self.study.space, self.plan, self.out / JOURNAL, then)
-        past = findings.past_jobs(self.arms, search.studies, self.places.own)
+        search = Search(self.study.arms, self.study.space, self.plan, self.out / JOURNAL, then)
+        past = findings.past_jobs(self.study.arms, search.studies, self.places.own)
         for job, status, records in past:  # a new or a damaged store: bring it up to date
             if not self.tracker.knows(job):
                 self.tracker.log_past(job, status, records)
-        done = [Counter(s for j, s, _ in past if j.arm == n) for n in range(len(self.arms))]
+        done = [Counter(s for j, s, _ in past if j.arm == n) for n in range(len(self.study.arms))]
         total = sum(counts.total() for counts in done) + search.remaining
-        with Display([arm.name for arm in self.arms], done, total) as display:
+        with Display([arm.name for arm in self.study.arms], done, total) as display:
             listeners: list[Listener] = [display, self.tracker]
             conductor = Conductor(search, listeners, self.places.own, self.out)
             self.execute(conductor, self.machine, self.places)
 
     def _log_partitions(self, partitions: Mapping[str, np.ndarray]) -> None:
         """Each arm's realised partition, as an artifact."""
-        for arm in self.arms:
+        for arm in self.study.arms:
             if arm.name in partitions:
                 table = partitions[arm.name]
                 lines = [",".join(map(str, row)) for row in table.tolist()]
@@ -149,9 +145,9 @@ def describe(session: Session) -> dict[str, Any]:
         "scheduler": plan.pruner,
         **({} if plan.seconds is None else {"time_budget": plan.seconds}),
         "confirm_on": args.confirm_on,
-        "arms": [dict(arm.values) for arm in session.arms],
+        "arms": [dict(arm.values) for arm in session.study.arms],
         "space": describe_space(study.space),
-        "base": session.base.to_flat(),
+        "base": study.base.to_flat(),
         "device": session.machine.device,
         "command": shlex.join(["python", f"studies/{study.name}.py", *sys.argv[1:]]),
         "git_commit": _git_commit(),
@@ -192,7 +188,7 @@ def report(session: Session) -> None:
     print(f"MLflow   {tracker.uri}  (make ui, or mlflow ui, shows every run)")
     for found in outcome.outcomes(runs):
         if found.best is not None:
-            arm = session.arms[found.arm]
+            arm = session.study.arms[found.arm]
             # None: a dimension that a condition closed, at its default
             chosen = {name: value for name, value in found.config.items() if value is not None}
             best = arm.config.override(chosen)

@@ -23,6 +23,7 @@ sys.path.insert(0, str(ROOT))
 from fl_core.base.machine import Machine  # noqa: E402
 from fl_core.study.jobs import SCORE, TIME  # noqa: E402
 from fl_core.study.plan import Plan  # noqa: E402
+from fl_core.study.resolved import resolve  # noqa: E402
 from fl_core.study.search.search import Search  # noqa: E402
 from fl_core.study.trial_files import Places  # noqa: E402
 from fl_core.study.workers.run_job import run_job  # noqa: E402
@@ -40,8 +41,8 @@ def race(
 ) -> list[float]:
     """The best finished score after each share of the budget; 0 before any trial has finished."""
     preset = STUDY.presets["embedded"]
-    study = STUDY.at(preset, {"seed": seed})
-    (arm,) = (a for a in study.resolve(preset, {"seed": seed}) if a.name == name)
+    study = resolve(STUDY, preset, {"seed": seed})
+    (arm,) = (a for a in study.arms if a.name == name)
     budget, spent, best = trials * preset.budget, 0, 0.0
     points: list[tuple[int, float]] = []
     plan = Plan(10**6, seed, searcher, scheduler, preset.eval_steps)

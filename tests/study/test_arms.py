@@ -12,6 +12,7 @@ import pytest
 from fl_core.config.sections import RULES
 from fl_core.config.trial_config import TrialConfig
 from fl_core.study.arms import DENSE, each, grid, rules, shardings
+from fl_core.study.resolved import resolve
 from fl_core.study.study import Study
 
 STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.py"))
@@ -58,9 +59,9 @@ def test_every_study_gives_valid_configurations(path: Path) -> None:
     assert {"embedded", "smoke", "paper"} <= study.presets.keys()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     for preset in study.presets.values():
-        at = study.at(preset, {"seed": 3})
-        for asked in (at, at.joint(preset, {"seed": 3})):
-            arms = asked.resolve(preset, {"seed": 3})
+        for joint in (True, False):
+            asked = resolve(study, preset, {"seed": 3}, joint=joint)
+            arms = asked.arms
             assert (
                 len({arm.name for arm in arms}) == len({arm.digest() for arm in arms}) == len(arms)
             )
@@ -74,7 +75,7 @@ def test_every_study_gives_valid_configurations(path: Path) -> None:
                 assert abs(steps - preset.budget) < config.local.steps  # contract 7
         for point in preset.first:  # points of the space
             search.enqueue_trial(dict(point))
-            chosen = at.space(search.ask())
+            chosen = asked.space(search.ask())
             assert {name: chosen[name] for name in point} == point
 
 
@@ -82,7 +83,7 @@ def test_a_conditional_dimension_opens_only_where_it_is_used() -> None:
     (path,) = [p for p in STUDIES if p.stem == "calibration_rules"]
     study = load(path)
     preset = study.presets["embedded"]
-    space = study.at(preset, {}).joint(preset, {}).space
+    space = resolve(study, preset, {}, joint=True).space
     search = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     seen = set()
     for _ in range(60):

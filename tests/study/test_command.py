@@ -25,6 +25,7 @@ from fl_core.study import command, folder
 from fl_core.study.arms import arm_name
 from fl_core.study.jobs import Arm
 from fl_core.study.presets import Preset
+from fl_core.study.resolved import resolve
 from fl_core.study.search.space import describe_space
 from fl_core.study.study import Study
 
@@ -211,11 +212,10 @@ def test_study_files(name: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert word in study.question
     assert {"embedded", "paper", "smoke"} <= set(study.presets)
     for preset in study.presets.values():
-        at = study.at(preset, {})
-        arms = at.resolve(preset, {})
-        assert (
-            len({arm.digest() for arm in arms}) == len({arm.name for arm in arms}) == len(at.arms)
-        )
+        at = resolve(study, preset, {})
+        arms = at.arms
+        own = study.arms if preset.arms is None else preset.arms
+        assert len({arm.digest() for arm in arms}) == len({arm.name for arm in arms}) == len(own)
         assert {arm.config.rounds * arm.config.local.steps for arm in arms} == {preset.budget}
         for dimension in describe_space(at.space):
             assert dimension in TrialConfig().to_flat()
@@ -230,18 +230,19 @@ def test_set_fixes_a_searched_parameter() -> None:
     study = load_study("fedavg_iid")
     preset = study.presets["smoke"]
     fixed = {"local.lr": 0.01, "head.method": "ridge"}
-    space = describe_space(study.at(preset, fixed).space)
+    at = resolve(study, preset, fixed)
+    space = describe_space(at.space)
     assert "local.lr" not in space
     assert "head.method" not in space
     assert "head.ridge_lambda" in space  # opened by the fixed choice
-    assert study.resolve(preset, fixed)[0].config.local.lr == 0.01
+    assert at.arms[0].config.local.lr == 0.01
 
 
 def test_search_arms_makes_one_arm_of_all() -> None:
     study = load_study("fedavg_noniid")
     preset = study.presets["smoke"]
-    joint = study.joint(preset, {})
-    assert [arm.name for arm in joint.resolve(preset, {})] == ["all"]
+    joint = resolve(study, preset, {}, joint=True)
+    assert [arm.name for arm in joint.arms] == ["all"]
     space = describe_space(joint.space)
     assert sorted(space["local.steps"]["choices"]) == [4, 8, 16]
     assert set(space["federation.classes_per_client"]["choices"]) == {None, 50, 10, 5, 1}
@@ -285,16 +286,16 @@ def with_own_arms() -> tuple[Study, Preset]:
 
 def test_a_preset_may_have_its_own_arms() -> None:
     study, preset = with_own_arms()
-    at = study.at(preset, {})
-    arms = at.resolve(preset, {})
+    at = resolve(study, preset, {})
+    arms = at.arms
     assert [arm.name for arm in arms] == ["schedule=constant", "schedule=cosine"]
     assert [arm.config.schedule.name for arm in arms] == ["constant", "cosine"]
-    assert not at.uses_images(preset, {})
-    joint = at.joint(preset, {})
-    assert [arm.name for arm in joint.resolve(preset, {})] == ["all"]
+    assert not at.uses_images
+    joint = resolve(study, preset, {}, joint=True)
+    assert [arm.name for arm in joint.arms] == ["all"]
     assert set(describe_space(joint.space)["schedule.name"]["choices"]) == {"constant", "cosine"}
     other = study.presets["embedded"]  # keeps the study's
-    assert [arm.name for arm in study.at(other, {}).resolve(other, {})] == ["iid, J=4"]
+    assert [arm.name for arm in resolve(study, other, {}).arms] == ["iid, J=4"]
 
 
 def test_set_may_not_change_what_the_arms_of_the_preset_set(
@@ -307,16 +308,14 @@ def test_set_may_not_change_what_the_arms_of_the_preset_set(
     assert stop.value.code == 2
     assert "schedule.name: this study's arms set it already" in capsys.readouterr().err
     fixed = {"local.steps": 8}  # set by the study's own arms alone
-    assert [arm.config.local.steps for arm in study.at(preset, fixed).resolve(preset, fixed)] == [
-        8, 8,
-    ]  # fmt: skip
+    assert [arm.config.local.steps for arm in resolve(study, preset, fixed).arms] == [8, 8]
 
 
 def test_a_study_is_resolved_before_ray_and_optuna_are_imported() -> None:
     """Bad input is refused at once, and `ray_tune` can set what Ray reads when imported."""
     program = (
         "import sys; sys.path.insert(0, 'studies'); from fedavg_iid import STUDY\n"
-        "STUDY.resolve(STUDY.presets['smoke'], {})\n"
+        "from fl_core.study.resolved import resolve; resolve(STUDY, STUDY.presets['smoke'], {})\n"
         "from fl_core.study import display\nfrom fl_core.study.tracking import tracker\n"
         "assert not {'ray', 'optuna'} & set(sys.modules)"
     )
@@ -331,16 +330,16 @@ def test_rounds_follow_a_searched_j() -> None:
         return {"local.steps": trial.suggest_categorical("local.steps", [2, 16])}
 
     study = replace(load_study("fedavg_iid"), arms=[{"federation.sharding": "iid"}], space=space)
-    for one in (study.at(preset, {}), study.at(preset, {}).joint(preset, {})):
-        (arm, *_) = one.resolve(preset, {})
+    for one in (resolve(study, preset, {}), resolve(study, preset, {}, joint=True)):
+        (arm, *_) = one.arms
         for steps in (2, 16):
             names = {"local.steps": steps, "arm": "iid"}
             config = arm.config.override(one.space(optuna.trial.FixedTrial(names)))
             assert (config.rounds, config.eval_every) == (64 // steps, max(1, 16 // steps))
     fixed = {"rounds": 3}
-    chosen = study.at(preset, fixed).space(optuna.trial.FixedTrial({"local.steps": 2}))
+    chosen = resolve(study, preset, fixed).space(optuna.trial.FixedTrial({"local.steps": 2}))
     assert chosen == {"local.steps": 2, "eval_every": 8}
-    assert set(describe_space(study.at(preset, {}).space)) == {"local.steps"}
+    assert set(describe_space(resolve(study, preset, {}).space)) == {"local.steps"}
 
 
 # --- several objectives ---------------------------------------------------------------------------
@@ -350,15 +349,34 @@ def test_objectives_reach_every_arm_and_stop_pruning() -> None:
     study = load_study("fedavg_iid")
     preset = study.presets["embedded"]
     assert preset.prune
-    assert study.pruner(preset, None) == "asha"
-    assert study.pruner(preset, "median") == "median"
-    assert study.pruner(replace(preset, prune=False), None) == "none"
+    at = resolve(study, preset, {})
+    assert at.pruner(None) == "asha"
+    assert at.pruner("median") == "median"
+    assert resolve(study, replace(preset, prune=False), {}).pruner(None) == "none"
     several = replace(study, objectives=("bytes_up",))
-    assert several.pruner(preset, None) == several.pruner(preset, "none") == "none"
-    with pytest.raises(UserError, match="--scheduler asha: fedavg_iid minimises bytes_up"):
-        several.pruner(preset, "asha")
-    for one in (several.at(preset, {}), several.joint(preset, {})):
-        assert {arm.objectives for arm in one.resolve(preset, {})} == {("bytes_up",)}
+    for joint in (False, True):
+        both = resolve(several, preset, {}, joint=joint)
+        assert both.pruner(None) == both.pruner("none") == "none"
+        with pytest.raises(UserError, match="--scheduler asha: fedavg_iid minimises bytes_up"):
+            both.pruner("asha")
+        assert {arm.objectives for arm in both.arms} == {("bytes_up",)}
+
+
+# --- a default that the machine decides -----------------------------------------------------------
+
+
+def test_a_default_gives_way_to_whoever_names_the_field() -> None:
+    study, name = load_study("fedavg_iid"), "compute.precision"
+    preset = study.presets["smoke"]
+    named = resolve(study, preset, {name: "float32"})
+    assert named.with_default(name, "bfloat16") is named
+    of_arms = replace(study, arms=[{name: "float32"}, {"local.steps": 4}])
+    plain = resolve(of_arms, preset, {})
+    both = plain.with_default(name, "bfloat16")
+    found = [arm.config.to_flat()[name] for arm in both.arms]
+    assert found == ["float32", "bfloat16"]
+    assert both.base.to_flat()[name] == "bfloat16"
+    assert [arm.config.to_flat()[name] for arm in plain.arms][1] == "float32"  # as it was
 
 
 # --- what is prepared before the workers start ----------------------------------------------------
@@ -366,7 +384,7 @@ def test_objectives_reach_every_arm_and_stop_pruning() -> None:
 
 def test_check_inputs_shares_equal_partitions() -> None:
     study = load_study("fedavg_noniid")
-    arms = study.resolve(study.presets["smoke"], {})
+    arms = resolve(study, study.presets["smoke"], {}).arms
     partitions = command.check_inputs(arms, Machine())
     assert partitions["iid, J=4"] is partitions["iid, J=16"]
     assert partitions["N_c=1, J=4"].shape == (100, 100)

@@ -1,0 +1,145 @@
+"""A study at one preset with the user's values: all that is decided before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
+
+from fl_core.base.errors import ConfigError, UserError
+from fl_core.config.trial_config import TrialConfig, Value
+from fl_core.study.arms import Setting, arm_name
+from fl_core.study.jobs import Arm
+from fl_core.study.plan import Space
+from fl_core.study.presets import PACE, Preset
+from fl_core.study.study import Study
+
+if TYPE_CHECKING:
+    import optuna
+
+
+@dataclass(frozen=True)
+class ResolvedStudy:
+    """What is asked, of which arms, in which space.
+
+    base: what all arms start from. space: the dimensions that the user leaves open. uses_images:
+    whether any of the study's arms trains on images rather than on cached features. named: the
+    fields that study, preset or user give a value to.
+    """
+
+    name: str
+    question: str
+    preset: Preset
+    base: TrialConfig
+    arms: list[Arm]
+    space: Space
+    objectives: tuple[str, ...]
+    uses_images: bool
+    named: frozenset[str]
+
+    def pruner(self, wanted: str | None) -> str:
+        """What may stop trials early: nothing where spending little is an objective."""
+        if self.objectives and wanted not in (None, "none"):
+            raise UserError(
+                f"--scheduler {wanted}: {self.name} minimises {', '.join(self.objectives)} too, "
+                "and a trial that is stopped early looks cheap; only none is possible"
+            )
+        return wanted or ("asha" if self.preset.prune and not self.objectives else "none")
+
+    def with_default(self, name: str, value: Value) -> ResolvedStudy:
+        """The same with this value of a field that neither study, arm nor user names."""
+        if name in self.named:
+            return self
+        arms = [
+            arm if name in arm.values else replace(arm, config=arm.config.override({name: value}))
+            for arm in self.arms
+        ]
+        return replace(self, base=self.base.override({name: value}), arms=arms)
+
+
+def resolve(
+    study: Study, preset: Preset, fixed: Mapping[str, Value], *, joint: bool = False
+) -> ResolvedStudy:
+    """The study at a preset; ConfigError for what is not possible.
+
+    fixed: the user's values. joint: with the arm, or what it stands for, searched too.
+    """
+    start = {**study.base, **preset.overrides, **fixed}
+
+    def arm(values: Setting) -> Arm:
+        clash = sorted(set(values) & set(fixed))
+        if clash:
+            raise ConfigError(f"--set {clash[0]}: this study's arms set it already")
+        config = TrialConfig().override({**start, **values})
+        config = config.override(preset.pace(config.local.steps, fixed))
+        return Arm(arm_name(values), dict(values), config, study.objectives)
+
+    asked = [arm(values) for values in (study.arms if preset.arms is None else preset.arms)]
+    own_space = preset.space or study.space
+    arms, space = asked, _open(own_space, preset, fixed)
+    if joint and study.joint_space is not None:
+        arms = [arm(values) for values in study.joint_arms]
+        space = _open(_both(own_space, study.joint_space), preset, fixed)
+    elif joint:
+        arms, space = [arm({})], _choosing(asked, space)
+    return ResolvedStudy(
+        name=study.name,
+        question=study.question,
+        preset=preset,
+        base=TrialConfig().override(start),
+        arms=arms,
+        space=space,
+        objectives=study.objectives,
+        uses_images=any(one.config.part != "head" for one in asked),
+        named=frozenset(start),
+    )
+
+
+def _both(one: Space, other: Space) -> Space:
+    """All dimensions of two spaces."""
+
+    def both(trial: optuna.Trial) -> Mapping[str, Value]:
+        return {**one(trial), **other(trial)}
+
+    return both
+
+
+def _choosing(arms: Sequence[Arm], space: Space) -> Space:
+    """The space with the arm as one more dimension: its own fields follow from it."""
+    by_name = {arm.name: arm for arm in arms}
+    own = sorted({*PACE, *(name for arm in arms for name in arm.values)})
+
+    def choosing(trial: optuna.Trial) -> Mapping[str, Value]:
+        flat = by_name[trial.suggest_categorical("arm", list(by_name))].config.to_flat()
+        return {**{name: flat[name] for name in own}, **space(trial)}
+
+    return choosing
+
+
+def _open(space: Space, preset: Preset, fixed: Mapping[str, Value]) -> Space:
+    """The space less what the user fixes. If it searches J it sets the rounds too, as an arm."""
+
+    def open_dimensions(trial: optuna.Trial) -> Mapping[str, Value]:
+        chosen = space(cast("optuna.Trial", _Fixing(trial, fixed)))
+        free = {name: value for name, value in chosen.items() if name not in fixed}
+        steps = free.get("local.steps")
+        return free if steps is None else {**preset.pace(cast("int", steps), fixed), **free}
+
+    return open_dimensions
+
+
+class _Fixing:
+    """An Optuna trial that answers with the user's value, unsearched, where there is one."""
+
+    def __init__(self, trial: optuna.Trial, fixed: Mapping[str, Value]) -> None:
+        self._trial, self._fixed = trial, fixed
+
+    def __getattr__(self, method: str) -> Any:
+        inner = getattr(self._trial, method)
+        if not method.startswith("suggest_"):
+            return inner
+
+        def suggest(name: str, *args: Any, **kwargs: Any) -> Any:
+            return self._fixed[name] if name in self._fixed else inner(name, *args, **kwargs)
+
+        return suggest
