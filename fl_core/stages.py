@@ -42,6 +42,10 @@ from fl_core.models.ridge import ridge_head, ridge_statistics, summed
 #: The fields that decide the ridge statistics, and a head that FedAvg learns.
 RIDGE_READS = (*PARTITION_READS, "backbone.")
 FEDAVG_HEAD_READS = (*RIDGE_READS, "federation.participation", "head.rounds", "head.local.")
+#: The fields that decide which images, features, heads, shards and calibration examples there are.
+INPUT_READS = (*PARTITION_READS, "backbone.", "federation.participation", "head.",
+               "fine_tune.strategy", "mask.layers", "mask.scope", "mask.source",
+               "mask.examples")  # fmt: skip
 
 
 def partition(config: TrialConfig, labels: np.ndarray) -> list[np.ndarray]:
@@ -88,10 +92,12 @@ def _ridge_statistics(config: TrialConfig, machine: Machine) -> dict[str, Tensor
 
 
 def _fedavg_head(config: TrialConfig, machine: Machine) -> dict[str, Tensor]:
-    """The head that the same loop learns, densely, with the settings of the section `head`."""
+    """The head that the same loop learns, with the settings of the section `head` for its clients
+    and all others at their defaults: dense, averaged plainly.
+    """
     fed = _feature_federation(config, machine)
     rounds, local = config.head.rounds, config.head.local.to_flat()
-    stage = config.override(
+    stage = config.only((*RIDGE_READS, "federation.participation")).override(
         {
             **{name.removeprefix("head."): value for name, value in local.items()},
             "local.keep_momentum": config.federation.clients == 1,

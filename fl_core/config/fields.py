@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from functools import cache
 from typing import Any, ClassVar, TypeVar
@@ -115,6 +115,15 @@ class Section:
 @cache
 def _defaults(section: type[Section]) -> dict[str, Value]:
     return section().to_flat()
+
+
+def is_read(name: str, reads: Sequence[str]) -> bool:
+    """Whether a stage that reads these fields reads this one: by its name, or its group ("local.").
+
+    >>> is_read("local.lr", ("rounds", "local.")), is_read("rounds_x", ("rounds", "local."))
+    (True, False)
+    """
+    return any(name == one or (one[-1] == "." and name.startswith(one)) for one in reads)
 
 
 def from_flat(section: type[S], flat: Mapping[str, Value], prefix: str = "") -> S:

@@ -13,7 +13,7 @@ from typing import Self
 
 from fl_core.base.digests import digest_of
 from fl_core.base.errors import ConfigError
-from fl_core.config.fields import Section, Value, choice, from_flat, number, refuse
+from fl_core.config.fields import Section, Value, choice, from_flat, is_read, number, refuse
 from fl_core.config.sections import (
     STRATEGIES,
     BackboneConfig,
@@ -114,13 +114,10 @@ class TrialConfig(Section):
         return from_flat(cls, flat)
 
     def only(self, reads: Sequence[str]) -> Self:
-        """A copy with the fields that are read here, all others at their defaults.
-
-        reads: names, or what a group of names starts with ("local.").
+        """A copy with the fields that are read, by name or group (`is_read`), all others at their
+        defaults.
         """
-        groups = tuple(name for name in reads if name.endswith("."))
-        flat = self.to_flat().items()
-        return self.from_flat({n: v for n, v in flat if n in reads or n.startswith(groups)})
+        return self.from_flat({n: v for n, v in self.to_flat().items() if is_read(n, reads)})
 
     def digest(self) -> str:
         """16 hex digits that name this configuration (and the code's TRIAL_VERSION)."""

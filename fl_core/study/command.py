@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fl_core.base.addresses import check_ray_address
-from fl_core.base.digests import digest_of
 from fl_core.base.errors import UserError
 from fl_core.base.machine import Machine
 from fl_core.study import options, resources
@@ -27,11 +26,8 @@ from fl_core.study.study import Study
 if TYPE_CHECKING:
     import numpy as np
 
+    from fl_core.config.trial_config import TrialConfig
     from fl_core.study.tracking.tracker import Tracker
-
-#: The fields that decide which images, features, heads, shards and calibration examples are read.
-INPUTS = ("seed", "federation.", "data.", "backbone.", "head.", "fine_tune.strategy",
-          "mask.layers", "mask.scope", "mask.source", "mask.examples")  # fmt: skip
 
 
 def main(study: Study, argv: Sequence[str] | None = None) -> None:
@@ -106,14 +102,14 @@ def _executor(args: argparse.Namespace, workers: Workers) -> Iterator[Executor]:
 def check_inputs(arms: list[Arm], machine: Machine) -> dict[str, np.ndarray]:
     """Load (download, compute) what the trials need, once; each arm's realised partition.
 
-    Arms that agree in INPUTS need the same: only the first of them is prepared.
+    Arms that agree in INPUT_READS need the same: only the first of them is prepared.
     """
     from fl_core import stages
 
     partitions: dict[str, np.ndarray] = {}
-    seen: dict[str, np.ndarray] = {}
+    seen: dict[TrialConfig, np.ndarray] = {}
     for arm in arms:
-        key = digest_of({n: v for n, v in arm.config.to_flat().items() if n.startswith(INPUTS)})
+        key = arm.config.only(stages.INPUT_READS)
         if key not in seen:
             seen[key] = stages.realised_partition(arm.config, machine)
         partitions[arm.name] = seen[key]

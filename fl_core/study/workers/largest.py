@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from fl_core.base.errors import ConfigError
+from fl_core.config.fields import is_read
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.data.sources import NUM_CLASSES
 from fl_core.federated.server import num_sampled
@@ -104,7 +105,7 @@ def _configs(base: TrialConfig, points: Iterable[Mapping[str, Value]]) -> Iterab
 def _deciding(values: Mapping[str, Value]) -> str:
     """What of a point decides the estimate."""
     kept = ((n, bool(v) if n in DECIDING[-2:] else v) for n, v in values.items())
-    return repr([pair for pair in kept if pair[0].startswith(DECIDING)])
+    return repr([pair for pair in kept if is_read(pair[0], DECIDING)])
 
 
 def _patch_size(config: TrialConfig) -> int:

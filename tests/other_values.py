@@ -1,0 +1,61 @@
+"""Every field of the configuration, with another value for it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from fl_core.config.fields import Section
+from fl_core.config.trial_config import TrialConfig, Value
+
+DEFAULT = TrialConfig()
+Spec = dataclasses.Field[Any]
+
+
+def fields(section: Section = DEFAULT, path: str = "") -> dict[str, Spec]:
+    """Every dotted name with its dataclass field."""
+    named: dict[str, Spec] = {}
+    for spec in dataclasses.fields(section):
+        value = getattr(section, spec.name)
+        if isinstance(value, Section):
+            named |= fields(value, f"{path}{spec.name}.")
+        else:
+            named[path + spec.name] = spec
+    return named
+
+
+FIELDS = fields()
+#: Fields that are only allowed beside other values, with a setting in which they can change.
+SETTING: dict[str, dict[str, Value]] = {
+    "federation.sharding": {},
+    "federation.classes_per_client": {
+        "federation.sharding": "classes", "federation.classes_per_client": 5
+    },
+    "federation.alpha": {"federation.sharding": "dirichlet", "federation.alpha": 0.5},
+    "local.nesterov": {"local.momentum": 0.9},
+    "head.local.nesterov": {"head.local.momentum": 0.9},
+    "local.keep_momentum": {"federation.clients": 1},
+    "fine_tune.strategy": {"head.method": "ridge"},
+    "mask.hybrid_weight": {"mask.rule": "hybrid", "mask.hybrid_weight": 0.25},
+    "mask.average": {"mask.scope": "per_client"},
+}  # fmt: skip
+#: Fields that a head shares with the main stage, but may not set.
+ALWAYS: dict[str, Value] = {"head.local.keep_momentum": False, "head.local.blend": "none"}
+
+
+def another_value(name: str, config: TrialConfig) -> Value:
+    """A value of the field that is allowed and not the one it has."""
+    spec, old = FIELDS[name], config.to_flat()[name]
+    if name == "backbone.weights":
+        return "random"
+    if name == "mask.layers":
+        return "head"
+    if "choices" in spec.metadata:
+        return next(choice for choice in spec.metadata["choices"] if choice != old)
+    if isinstance(old, bool):
+        return not old
+    if isinstance(old, str):
+        return old + "x"
+    if str(spec.type).startswith("int"):
+        return 9 if old is None else old + 1
+    return old / 2 if old else spec.metadata["low"] + 0.25
