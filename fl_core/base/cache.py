@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from safetensors.torch import save, save_file
 from torch import Tensor
 
 from fl_core.base.errors import UserError
+from fl_core.base.files import replacing
 from fl_core.base.locations import is_local, local_copy, make_folder, reason
 
 
@@ -49,15 +48,11 @@ def save_artefact(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, 
             return
     except Exception as error:  # every file system of fsspec raises its own kinds
         raise UserError(f"{path}: cannot be written ({reason(error)})") from error
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(plain, temporary, metadata=metadata)
-        temporary.chmod(0o644)  # safetensors makes it readable for one account alone
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            save_file(plain, temporary, metadata=metadata)
+            temporary.chmod(0o644)  # safetensors makes it readable for one account alone
     except (OSError, SafetensorError) as error:
-        with suppress(OSError):
-            temporary.unlink()
         raise UserError(f"{path}: cannot be written ({error})") from error
 
 

@@ -9,3 +9,14 @@ class UserError(Exception):
 
 class ConfigError(UserError):
     """A configuration field with a value that is not allowed."""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line of bearable length; its kind if it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def kind_and_line(error: BaseException) -> str:
+    """The same for an error that needs its kind to be understood, as a KeyError does."""
+    kind, line = type(error).__name__, first_line(error)
+    return kind if line == kind else f"{kind}: {line}"

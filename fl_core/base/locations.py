@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
-from fl_core.base.errors import UserError
+from fl_core.base.errors import UserError, first_line
 
 
 def location(text: str) -> Path:
@@ -99,4 +99,4 @@ def reason(error: Exception) -> str:
     """What a file system says, in one line."""
     if isinstance(error, NotImplementedError):
         return "its file system cannot be written to"
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
+    return first_line(error)

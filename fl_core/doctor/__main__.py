@@ -22,7 +22,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from typing import NoReturn
 
-from fl_core.base.errors import UserError
+from fl_core.base.errors import UserError, kind_and_line
 from fl_core.doctor import places as check_places
 from fl_core.doctor import software as checks
 from fl_core.doctor.software import Finding, Where
@@ -48,7 +48,7 @@ class Check:
         except UserError as error:
             yield self.failed(where, str(error))
         except Exception as error:  # a report has no tracebacks
-            yield self.failed(where, checks.one_line(error))
+            yield self.failed(where, kind_and_line(error))
 
     def failed(self, where: Where, text: str) -> Finding:
         """A study refuses weights that were named and are no good: then they are needed."""

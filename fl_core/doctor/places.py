@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
 import hashlib
 import os
 import shutil
@@ -17,10 +16,10 @@ from typing import Any
 from urllib.parse import urlparse
 
 from fl_core.base import addresses, host
-from fl_core.base.errors import UserError
+from fl_core.base.errors import UserError, kind_and_line
 from fl_core.config.trial_config import TrialConfig
-from fl_core.doctor.software import Finding, Where, imported, one_line
-from fl_core.study.folder import MIN_FREE_BYTES
+from fl_core.doctor.software import Finding, Where, imported
+from fl_core.study.folder import LOCK, MIN_FREE_BYTES, holder
 
 IMAGES = "only studies on images need it"
 LITTLE = 2e9  # bytes of disk: enough to start, perhaps not to end
@@ -141,23 +140,13 @@ def _room(what: str, folder: Path, option: str) -> Finding:
 def check_lock(where: Where) -> Iterator[Finding]:
     """Whether another process is running a study there."""
     out = Path(where.out).resolve()
-    held = {lock.parent: _holder(lock) for lock in [*out.glob(".lock"), *out.glob("*/.lock")]}
+    held = {lock.parent: holder(lock.parent) for lock in [*out.glob(LOCK), *out.glob(f"*/{LOCK}")]}
     busy = {folder: process for folder, process in held.items() if process}
     for folder, process in busy.items():
         text = f"process {process} is running a study in {folder}: wait for it, or another --out"
         yield Finding("problem" if folder == out else "warning", "lock", text)
     if not busy:
         yield Finding("ok", "lock", f"no study is running in {out}")
-
-
-def _holder(lock: Path) -> str:
-    """The process that holds a lock file, or nothing."""
-    with lock.open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return file.read().strip() or "?"
-    return ""
 
 
 # --- store and Ray --------------------------------------------------------------------------------
@@ -183,7 +172,7 @@ def check_store(where: Where) -> Iterator[Finding]:
     try:
         mlflow.MlflowClient(uri).search_experiments(max_results=1)
     except Exception as error:  # MLflow, SQLAlchemy and requests each raise their own
-        raise UserError(f"{uri}: cannot be used ({one_line(error)})") from error
+        raise UserError(f"{uri}: cannot be used ({kind_and_line(error)})") from error
     verb = "answers" if file is None else "opens, can be written"
     yield Finding("ok", "MLflow", f"{uri} {verb} (mlflow {mlflow.__version__})")
 
@@ -210,7 +199,7 @@ def _new_store(file: Path, client: Callable[[str], Any], quick: bool) -> Finding
         try:
             client(f"sqlite:///{Path(scratch).resolve() / 'new.db'}").create_experiment("doctor")
         except Exception as error:  # as above
-            raise UserError(f"{file}: cannot be made ({one_line(error)})") from error
+            raise UserError(f"{file}: cannot be made ({kind_and_line(error)})") from error
     return Finding("ok", "MLflow", f"{file}: not there yet, can be made")
 
 

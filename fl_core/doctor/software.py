@@ -20,14 +20,13 @@ from types import ModuleType
 from typing import Any
 
 from fl_core.base import host
-from fl_core.base.errors import UserError
+from fl_core.base.errors import UserError, kind_and_line
 from fl_core.base.machine import Machine
 
 DISTRIBUTION = "federated-finetuning-studies"
 PYTHON = ((3, 10), (3, 14))  # from, below
 WORKER_BYTES = 1e9  # a worker with torch and the embedded features
 AGAIN = "set up again: make clean, then make study"
-IMAGES = "only studies on images need it"
 
 
 @dataclass(frozen=True)
@@ -66,13 +65,7 @@ def imported(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except Exception as error:  # a broken installation raises anything
-        raise UserError(f"{name} cannot be imported ({one_line(error)}); {AGAIN}") from error
-
-
-def one_line(error: BaseException) -> str:
-    """An exception's kind and the first line of its message."""
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0][:200]}".removesuffix(": ")
+        raise UserError(f"{name} cannot be imported ({kind_and_line(error)}); {AGAIN}") from error
 
 
 # --- software -------------------------------------------------------------------------------------
@@ -112,7 +105,7 @@ def _requirements() -> dict[str, str]:
     except metadata.PackageNotFoundError:  # run from its folder, not installed: no versions
         lines = ["torch", "torchvision", "timm", "safetensors", "numpy", "ray", "optuna", "mlflow",
                  "pandas", "matplotlib", "rich", "pyyaml", "psutil", "scipy", "plotly", "jinja2",
-                 "universal-pathlib", "cmaes"]  # fmt: skip
+                 "universal-pathlib", "cmaes", "filelock"]  # fmt: skip
     required = [line.strip() for line in lines if "extra ==" not in line]
     ends = [min([len(r), *(r.index(c) for c in "[<>=!~; " if c in r)]) for r in required]
     return {line[:end]: line for line, end in zip(required, ends, strict=True)}
@@ -185,7 +178,7 @@ def check_device(where: Where) -> Iterator[Finding]:
             assert float(torch.ones(8, device=device).sum()) == 8
             free, total = torch.cuda.mem_get_info(number)
         except (RuntimeError, AssertionError) as error:
-            text = f"torch cannot compute on it ({one_line(error)}); use --device cpu"
+            text = f"torch cannot compute on it ({kind_and_line(error)}); use --device cpu"
             yield Finding("warning" if wanted == "cpu" else "problem", device, text)
             continue
         memory = f"{host.readable(free)} of {host.readable(total)} free"

@@ -1,19 +1,19 @@
-"""A study's folder: one process at a time, files whole or not at all."""
+"""A study's folder: one process at a time, put aside when it starts over."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from fl_core.base.errors import UserError
 
 MIN_FREE_BYTES = 200e6
-
-
+LOCK, HOLDER = ".lock", ".process"  # its own file: opening a lock file may empty it
 GENERATION = "generation"  # how often a study started over (--fresh)
 
 
@@ -43,34 +43,34 @@ def generation(out: Path) -> int:
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
     """The study's folder, for this process alone. The kernel drops the lock of a killed one."""
+    lock = FileLock(out / LOCK, timeout=0)
     try:
         (out / "trials").mkdir(parents=True, exist_ok=True)
-        file = (out / ".lock").open("a+")
+        lock.acquire()
+    except Timeout as error:
+        raise UserError(
+            f"--out {out}: process {_named(out)} is running a study there; wait for it or choose "
+            "another --out"
+        ) from error
     except OSError as error:
         raise UserError(f"--out {out}: cannot be written ({error.strerror})") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.seek(0)
-            raise UserError(
-                f"--out {out}: process {file.read().strip() or '?'} is running a study there; wait "
-                "for it or choose another --out"
-            ) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+    with lock:
+        (out / HOLDER).write_text(str(os.getpid()))
         free = shutil.disk_usage(out).free
         if free < MIN_FREE_BYTES:
             raise UserError(f"--out {out}: only {free / 1e6:.0f} MB free on its disk, 200 needed")
         yield
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+def holder(out: Path) -> str:
+    """The process that is running a study in a folder, or nothing."""
     try:
-        temporary.write_text(text)
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+        with FileLock(out / LOCK, timeout=0):
+            return ""
+    except Timeout:
+        return _named(out)
+
+
+def _named(out: Path) -> str:
+    path = out / HOLDER
+    return path.read_text() if path.exists() else "?"

@@ -18,9 +18,10 @@ import yaml
 
 from fl_core.base.digests import digest_of
 from fl_core.base.errors import UserError
+from fl_core.base.files import write_atomically
 from fl_core.base.machine import Machine
 from fl_core.config.trial_config import Value
-from fl_core.study.folder import generation, write_atomically
+from fl_core.study.folder import generation
 from fl_core.study.jobs import Job, Listener
 from fl_core.study.plan import Plan
 from fl_core.study.resolved import ResolvedStudy

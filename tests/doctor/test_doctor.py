@@ -319,9 +319,8 @@ def test_a_lock_that_is_held(tmp_path: Path) -> None:
     folder = tmp_path / "results" / "study"
     folder.mkdir(parents=True)
     assert only("check_lock").level == "ok"
+    (folder / ".process").write_text("4711")
     with (folder / ".lock").open("w") as lock:
-        lock.write("4711")
-        lock.flush()
         assert only("check_lock").level == "ok"  # of a process that has ended
         fcntl.flock(lock, fcntl.LOCK_EX)
         finding = only("check_lock", Where(out="results/study"))

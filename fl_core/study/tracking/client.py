@@ -7,14 +7,12 @@ answer was lost must be looked for before it is created again), no links printed
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import logging
 import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlparse
@@ -36,12 +34,13 @@ for _name in (
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 import requests  # noqa: E402
+from filelock import FileLock  # noqa: E402
 from mlflow import MlflowClient  # noqa: E402
 from mlflow.exceptions import MlflowException, RestException  # noqa: E402
 
-from fl_core.base.errors import UserError  # noqa: E402
+from fl_core.base.errors import UserError, first_line  # noqa: E402
 from fl_core.study.tracking.notes import NOTE  # noqa: E402
-from fl_core.study.tracking.outbox import FIRST_PAUSE, first_line  # noqa: E402
+from fl_core.study.tracking.outbox import FIRST_PAUSE  # noqa: E402
 
 AT_START = 30.0  # seconds that a study's start waits for a store that is away (or locked)
 _AWAY = (requests.ConnectionError, requests.Timeout, ConnectionError, TimeoutError)
@@ -155,12 +154,11 @@ def _alone(uri: str) -> Iterator[None]:
     if file is None:
         yield
         return
-    with contextlib.ExitStack() as stack:
-        # where no file can be written beside it, the database cannot be set up either: MLflow says
-        with contextlib.suppress(OSError):
+    with ExitStack() as stack:
+        # where no file can be written next to it, no database can either: MLflow says so
+        with suppress(OSError):
             file.parent.mkdir(parents=True, exist_ok=True)
-            lock = stack.enter_context(open(file.parent / f".{file.name}.lock", "w"))
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            stack.enter_context(FileLock(file.with_name(f".{file.name}.lock")))
         yield
 
 

@@ -18,16 +18,13 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
+from fl_core.base.errors import first_line
+
 Task = Callable[[bool], object]  # its argument: may an earlier try have been carried out?
 
 QUICK_TRIES = 3
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0  # seconds between tries; doubles
 AFTER_INTERRUPT = 10.0  # seconds that a closing study still waits after Ctrl-C
-
-
-def first_line(error: BaseException) -> str:
-    """An error in one line of bearable length."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 class Writer:

@@ -29,6 +29,7 @@ from typing import Any
 import torch
 
 from fl_core.base.cache import load_artefact
+from fl_core.base.errors import kind_and_line
 from fl_core.base.host import readable
 from fl_core.base.locations import is_local
 from fl_core.base.machine import Machine
@@ -144,7 +145,7 @@ def measure(
                 params = load_artefact(trial_path(own.cache_dir, config), "params")[0]["params"]
                 kept = 4.0 * config.federation.clients * params.numel()
         except Exception as error:  # the study runs all the same, one trial a GPU
-            reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
+            reason = kind_and_line(error)
             if is_out_of_memory(error):
                 reason = "it ran out of memory although it had the device to itself"
         peak, total, context = meter.read()
