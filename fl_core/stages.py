@@ -12,7 +12,7 @@ from typing import cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fl_core.base.machine import Machine
 from fl_core.base.params import FlatModule, Layout
@@ -33,7 +33,8 @@ from fl_core.data.sources import (
     split_train_val,
 )
 from fl_core.federated.rounds import fedavg
-from fl_core.federated.work import Federation, ServerState
+from fl_core.federated.rules.table import rule_of
+from fl_core.federated.state import Federation, State
 from fl_core.masks.calibration import Calibration
 from fl_core.models.backbone import Classifier, build_backbone, linear_head
 from fl_core.models.features import extract_features, forget_features
@@ -105,11 +106,11 @@ def _fedavg_head(config: TrialConfig, machine: Machine) -> dict[str, Tensor]:
             "eval_every": rounds,
         }
     )
-    last = list(fedavg(stage, fed, ServerState(fed.model.flat.clone())))[-1]
+    last = list(fedavg(stage, fed, State(fed.model.flat.clone())))[-1]
     return {"head": last.state.params}
 
 
-def prepare(config: TrialConfig, machine: Machine) -> tuple[Federation, ServerState]:
+def prepare(config: TrialConfig, machine: Machine) -> tuple[Federation, State]:
     """The inputs of the main stage: the federation, and the state before its first round.
 
     Masks are checked here, and calibrated when they are first asked for.
@@ -121,12 +122,12 @@ def prepare(config: TrialConfig, machine: Machine) -> tuple[Federation, ServerSt
     else:
         fed = _image_federation(config, machine, head)
         start = fed.model.flat.clone()
-    blend = config.local.blend == "fisher"
-    if config.mask.in_force or blend:
-        calibration = Calibration(config, machine, fed.model, fed.train, fed.shards, start)
+    fisher = rule_of(config.local).needs_fisher
+    if config.mask.in_force or fisher:
+        calibration = Calibration(config, machine, fed.model, fed.train, fed.shards, start, fisher)
         fed.masks = calibration if config.mask.in_force else None
-        fed.fisher = calibration.client_fisher if blend else None
-    return fed, ServerState(start)
+        fed.fisher = calibration.client_fisher if fisher else None
+    return fed, State(start)
 
 
 def realised_partition(config: TrialConfig, machine: Machine) -> np.ndarray:
@@ -194,19 +195,12 @@ def build_classifier(
     return model.to(machine.device), preprocess
 
 
-def test_model(config: TrialConfig, machine: Machine, params: Tensor) -> tuple[nn.Module, Source]:
-    """The trained model and the test set. Only `fl_core.trial.test_metrics` may call this."""
+def test_source(config: TrialConfig, machine: Machine, fed: Federation) -> Source:
+    """The test set as the federation's model reads it. Only `Trial.test_metrics` may call this."""
     if config.part == "head":
-        features = extract_features(config, machine, part="test")
-        head = linear_head(features.features.shape[1], NUM_CLASSES[config.data.name])
-        model, source = FlatModule(head.to(machine.device)), cast("Source", features)
-    else:
-        classifier, preprocess = build_classifier(config, machine, train_head(config, machine))
-        images = _images(config.data.name, machine.data_dir, machine.device, train=False)
-        model = FlatModule(classifier)
-        source = ImageSource(*images, preprocess, config.data)
-    model.flat.copy_(params)
-    return model.module, source
+        return extract_features(config, machine, part="test")
+    images = _images(config.data.name, machine.data_dir, machine.device, train=False)
+    return ImageSource(*images, cast("ImageSource", fed.train).preprocess, config.data)
 
 
 @lru_cache(maxsize=2)

@@ -10,25 +10,23 @@ recorded curve first and goes on from there, to the same bits as without interru
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import Tensor
 
 from fl_core import stages
 from fl_core.base.cache import DamagedArtefact, load_artefact, save_artefact
 from fl_core.base.machine import Machine
 from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.evaluate import evaluate
-from fl_core.federated.rounds import RoundResult, fedavg, spread
-from fl_core.federated.work import ServerState, participants
+from fl_core.federated.memory import ClientMemory
+from fl_core.federated.rounds import fedavg, spread
+from fl_core.federated.state import Federation, State
 from fl_core.masks.calibration import SERVER, Calibration
-from fl_core.masks.overlap import overlap_table
-from fl_core.masks.select import pack
 
 Record = dict[str, Any]  # one evaluation: metric names to numbers, plus "done" and "diverged"
 
@@ -41,67 +39,69 @@ def run_trial(
     Raises UserError for what the user can mend. A diverged run ends with `diverged=True` and
     without validation metrics; it is a result.
     """
-    set_up_torch(machine)
-    path = None if folder is None else trial_path(folder, config)
-    records, state = _resume(path, machine.device)
-    yield from records
-    if records and records[-1]["done"]:
-        return
-    fed, start = stages.prepare(config, machine)
-    for result in fedavg(config, fed, state or start):
-        records.append({**result.metrics, "done": result.done, "diverged": result.diverged})
-        if path is not None:
-            _save(path, config, records, result)
-        yield records[-1]
+    return Trial(config, machine, folder).records()
 
 
-def test_metrics(
-    config: TrialConfig, machine: Machine, folder: Path
-) -> tuple[dict[str, float], dict[str, str]]:
-    """Accuracy and loss of a finished trial on the TEST set, and its spread over clients; and
-    every prediction, as a table (file name -> CSV) in the order of the test set.
+class Trial:
+    """One trial, with all that it measures; its inputs are prepared once, when first needed."""
 
-    Only the jobs of `fl_core.study.search.confirm.confirm` may call this (contract 5).
-    """
-    _, state = _resume(trial_path(folder, config), machine.device)
-    if state is None:
-        raise ValueError(f"trial {config.digest()} has no stored parameters")
-    params = state.params if state.best is None else state.best  # no best: no validation set
-    model, source = stages.test_model(config, machine, params)
-    result = evaluate(model, source, config.compute.precision, keep=True)
-    fed, _ = stages.prepare(config, machine)
-    clients = spread(result.client_accuracies(fed.class_counts))
-    metrics = {"test_accuracy": result.accuracy, "test_loss": result.loss, **clients}
-    return metrics, {"predictions.csv": result.predictions_csv()}
+    def __init__(self, config: TrialConfig, machine: Machine, folder: Path | None = None) -> None:
+        self.config, self.machine = config, machine
+        self.path = None if folder is None else trial_path(folder, config)
 
+    @cached_property
+    def _prepared(self) -> tuple[Federation, State]:
+        fed, start = stages.prepare(self.config, self.machine)
+        if self.path is not None:
+            start = replace(start, clients=ClientMemory.empty(clients_path(self.path)))
+        return fed, start
 
-def mask_report(config: TrialConfig, machine: Machine) -> tuple[dict[str, float], dict[str, str]]:
-    """What a trial's masks look like: metrics, and a table by layer (file name -> CSV).
+    def records(self) -> Iterator[Record]:
+        """As `run_trial`."""
+        set_up_torch(self.machine)
+        records, state = _resume(self.path, self.machine.device)
+        yield from records
+        if records and records[-1]["done"]:
+            return
+        fed, start = self._prepared
+        for result in fedavg(self.config, fed, state or start):
+            records.append({**result.metrics, "done": result.done, "diverged": result.diverged})
+            if self.path is not None:
+                _save(self.path, self.config, records, result.state)
+            yield records[-1]
 
-    Nothing for dense trials. Of per-client masks those of the clients that took part.
-    """
-    if not config.mask.in_force:
-        return {}, {}
-    fed, _ = stages.prepare(config, machine)
-    calibration = cast("Calibration", fed.masks)
-    own = config.mask.scope == "per_client"
-    parties = participants(config, config.rounds) if own else [SERVER]
-    masks = [pack(calibration.mask(party)) for party in parties]
-    rows = overlap_table(masks, fed.model.layout, calibration.allowed)
-    overall = rows[-1]
-    metrics = {
-        "mask_active": float(overall["active_share"]) * float(overall["size"]),
-        "mask_active_share": float(overall["active_share"]),
-        "mask_added": sum(map(calibration.added, parties)) / len(parties),
-    }
-    if len(parties) > 1:
-        names = ("jaccard", "expected", "excess", "expected_given_layers")
-        metrics |= {f"mask_{name}": float(overall[name]) for name in names}
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[-1]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return metrics, {"masks.csv": text.getvalue()}
+    def test_metrics(self) -> tuple[dict[str, float], dict[str, str]]:
+        """Accuracy and loss of a finished trial on the TEST set, and its spread over clients; and
+        every prediction, as a table (file name -> CSV) in the order of the test set.
+
+        Only a job of the confirmation may call this (contract 5).
+        """
+        state, (fed, _) = self._stored(), self._prepared
+        params = state.params if state.best is None else state.best  # no best: no validation set
+        fed.model.flat.copy_(params)
+        source = stages.test_source(self.config, self.machine, fed)
+        result = evaluate(fed.model.module, source, self.config.compute.precision, keep=True)
+        clients = spread(result.client_accuracies(fed.class_counts))
+        metrics = {"test_accuracy": result.accuracy, "test_loss": result.loss, **clients}
+        return metrics, {"predictions.csv": result.predictions_csv()}
+
+    def mask_report(self) -> tuple[dict[str, float], dict[str, str]]:
+        """What a finished trial's masks look like: metrics, and a table by layer.
+
+        Nothing for dense trials. Of per-client masks those of the clients that took part.
+        """
+        if not self.config.mask.in_force:
+            return {}, {}
+        fed, _ = self._prepared
+        own = self.config.mask.scope == "per_client"
+        parties = sorted(self._stored().participants) if own else [SERVER]
+        return cast("Calibration", fed.masks).report(parties)
+
+    def _stored(self) -> State:
+        state = _resume(self.path, self.machine.device)[1]
+        if state is None:
+            raise ValueError(f"trial {self.config.digest()} has no stored parameters")
+        return state
 
 
 def trial_path(folder: Path, config: TrialConfig) -> Path:
@@ -118,10 +118,27 @@ def recorded_curve(folder: Path, config: TrialConfig) -> list[Record]:
     return records
 
 
+def clients_path(path: Path) -> Path:
+    """The folder beside a trial's file that holds what its clients keep."""
+    return path.with_suffix(".clients")
+
+
 def forget_state(path: Path) -> None:
     """Drop the parameters of a finished trial, keep its curve: disk use stays small."""
     _, meta = load_artefact(path, "none")
     save_artefact(path, {}, meta)
+    forget_clients(path)
+
+
+def forget_clients(path: Path) -> None:
+    """Drop what a trial's clients keep."""
+    ClientMemory.remove(clients_path(path))
+
+
+def drop_trial(path: Path) -> None:
+    """Drop a trial's curve and state."""
+    path.unlink(missing_ok=True)
+    forget_clients(path)
 
 
 def set_up_torch(machine: Machine) -> None:
@@ -133,34 +150,22 @@ def set_up_torch(machine: Machine) -> None:
         torch.backends.cudnn.benchmark = False
 
 
-def _save(path: Path, config: TrialConfig, records: list[Record], result: RoundResult) -> None:
-    state = result.state
-    optional = {"velocity": state.velocity, "best": state.best}
-    tensors: dict[str, Tensor] = {"params": state.params}
-    tensors |= {name: tensor for name, tensor in optional.items() if tensor is not None}
-    tensors |= {f"local/{client}": tensor for client, tensor in state.locals.items()}
-    scalars = {
-        "round": state.round,
-        "best_accuracy": state.best_accuracy,
-        "evaluations_since_best": state.evaluations_since_best,
-        "totals": state.totals,
-    }
-    save_artefact(path, tensors, {"config": config.to_flat(), "records": records, "state": scalars})
+def _save(path: Path, config: TrialConfig, records: list[Record], state: State) -> None:
+    tensors, values = state.to_tensors()
+    save_artefact(path, tensors, {"config": config.to_flat(), "records": records, "state": values})
+    state.clients.forget_older()
 
 
-def _resume(path: Path | None, device: str) -> tuple[list[Record], ServerState | None]:
+def _resume(path: Path | None, device: str) -> tuple[list[Record], State | None]:
     """The recorded curve and the state to go on from; nothing if there is none or it is damaged."""
     if path is None or not path.exists():
         return [], None
     try:
         tensors, meta = load_artefact(path)
+        records: list[Record] = meta["records"]
+        if "params" not in tensors:  # a curve without its state: useful if it is the whole curve
+            return (records if records[-1]["done"] else []), None
+        return records, State.from_tensors(tensors, meta["state"], clients_path(path), device)
     except DamagedArtefact:
-        path.unlink()  # noticed, and computed again
+        drop_trial(path)  # noticed, and computed again
         return [], None
-    records: list[Record] = meta["records"]
-    if "params" not in tensors:  # a curve without its state: useful if it is the whole curve
-        return (records if records[-1]["done"] else []), None
-    on_device = {name: tensor.to(device) for name, tensor in tensors.items()}
-    own = [name for name in on_device if name.startswith("local/")]
-    locals = {int(name.removeprefix("local/")): on_device.pop(name) for name in own}
-    return records, ServerState(**on_device, locals=locals, **meta["state"])  # type: ignore[arg-type]

@@ -250,29 +250,29 @@ def test_test_metrics_are_read_outside_the_search_alone() -> None:
     assert guarded == [True]
 
 
-def test_the_test_model_is_built_by_test_metrics_alone() -> None:
-    assert [site[:2] for site in calls("test_model")] == [("fl_core.trial", "test_metrics")]
-    assert mentions("test_model") == 1
+def test_the_test_set_is_read_by_test_metrics_alone() -> None:
+    assert [site[:2] for site in calls("test_source")] == [("fl_core.trial", "test_metrics")]
+    assert mentions("test_source") == 1
 
 
-def test_the_test_features_are_read_by_the_test_model_alone() -> None:
+def test_the_test_features_are_read_by_test_source_alone() -> None:
     """Every other call takes the default, the training part."""
     sites = calls("extract_features")
     assert mentions("extract_features") == len(sites) >= 2
     other = [site[:2] for site in sites if len(site[2].args) > 2 or site[2].keywords]
-    assert other == [("fl_core.stages", "test_model")]
+    assert other == [("fl_core.stages", "test_source")]
     (inner,) = calls("_features")
     assert inner[:2] == ("fl_core.models.features", "extract_features")
 
 
-def test_the_test_images_are_read_by_the_test_model_alone() -> None:
+def test_the_test_images_are_read_by_test_source_alone() -> None:
     def train(call: ast.Call) -> str:
         return next(ast.unparse(word.value) for word in call.keywords if word.arg == "train")
 
     sites = {site[:2]: train(site[2]) for site in calls("load_images") + calls("_images")}
     assert sites == {
         ("fl_core.stages", "_image_federation"): "True",
-        ("fl_core.stages", "test_model"): "False",
+        ("fl_core.stages", "test_source"): "False",
         ("fl_core.stages", "_images"): "train",  # as its caller says: the two above
         ("fl_core.models.features", "compute_features"): "part == 'train'",  # both, stored apart
     }

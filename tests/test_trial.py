@@ -400,10 +400,11 @@ def test_a_search_never_touches_the_test_tensors(
         cfg = config(head__method="ridge", rounds=6)
         results.append(plain(list(run_trial(cfg, machine, tmp_path / name / "t"))))
         if name == "whole":
-            assert trial.test_metrics(cfg, machine, tmp_path / name / "t")[0]["test_accuracy"] > 0.5
+            found, _ = trial.Trial(cfg, machine, tmp_path / name / "t").test_metrics()
+            assert found["test_accuracy"] > 0.5
         else:
             with pytest.raises(AssertionError, match="must not"):  # it wants to build them again
-                trial.test_metrics(cfg, machine, tmp_path / name / "t")
+                trial.Trial(cfg, machine, tmp_path / name / "t").test_metrics()
     assert results[0] == results[1]
 
 
@@ -426,7 +427,7 @@ def test_test_metrics_of_a_finished_trial(keep: str, machine: Machine, tmp_path:
     records = list(run_trial(cfg, machine, tmp_path / "t"))
     accuracies = [one["val_accuracy"] for one in records]
     assert max(accuracies) > accuracies[-1]  # so that best and last are not the same
-    metrics, tables = trial.test_metrics(cfg, machine, tmp_path / "t")
+    metrics, tables = trial.Trial(cfg, machine, tmp_path / "t").test_metrics()
     params = stored(tmp_path / "t", cfg)["best" if keep == "best" else "params"]
     path = features_path(cfg, machine.cache_dir)
     source = dequantise(load_artefact(path, "test")[0], "test", "cpu")
@@ -455,12 +456,12 @@ def test_test_metrics_when_all_data_trains(machine: Machine, tmp_path: Path) -> 
     """Without a validation set there is no best evaluation: the last parameters count."""
     cfg = config(data__train_on="train+val", keep="best")
     list(run_trial(cfg, machine, tmp_path / "t"))
-    assert trial.test_metrics(cfg, machine, tmp_path / "t")[0]["test_accuracy"] > 0.3
+    assert trial.Trial(cfg, machine, tmp_path / "t").test_metrics()[0]["test_accuracy"] > 0.3
 
 
 def test_test_metrics_need_the_parameters(machine: Machine, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no stored parameters"):
-        trial.test_metrics(config(), machine, tmp_path / "t")
+        trial.Trial(config(), machine, tmp_path / "t").test_metrics()
 
 
 def test_forgetting_the_state_keeps_the_curve(
@@ -474,7 +475,7 @@ def test_forgetting_the_state_keeps_the_curve(
     assert path.stat().st_size < before - 4 * 100 * WIDTH
     assert recorded_curve(folder, cfg) == whole
     with pytest.raises(ValueError, match="no stored parameters"):
-        trial.test_metrics(cfg, machine, folder)
+        trial.Trial(cfg, machine, folder).test_metrics()
     monkeypatch.setattr(trial, "fedavg", never)
     assert list(run_trial(cfg, machine, folder)) == whole
 
@@ -557,7 +558,7 @@ def test_images_train_what_they_should_and_resume_exactly(
         parts = {name.split(".")[0] for name in moved}
         assert parts == ({"backbone"} if trainable == "backbone" else {"backbone", "head"})
         assert {n for n in before if n.split(".")[0] in parts} == moved
-    metrics, _ = trial.test_metrics(cfg, machine, tmp_path / "whole")
+    metrics, _ = trial.Trial(cfg, machine, tmp_path / "whole").test_metrics()
     assert 0 <= metrics["test_accuracy"] <= 1
     for killed in (1, 2):
         folder = tmp_path / f"killed after {killed}"

@@ -91,6 +91,15 @@ class Section:
                 checked = _checked(self.prefix + spec.name, value, spec)
                 object.__setattr__(self, spec.name, checked)
 
+    def only_for(self, choice: str, **fields: tuple[str, ...]) -> None:
+        """Refuse a field that was set though the choice made does not read it: name=choices."""
+        defaults = {spec.name: spec.default for spec in dataclasses.fields(self)}
+        for name, choices in fields.items():
+            value = getattr(self, name)
+            if value != defaults[name] and getattr(self, choice) not in choices:
+                need = " or ".join(choices)
+                raise refuse(self.prefix + name, value, f"only for {self.prefix}{choice}={need}")
+
     def to_flat(self) -> dict[str, Value]:
         """Dotted names to plain values, in declaration order."""
         flat: dict[str, Value] = {}

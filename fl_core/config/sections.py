@@ -79,11 +79,20 @@ class LocalConfig(Section):
     batch_size: int = number(64, 1)
     keep_momentum: bool = False  # momentum survives the round: one client only (centralised)
     #: What a client starts a round from: the server's parameters, or those blended with its own
-    #: old ones by Fisher information (see fl_core.federated.work).
+    #: old ones by Fisher information (see federated.rules.blend).
     blend: str = choice("none", "none", "fisher")
+    rule: str = choice("plain", "plain", "prox", "scaffold")  # see federated.rules
+    mu: float = number(0.01, 0)  # pull of rule=prox; 0 = FedAvg
+    option: int = number(2, 1, 2)  # how rule=scaffold renews a control variate
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.only_for("rule", mu=("prox",), option=("scaffold",))
+        if self.rule != "plain" and self.blend != "none":
+            raise refuse(f"{self.prefix}blend", self.blend, "only for local.rule=plain")
+        if self.rule == "scaffold" and self.momentum:
+            needs = "local.rule=scaffold takes no momentum: it would gather outdated corrections"
+            raise refuse(f"{self.prefix}momentum", self.momentum, needs)
         if self.nesterov and (self.momentum == 0 or self.dampening != 0):
             needs = f"needs {self.prefix}momentum > 0 and {self.prefix}dampening = 0"
             raise refuse(f"{self.prefix}nesterov", True, needs)
@@ -117,10 +126,42 @@ class ScheduleConfig(Section):
 
 @dataclass(frozen=True)
 class ServerConfig(Section):
-    """w <- w + lr * (weighted mean of the clients' parameters - w)."""
+    """The server's step towards the aggregate of the clients' parameters.
+
+    sgd: w <- w + lr * (aggregate - w), FedAvg at lr = 1; momentum: FedAvgM (Hsu et al. 2019);
+    adagrad, adam, yogi: Reddi et al. 2021.
+    """
 
     prefix: ClassVar[str] = "server."
+    optimiser: str = choice("sgd", "sgd", "momentum", "adagrad", "adam", "yogi")
     lr: float = number(1.0, 0, above=True)
+    momentum: float = number(0.9, 0, 1, below=True)
+    beta1: float = number(0.9, 0, 1, below=True)
+    beta2: float = number(0.99, 0, 1, below=True)
+    tau: float = number(1e-3, 0, above=True)  # added to the root of the second moment
+    bias_correction: bool = False  # Adam's, which Reddi et al. leave out
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        adaptive = ("adagrad", "adam", "yogi")
+        self.only_for("optimiser", momentum=("momentum",), beta1=adaptive, tau=adaptive,
+                      beta2=("adam", "yogi"), bias_correction=adaptive)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SelectConfig(Section):
+    """Who takes part in a round."""
+
+    prefix: ClassVar[str] = "select."
+    rule: str = choice("uniform", "uniform")
+
+
+@dataclass(frozen=True)
+class AggregateConfig(Section):
+    """How the clients' parameters become one."""
+
+    prefix: ClassVar[str] = "aggregate."
+    rule: str = choice("mean", "mean")
 
 
 @dataclass(frozen=True)

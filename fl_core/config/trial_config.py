@@ -16,6 +16,7 @@ from fl_core.base.errors import ConfigError
 from fl_core.config.fields import Section, Value, choice, from_flat, is_read, number, refuse
 from fl_core.config.sections import (
     STRATEGIES,
+    AggregateConfig,
     BackboneConfig,
     ComputeConfig,
     DataConfig,
@@ -25,6 +26,7 @@ from fl_core.config.sections import (
     LocalConfig,
     MaskConfig,
     ScheduleConfig,
+    SelectConfig,
     ServerConfig,
 )
 
@@ -50,6 +52,8 @@ class TrialConfig(Section):
     local: LocalConfig = field(default_factory=LocalConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     server: ServerConfig = field(default_factory=ServerConfig)
+    select: SelectConfig = field(default_factory=SelectConfig)
+    aggregate: AggregateConfig = field(default_factory=AggregateConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
     mask: MaskConfig = field(default_factory=MaskConfig)
     fine_tune: FineTuneConfig = field(default_factory=FineTuneConfig)

@@ -1,4 +1,4 @@
-"""A client's local work: which batches, which learning rates, the update itself.
+"""A client's local work: which batches, and the steps on them.
 
 `local_update` trains one client at a time: the obvious version, the oracle of the stacked one
 in `fl_core.federated.stacked` and the faster one for vision transformers on a CPU.
@@ -7,6 +7,7 @@ in `fl_core.federated.stacked` and the faster one for vision transformers on a C
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
@@ -16,9 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fl_core.base.params import FlatModule
-from fl_core.config.sections import LocalConfig, ScheduleConfig
+from fl_core.config.sections import LocalConfig
 from fl_core.data.sources import DRAWS_PER_IMAGE, Source
-from fl_core.optim.sgdm import Active, sgdm_step
+from fl_core.federated.rule import PLAIN, LocalRule, Visit
+from fl_core.optim.sgdm import SGDM
 
 
 class Work(NamedTuple):
@@ -29,15 +31,13 @@ class Work(NamedTuple):
     num_examples: int  # size of the client's shard: its weight in the average
 
 
-class Update(NamedTuple):
-    """What a client sends back, and what is measured on the way."""
+class Trained(NamedTuple):
+    """A client after its local steps."""
 
-    params: Tensor  # (P,) after the local steps
-    num_examples: int
+    params: Tensor  # (P,)
     train_loss: Tensor  # () mean over the examples seen
     images: int  # examples processed
-    velocity: Tensor | None  # momentum after the last step: (P,), or of the active entries alone
-    mask: Tensor | None = None  # (P,) bool: the entries it sends; None = whatever trains
+    state: dict[str, Tensor]  # the optimiser's, after the last step
 
 
 def plan_work(
@@ -67,35 +67,6 @@ def plan_work(
     return Work(indices, draws, size)
 
 
-def lr_factor(schedule: ScheduleConfig, progress: float) -> float:
-    """Factor of the learning rate at `progress` in (0, 1) of the whole run.
-
-    Cosine: Loshchilov & Hutter, ICLR 2017; with linear warm-up: Goyal et al., 2017.
-    """
-    match schedule.name:
-        case "cosine":
-            return 0.5 * (1 + math.cos(math.pi * progress))
-        case "step":
-            return float(schedule.gamma ** math.floor(progress / schedule.step_size))
-        case "warmup_cosine":
-            if progress < schedule.warmup:
-                return progress / schedule.warmup
-            rest = (progress - schedule.warmup) / (1 - schedule.warmup)
-            return 0.5 * (1 + math.cos(math.pi * rest))
-        case _:
-            return 1.0
-
-
-def step_rates(
-    local: LocalConfig, schedule: ScheduleConfig, round: int, rounds: int, steps: int
-) -> list[float]:
-    """Learning rate of each local step of `round`; a step's progress is taken at its middle."""
-    return [
-        local.lr * lr_factor(schedule, (round + (step + 0.5) / steps) / rounds)
-        for step in range(steps)
-    ]
-
-
 def precision_context(device: torch.device, precision: str) -> AbstractContextManager[None]:
     """bfloat16 autocast where asked for; parameters and updates stay float32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
@@ -103,36 +74,63 @@ def precision_context(device: torch.device, precision: str) -> AbstractContextMa
 
 def local_update(
     model: FlatModule,
-    params: Tensor,
+    visit: Visit,
     source: Source,
     work: Work,
     local: LocalConfig,
     rates: list[float],
     precision: str = "float32",
-    velocity: Tensor | None = None,
-    active: Active | None = None,
-) -> Update:
-    """Train from `params` (P,) on the client's batches; `active`: its mask, None = dense.
+    *,
+    rule: LocalRule = PLAIN,
+    state: Mapping[str, Tensor] | None = None,
+) -> Trained:
+    """Train from `visit.start` (P,) on the client's batches, as `rule` corrects the steps.
 
-    Returns new tensors; `params` is not changed, the contents of `model.flat` are.
+    state: the optimiser's, where it goes on from an earlier round. Gives new tensors; those of
+    `visit` are not changed, the contents of `model.flat` are.
     """
-    device = params.device
-    model.flat.copy_(params)
+    device, active = visit.start.device, visit.active
+    optimiser = SGDM.of(local)
+    model.flat.copy_(visit.start)
     model.train_only(None if active is None else active.mask)
     model.module.train()
-    velocity = None if velocity is None else velocity.clone()
+    memory = {name: tensor.clone() for name, tensor in (state or {}).items()}
     loss_sum = torch.zeros((), device=device)
     images = 0
     for step, row in enumerate(work.indices):
         keep = row >= 0
         indices = torch.from_numpy(row[keep]).to(device)
         draws = None if work.draws is None else torch.from_numpy(work.draws[step][keep])
-        model.grad.zero_()
-        with precision_context(device, precision):
-            logits = model.module(source.batch(indices, draws))
-        loss = F.cross_entropy(logits.float(), source.labels[indices])
-        loss.backward()  # type: ignore[no-untyped-call]
-        velocity = sgdm_step(model.flat, model.grad, velocity, local, rates[step], active)
-        loss_sum += loss.detach() * len(indices)
+        loss = _gradient(model, source, indices, draws, precision)
+        if rule.correct is not None:
+            rule.correct(model.grad, model.flat, visit)
+        optimiser.step(model.flat, model.grad, memory, rates[step], model.layout, active)
+        loss_sum += loss * len(indices)
         images += len(indices)
-    return Update(model.flat.clone(), work.num_examples, loss_sum / images, images, velocity)
+    return Trained(model.flat.clone(), loss_sum / images, images, memory)
+
+
+def full_gradient(
+    model: FlatModule, params: Tensor, source: Source, shard: np.ndarray, batch: int, precision: str
+) -> Tensor:
+    """(P,): the gradient of the mean loss over a client's examples, without augmentation."""
+    model.flat.copy_(params)
+    model.train_only(None)
+    model.module.train()
+    total = torch.zeros_like(model.grad)
+    for indices in torch.split(torch.from_numpy(shard).to(params.device), batch):
+        _gradient(model, source, indices, None, precision)
+        total.add_(model.grad, alpha=len(indices) / len(shard))
+    return total
+
+
+def _gradient(
+    model: FlatModule, source: Source, indices: Tensor, draws: Tensor | None, precision: str
+) -> Tensor:
+    """The batch's mean loss (); its gradient goes into `model.grad`."""
+    model.grad.zero_()
+    with precision_context(model.flat.device, precision):
+        logits = model.module(source.batch(indices, draws))
+    loss = F.cross_entropy(logits.float(), source.labels[indices])
+    loss.backward()  # type: ignore[no-untyped-call]
+    return loss.detach()

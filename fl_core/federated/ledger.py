@@ -13,6 +13,11 @@ Every count is the length of an encoded message.
   at most the union of the masks of all clients of earlier rounds; a client does not know the
   others' masks, so the positions go along.
 
+* Further vectors of the model's size that a rule sends up (SCAFFOLD's change of a control variate)
+  or the server down (`LocalRule.broadcast`): a message each, of the same entries as the
+  parameters beside it. So their positions are not sent again. Anything else that is sent counts
+  its bytes and a header.
+
 Of the encodings that the receiver can decode the shortest is sent. For comparison the same
 traffic is also counted with every message dense, index or bitmap. There a first download is the
 whole vector, dense (no positions could shorten it), and no mask is sent apart: what is really sent
@@ -27,7 +32,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fl_core.federated.messages import COMPARED, ENCODINGS, cheapest, encode, encode_mask
+from fl_core.federated.messages import COMPARED, ENCODINGS, HEADER, cheapest, encode, encode_mask
+from fl_core.federated.update import Traffic
 
 Masks = Callable[[int], "Tensor | None"]  # of a client; None only in a dense run
 
@@ -67,18 +73,21 @@ class Ledger:
         self._lengths: dict[int | None, dict[str, int]] = {}  # by client; None: the shared mask
         self._changed: dict[str, int] = {}  # of the union, until it grows
 
-    def round_trip(self, params: Tensor, clients: Sequence[int], masks: Masks) -> None:
+    def round_trip(
+        self, params: Tensor, traffic: Sequence[Traffic], broadcast: int, masks: Masks
+    ) -> None:
         """Account one round: the clients' downloads, and their uploads after training.
 
-        `params` is any vector of the run's layout: lengths do not depend on values. `masks` is
-        asked for what has not been measured yet.
+        `params` is any vector of the run's layout: lengths do not depend on values. `broadcast`:
+        vectors that come down with the parameters. `masks` is asked for what has not been measured
+        yet.
         """
         if params.numel() != self._size:
             raise ValueError(f"params: {params.numel()} entries, the ledger is of {self._size}")
         self._dense = self._dense or len(encode(params, None, "dense"))
-        down = [self._download(params, client, masks) for client in clients]
-        up = [self._upload(params, client, masks) for client in clients]
-        self.seen.update(int(client) for client in clients)
+        down = [m for t in traffic for m in self._downloads(params, t.client, broadcast, masks)]
+        up = [m for t in traffic for m in self._uploads(params, t, masks)]
+        self.seen.update(t.client for t in traffic)
         totals = dict(self.totals)  # a new one: the last may be part of a checkpoint
         for way, messages in (("down", down), ("up", up)):
             totals[f"bytes_{way}_round"] = float(sum(message.sent for message in messages))
@@ -89,31 +98,36 @@ class Ledger:
                     totals[f"bytes_{way}_{encoding}"] += message.lengths[encoding]
         self.totals = totals
 
-    def replay(self, clients_of_rounds: Iterable[Sequence[int]], masks: Masks) -> None:
-        """Take these earlier rounds as done: `seen` and `union` grow, nothing is counted."""
-        for client in (client for clients in clients_of_rounds for client in clients):
+    def replay(self, clients: Iterable[int], masks: Masks) -> None:
+        """These took part in earlier rounds: `seen` and `union` grow, nothing is counted."""
+        for client in clients:
             if client not in self.seen and self._scope == "per_client":
                 self._join(_need(masks, client))
             self.seen.add(int(client))
 
-    def _download(self, params: Tensor, client: int, masks: Masks) -> _Message:
+    def _downloads(
+        self, params: Tensor, client: int, broadcast: int, masks: Masks
+    ) -> list[_Message]:
         if self._scope is None or client not in self.seen:
             if self._scope == "shared":
                 self._lengths_of(params, client, masks)  # measures the mask
-            whole = dict.fromkeys(COMPARED, self._dense)
-            return _Message("dense", self._dense + self._mask, whole)
+            whole = _Message("dense", self._dense, dict.fromkeys(COMPARED, self._dense))
+            return [whole._replace(sent=self._dense + self._mask), *[whole] * broadcast]
         if self._scope == "shared":
-            return _shortest(self._lengths_of(params, client, masks), ENCODINGS)
+            lengths = self._lengths_of(params, client, masks)
+            return _with_more(_shortest(lengths, ENCODINGS), broadcast, lengths)
         if not self._changed:
-            self._changed = self._measure(params, self.union, COMPARED)
-        return _shortest(self._changed, COMPARED)
+            self._changed = self._measure(params, self.union, ENCODINGS if broadcast else COMPARED)
+        return _with_more(_shortest(self._changed, COMPARED), broadcast, self._changed)
 
-    def _upload(self, params: Tensor, client: int, masks: Masks) -> _Message:
+    def _uploads(self, params: Tensor, traffic: Traffic, masks: Masks) -> list[_Message]:
+        rest = [_opaque(traffic.bytes)] if traffic.bytes else []
         if self._scope is None:
-            return _Message("dense", self._dense, {})
-        unknown = self._scope == "per_client" and client not in self.seen
-        lengths = self._lengths_of(params, client, masks)
-        return _shortest(lengths, ("index", "bitmap") if unknown else ENCODINGS)
+            return [_Message("dense", self._dense, {})] * (1 + traffic.vectors) + rest
+        unknown = self._scope == "per_client" and traffic.client not in self.seen
+        lengths = self._lengths_of(params, traffic.client, masks)
+        first = _shortest(lengths, ("index", "bitmap") if unknown else ENCODINGS)
+        return _with_more(first, traffic.vectors, lengths) + rest
 
     def _lengths_of(self, params: Tensor, client: int, masks: Masks) -> dict[str, int]:
         """Lengths of what a client's mask lets through, in every encoding."""
@@ -150,6 +164,19 @@ def _need(masks: Masks, client: int) -> Tensor:
     if mask is None:
         raise ValueError(f"client {client}: no mask, though the run has masks")
     return mask
+
+
+def _with_more(first: _Message, more: int, lengths: Mapping[str, int]) -> list[_Message]:
+    """The message, and `more` vectors of the same entries, whose positions are known by then."""
+    if not more:
+        return [first]
+    values = lengths["values"]
+    return [first, *[_Message("values", values, dict.fromkeys(COMPARED, values))] * more]
+
+
+def _opaque(size: int) -> _Message:
+    """Anything else of so many bytes."""
+    return _Message("dense", HEADER + size, dict.fromkeys(COMPARED, HEADER + size))
 
 
 def _shortest(lengths: Mapping[str, int], choices: Sequence[str]) -> _Message:

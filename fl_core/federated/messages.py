@@ -35,7 +35,7 @@ COMPARED = ENCODINGS[:3]  # those that any receiver can decode
 _PARAMS, _MASK = b"FLP", b"FLM"
 _HEAD = struct.Struct("<3sBII")  # kind, encoding, size, count
 _CHECKSUM = struct.Struct("<I")
-_PAYLOAD = _HEAD.size + _CHECKSUM.size  # offset
+HEADER = _HEAD.size + _CHECKSUM.size  # bytes before the payload
 
 
 def encode(params: Tensor, mask: Tensor | None, encoding: str) -> bytes:
@@ -110,10 +110,10 @@ def _open(
 ) -> tuple[np.ndarray, bytes]:
     """(active entries (size,) bool, the bytes of their values) of a message of this kind."""
     codes = range(len(ENCODINGS)) if kind == _PARAMS else (1, 2)
-    if len(buffer) < _PAYLOAD or buffer[:3] != kind or buffer[3] not in codes:
+    if len(buffer) < HEADER or buffer[:3] != kind or buffer[3] not in codes:
         raise ValueError(f"message: {len(buffer)} bytes that are not of the kind {kind.decode()}")
     _, code, entries, count = _HEAD.unpack_from(buffer)
-    encoding, payload = ENCODINGS[code], buffer[_PAYLOAD:]
+    encoding, payload = ENCODINGS[code], buffer[HEADER:]
     if entries != size:
         raise ValueError(f"message: for {entries} entries, not {size}")
     if encoding == "values" and mask is None:
@@ -122,7 +122,7 @@ def _open(
     length = places + (4 * count if kind == _PARAMS else 0)
     if len(payload) != length:
         raise ValueError(f"message: {len(payload)} bytes of payload, its header says {length}")
-    if buffer[_HEAD.size : _PAYLOAD] != _checksum(encoding, mask, buffer[: _HEAD.size], payload):
+    if buffer[_HEAD.size : HEADER] != _checksum(encoding, mask, buffer[: _HEAD.size], payload):
         raise ValueError("message: wrong checksum (damaged, or values under another mask)")
     active = _located(encoding, payload[:places], size, mask)
     if np.count_nonzero(active) != count:

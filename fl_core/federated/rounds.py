@@ -1,4 +1,4 @@
-"""The training loop: rounds of FedAvg, one result per evaluation.
+"""The training loop: algorithm 1 of McMahan et al. (AISTATS 2017), one result per evaluation.
 
 Centralised training is the same loop with one client that holds everything and keeps its
 momentum; early stopping and the best checkpoint belong to both.
@@ -6,9 +6,6 @@ momentum; early stopping and the best checkpoint belong to both.
 
 from __future__ import annotations
 
-import resource
-import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -17,10 +14,16 @@ import torch
 from torch import Tensor
 
 from fl_core.config.trial_config import TrialConfig
+from fl_core.federated.account import Clock, account
+from fl_core.federated.aggregate import aggregate
 from fl_core.federated.evaluate import Evaluation, evaluate
 from fl_core.federated.ledger import Ledger
-from fl_core.federated.server import aggregate
-from fl_core.federated.work import Federation, ServerState, kept, selected, updates
+from fl_core.federated.rules.table import rule_of
+from fl_core.federated.selection import select
+from fl_core.federated.server import begun, server_step
+from fl_core.federated.state import Federation, State
+from fl_core.federated.update import Measured
+from fl_core.federated.work import Run, client_updates
 
 
 @dataclass(frozen=True)
@@ -28,55 +31,61 @@ class RoundResult:
     """Metrics after an evaluation, and the state a run can go on from."""
 
     metrics: dict[str, float]
-    state: ServerState
+    state: State
     done: bool
     diverged: bool
 
 
-def fedavg(config: TrialConfig, fed: Federation, state: ServerState) -> Iterator[RoundResult]:
+def fedavg(config: TrialConfig, fed: Federation, state: State) -> Iterator[RoundResult]:
     """Train from `state` to `config.rounds`; yield every `eval_every` rounds and at the end.
 
-    A round is a pure function of (server parameters, round, seed): going on from any yielded
-    state gives the same bits. A non-finite loss ends the run with `diverged`.
+    A round is a pure function of (state, round, seed): going on from any yielded state gives the
+    same bits. A non-finite loss ends the run with `diverged`.
     """
-    clock = _Clock(state.totals)
-    ledger = _ledger(config, fed, state)
+    run = Run(config, fed, rule_of(config.local))
+    clock, ledger = Clock(state.totals), _ledger(run, state)
+    state = begun(state, run.rule)
     while state.round < config.rounds:
-        clients = selected(config, state.round)
-        locals = dict(state.locals)
-        work = updates(config, fed, state, clients)
-        if config.local.blend != "none":
-            work = kept(work, clients, locals)
-        params, summary = aggregate(state.params, work, config.server, config.mask.average)
-        keep = summary.velocity if config.local.keep_momentum else None
-        state = replace(state, params=params, round=state.round + 1, velocity=keep, locals=locals)
+        clients = select(state, fed, config).tolist()  # S_t
+        updates = client_updates(run, state, clients)  # w_k after J corrected steps from w
+        measured = Measured(state.params)
+        target = aggregate(measured.passing(updates), measured.start, config)  # w + mean D_k
+        state = server_step(config, run.rule, state, target, measured)
         clock.charge("seconds_train")
-        clock.totals["images"] += summary.images
-        ledger.round_trip(params, clients.tolist(), _mask_of(fed))
-        finite = bool(np.isfinite(summary.train_loss)) and bool(torch.isfinite(params).all())
-        last = state.round == config.rounds
-        if finite and not last and state.round % config.eval_every:
+        clock.totals["images"] += measured.images
+        ledger.round_trip(state.params, measured.traffic, len(run.rule.broadcast), _mask_of(fed))
+        result = _evaluated(run, state, measured, clock, ledger)
+        if result is None:
             continue
-        metrics = {
-            "train_loss": summary.train_loss,
-            "client_drift": summary.client_drift,
-            "client_drift_active": summary.client_drift_active,
-        }
-        evaluation = _evaluate(config, fed, state.params) if finite else None
-        if evaluation is not None:
-            state = _track_best(config, state, evaluation.accuracy)
-            metrics |= {"val_accuracy": evaluation.accuracy, "val_loss": evaluation.loss}
-        patience = config.patience
-        done = last or not finite or (0 < patience <= state.evaluations_since_best)
-        if done and evaluation is not None:
-            metrics |= spread(evaluation.client_accuracies(fed.class_counts))
-        clock.charge("seconds_eval")
-        state = replace(state, totals={**clock.totals, **ledger.totals})
-        metrics |= _account(config, state)
-        yield RoundResult(metrics, state, done, diverged=not finite)
+        state = result.state
+        yield result
         clock.charge("seconds_overhead")
-        if done:
+        if result.done:
             return
+
+
+def _evaluated(
+    run: Run, state: State, measured: Measured, clock: Clock, ledger: Ledger
+) -> RoundResult | None:
+    """The result after a round, if one is due: at an evaluation, at the end, on divergence."""
+    config, fed = run.config, run.fed
+    finite = bool(np.isfinite(measured.train_loss)) and bool(torch.isfinite(state.params).all())
+    last = state.round == config.rounds
+    if finite and not last and state.round % config.eval_every:
+        return None
+    metrics = {"train_loss": measured.train_loss, **measured.drift}
+    evaluation = _evaluate(config, fed, state.params) if finite else None
+    if evaluation is not None:
+        state = _track_best(config, state, evaluation.accuracy)
+        metrics |= {"val_accuracy": evaluation.accuracy, "val_loss": evaluation.loss}
+    patience = config.patience
+    done = last or not finite or (0 < patience <= state.evaluations_since_best)
+    if done and evaluation is not None:
+        metrics |= spread(evaluation.client_accuracies(fed.class_counts))
+    clock.charge("seconds_eval")
+    state = replace(state, totals={**clock.totals, **ledger.totals})
+    metrics |= account(config, state)
+    return RoundResult(metrics, state, done, diverged=not finite)
 
 
 def _mask_of(fed: Federation) -> Callable[[int], Tensor | None]:
@@ -84,13 +93,12 @@ def _mask_of(fed: Federation) -> Callable[[int], Tensor | None]:
     return (lambda client: None) if masks is None else (lambda client: masks(client).mask)
 
 
-def _ledger(config: TrialConfig, fed: Federation, state: ServerState) -> Ledger:
+def _ledger(run: Run, state: State) -> Ledger:
     """The account of what was sent in the rounds before `state`."""
     sent = {n: v for n, v in state.totals.items() if n.startswith(("bytes_", "messages_"))}
-    scope = None if fed.masks is None else config.mask.scope
-    ledger = Ledger(fed.model.layout.size, scope, sent)
-    past = (selected(config, round).tolist() for round in range(state.round))
-    ledger.replay(past, _mask_of(fed))
+    scope = None if run.fed.masks is None else run.config.mask.scope
+    ledger = Ledger(run.fed.model.layout.size, scope, sent)
+    ledger.replay(state.participants, _mask_of(run.fed))
     return ledger
 
 
@@ -102,7 +110,7 @@ def _evaluate(config: TrialConfig, fed: Federation, params: Tensor) -> Evaluatio
     return evaluate(fed.model.module, fed.val, config.compute.precision)
 
 
-def _track_best(config: TrialConfig, state: ServerState, accuracy: float) -> ServerState:
+def _track_best(config: TrialConfig, state: State, accuracy: float) -> State:
     """The state after an evaluation: the best one so far, and how long ago it was."""
     if accuracy > state.best_accuracy:
         best = state.params if config.keep == "best" else None
@@ -117,38 +125,3 @@ def spread(client_accuracies: np.ndarray) -> dict[str, float]:
         "client_accuracy_best": float(client_accuracies.max()),
         "client_accuracy_std": float(client_accuracies.std()),
     }
-
-
-def _account(config: TrialConfig, state: ServerState) -> dict[str, float]:
-    """Rounds, local steps, bytes, messages, seconds and memory so far."""
-    totals = dict(state.totals)
-    images = totals.pop("images")
-    return {
-        "round": state.round,
-        "local_steps": state.round * config.local.steps,  # epochs where local.unit says so
-        **totals,
-        "images_per_second": images / max(totals["seconds_train"], 1e-9),
-        "peak_memory_bytes": peak_memory_bytes(state.params.device),
-    }
-
-
-def peak_memory_bytes(device: torch.device) -> int:
-    """Highest memory use of this process so far: on the GPU if one is used, else resident."""
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-class _Clock:
-    """Wall seconds by purpose, going on from a checkpoint's totals."""
-
-    def __init__(self, totals: dict[str, float]) -> None:
-        self.totals = dict(totals)
-        self._last = time.perf_counter()
-
-    def charge(self, purpose: str) -> None:
-        """Book the time since the last call on `purpose`."""
-        now = time.perf_counter()
-        self.totals[purpose] += now - self._last
-        self._last = now

@@ -1,85 +1,84 @@
-"""The server's side of a round: who takes part, and the weighted average."""
+"""The server's side of a round: from the aggregate to the next parameters.
+
+The rule of the clients has its say first (SCAFFOLD's control variate, FedDyn's correction), then
+an optimiser steps along the pseudo-gradient w - target (Reddi et al., ICLR 2021): SGD with rate 1
+takes the target itself, which is FedAvg.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from fl_core.config.sections import FederationConfig, ServerConfig
-from fl_core.federated.client import Update
+from fl_core.config.sections import ServerConfig
+from fl_core.config.trial_config import TrialConfig
+from fl_core.federated.rule import Gathered, LocalRule
+from fl_core.federated.state import State
+from fl_core.federated.update import Measured
+from fl_core.optim.adaptive import Adaptive
+from fl_core.optim.optimiser import Optimiser
+from fl_core.optim.sgdm import SGDM
 
 
-def num_sampled(federation: FederationConfig) -> int:
-    """Clients of a round: round(C * K), at least one."""
-    return max(1, round(federation.participation * federation.clients))
+def _adaptive(server: ServerConfig) -> Adaptive:
+    return Adaptive(
+        server.optimiser, server.beta1, server.beta2, server.tau, server.bias_correction
+    )
 
 
-def select_clients(federation: FederationConfig, rng: np.random.Generator) -> np.ndarray:
-    """Uniform sample of distinct clients, in increasing order."""
-    count = num_sampled(federation)
-    return np.sort(rng.choice(federation.clients, count, replace=False, shuffle=False))
+#: Values of `server.optimiser`. FedAvgM: Hsu et al. 2019; the adaptive ones: Reddi et al. 2021.
+OPTIMISERS: Mapping[str, Callable[[ServerConfig], Optimiser]] = {
+    "sgd": lambda server: SGDM(),
+    "momentum": lambda server: SGDM(server.momentum),
+    "adagrad": _adaptive,
+    "adam": _adaptive,
+    "yogi": _adaptive,
+}
 
 
-@dataclass(frozen=True)
-class RoundSummary:
-    """What the server learns of one round besides the new parameters."""
-
-    train_loss: float  # mean over the clients, weighted by their examples
-    client_drift: float  # mean over the clients of ||w_k - w||_2, w the server's parameters
-    client_drift_active: float  # the same over the entries that each client sends
-    images: int  # training examples processed
-    velocity: Tensor | None  # of the last client: only used when there is one (centralised)
+def begun(state: State, rule: LocalRule) -> State:
+    """The state with the server's tensors of the rule, zeros before the first round."""
+    missing = [f"rule/{n}" for n in rule.broadcast if f"rule/{n}" not in state.server]
+    if not missing:
+        return state
+    fresh = {name: torch.zeros_like(state.params) for name in missing}
+    return replace(state, server={**state.server, **fresh})
 
 
-def aggregate(
-    server: Tensor, updates: Iterable[Update], config: ServerConfig, average: str = "senders"
-) -> tuple[Tensor, RoundSummary]:
-    """FedAvg (McMahan et al. 2017, algorithm 1): w + lr * sum_k n_k (w_k - w) / sum_k n_k.
+def named(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Those of a state's tensors that begin with the prefix, without it."""
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
-    n_k is the client's number of training examples. The clients' parameters, not their
-    differences, are summed in float64 and rounded once: so with lr = 1 one client gives exactly
-    its own parameters, whatever their magnitudes, entries no client changed stay bit-identical,
-    and only one update is in memory at a time.
 
-    Where clients send the entries of their own masks, each entry is averaged over the clients
-    that sent it (`senders`; as it was if there are none), or over all of them, those that did
-    not send it counting as unchanged (`all`).
-    """
-    start = server.double()
-    total = torch.full_like(start, -0.0)  # not +0.0: that would take the sign of a -0.0
-    params = torch.empty_like(start)  # one buffer: fresh memory costs more than the arithmetic
-    missing: Tensor | None = None  # (P,) examples of the clients that did not send an entry
-    examples, loss, drift, drift_active, images = 0, 0.0, 0.0, 0.0, 0
-    velocity, clients = None, 0
-    for update in updates:
-        count, sent = update.num_examples, update.mask
-        params.copy_(update.params)
-        if sent is None:
-            total.add_(params, alpha=count)
-        else:
-            drift += float((params - start).norm())
-            others = start if average == "all" else start.new_tensor(-0.0)
-            total.add_(torch.where(sent, params, others), alpha=count)
-            torch.where(sent, params, start, out=params)
-            if average == "senders":
-                missing = torch.zeros_like(start) if missing is None else missing
-                missing.add_(~sent, alpha=count)
-        moved = float(params.sub_(start).norm())
-        drift += moved if sent is None else 0.0
-        drift_active += moved
-        loss += float(update.train_loss) * count
-        examples += count
-        images += update.images
-        velocity, clients = update.velocity, clients + 1
-    if missing is None:
-        mean = total.div_(examples)
+def server_step(
+    config: TrialConfig, rule: LocalRule, state: State, target: Tensor, measured: Measured
+) -> State:
+    """The state after a round. `target`: the aggregate (P,) float64."""
+    server = dict(state.server)
+    if rule.serve is not None:
+        gathered = Gathered(
+            named(server, "rule/"), measured.start, target, measured.sums,
+            len(measured.traffic), config.federation.clients,
+        )  # fmt: skip
+        told, target = rule.serve(gathered)
+        server |= {f"rule/{name}": tensor for name, tensor in told.items()}
+    optimiser = OPTIMISERS[config.server.optimiser](config.server)
+    if optimiser.plain and config.server.lr == 1:
+        params = target  # exactly: w - (w - target) rounds
     else:
-        mean = torch.where(missing < examples, total / (examples - missing), start)
-    new = mean if config.lr == 1 else start.sub_(start - mean, alpha=config.lr)
-    summary = RoundSummary(loss / examples, drift / clients, drift_active / clients, images,
-                           velocity)  # fmt: skip
-    return new.float(), summary
+        memory = named(server, "optimiser/")
+        memory = {name: tensor.clone() for name, tensor in memory.items()}  # old states stay
+        params = measured.start.clone()
+        optimiser.step(params, measured.start - target, memory, config.server.lr)
+        server |= {f"optimiser/{name}": tensor for name, tensor in memory.items()}
+    return replace(
+        state,
+        params=params.float(),
+        round=state.round + 1,
+        server=server,
+        clients=state.clients.updated(measured.kept, state.round),
+        participants=state.participants | {traffic.client for traffic in measured.traffic},
+    )

@@ -15,35 +15,39 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 
-from fl_core.base.params import FlatModule
+from fl_core.base.params import FlatModule, Layout
 from fl_core.config.sections import LocalConfig
 from fl_core.data.sources import Source
-from fl_core.federated.client import Update, Work, precision_context
-from fl_core.optim.sgdm import Active, sgdm_step
+from fl_core.federated.client import Trained, Work, precision_context
+from fl_core.federated.rule import PLAIN, LocalRule, Visit
+from fl_core.optim.optimiser import Optimiser
+from fl_core.optim.sgdm import SGDM, Active
 
 
 def stacked_updates(
     model: FlatModule,
-    params: Tensor,
+    visit: Visit,
     source: Source,
     works: Sequence[Work],
     local: LocalConfig,
     rates: Sequence[list[float]],
     precision: str = "float32",
-    mask: Tensor | None = None,
-) -> Iterator[Update]:
+    *,
+    rule: LocalRule = PLAIN,
+) -> Iterator[Trained]:
     """`local_update` of every client in `works`, step by step together.
 
-    `params`: everyone's start (P,) or one each (m, P); `mask` likewise, None = dense.
+    `visit`: start and mask for everyone (P,) or one each (m, P); what clients keep (m, P).
     """
-    device = params.device
+    device = visit.start.device
+    optimiser = SGDM.of(local)
     indices = _pad(works)  # (m, S, B)
     clients, steps, batch = indices.shape
-    stacked = params.expand(clients, -1).clone()
-    active = None if mask is None else Active(mask, None)
+    stacked = visit.start.expand(clients, -1).clone()
+    active = None if visit.active is None else Active(visit.active.mask, None)
     grads = torch.empty_like(stacked)
     views, grad_views = model.layout.views(stacked), model.layout.views(grads)
-    velocity: Tensor | None = None
+    state: dict[str, Tensor] = {}
     losses = torch.zeros(clients, device=device)  # sums over examples
     counts = (indices >= 0).sum(2)  # (m, S)
     linear = isinstance(model.module, nn.Linear)
@@ -59,13 +63,15 @@ def stacked_updates(
         else:
             loss = _module_gradient(model, views, grad_views, inputs, labels, weights, precision)
         losses += loss * torch.from_numpy(counts[:, step]).to(device)
-        velocity = _step(stacked, grads, velocity, local, [r[min(step, len(r) - 1)] for r in rates],
-                         counts[:, step] > 0, active)  # fmt: skip
+        if rule.correct is not None:
+            rule.correct(grads, stacked, visit)
+        now = [own[min(step, len(own) - 1)] for own in rates]
+        _step(optimiser, stacked, grads, state, now, counts[:, step] > 0, model.layout, active)
     totals = counts.sum(1)
-    for client, work in enumerate(works):
-        last = None if velocity is None else velocity[client]
-        mean_loss = losses[client] / int(totals[client])
-        yield Update(stacked[client], work.num_examples, mean_loss, int(totals[client]), last)
+    for client in range(clients):
+        own = {name: tensor[client] for name, tensor in state.items()}
+        seen = int(totals[client])
+        yield Trained(stacked[client], losses[client] / seen, seen, own)
 
 
 def _pad(works: Sequence[Work]) -> np.ndarray:
@@ -135,24 +141,26 @@ def _module_gradient(
 
 
 def _step(
+    optimiser: Optimiser,
     stacked: Tensor,
     grads: Tensor,
-    velocity: Tensor | None,
-    local: LocalConfig,
+    state: dict[str, Tensor],
     rates: list[float],
     present: np.ndarray,
+    layout: Layout,
     active: Active | None,
-) -> Tensor | None:
+) -> None:
     """One optimiser step of every client that still has a batch (all have one at first)."""
     if present.all() and len(set(rates)) == 1:
-        return sgdm_step(stacked, grads, velocity, local, rates[0], active)
+        optimiser.step(stacked, grads, state, rates[0], layout, active)
+        return
     rows = []
     for client in np.flatnonzero(present):
-        own = None if velocity is None else velocity[client]
+        own = {name: tensor[client] for name, tensor in state.items()}
         mask = active
         if active is not None and active.mask.dim() == 2:
             mask = Active(active.mask[client], None)
-        rows.append(sgdm_step(stacked[client], grads[client], own, local, rates[client], mask))
-    if velocity is None and local.momentum:
-        return torch.stack([row for row in rows if row is not None])
-    return velocity
+        optimiser.step(stacked[client], grads[client], own, rates[client], layout, mask)
+        rows.append(own)
+    if not state:
+        state |= {name: torch.stack([row[name] for row in rows]) for name in rows[0]}

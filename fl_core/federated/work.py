@@ -1,145 +1,146 @@
-"""One round's local work: who takes part, from where, on what, under which mask."""
+"""One round's local work: from where, on what, under which mask, by which rule."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
 from fl_core.config.trial_config import TrialConfig
-from fl_core.data.sources import ImageSource, Source
-from fl_core.federated.client import Update, Work, local_update, plan_work, step_rates
-from fl_core.federated.server import select_clients
+from fl_core.data.sources import ImageSource
+from fl_core.federated.client import Trained, Work, full_gradient, local_update, plan_work
+from fl_core.federated.rule import LocalRule, Visit
+from fl_core.federated.schedule import step_rates
+from fl_core.federated.server import named
 from fl_core.federated.stacked import stacked_updates
+from fl_core.federated.state import Federation, State
+from fl_core.federated.update import Update
 from fl_core.optim.sgdm import Active
 
-
-@dataclass
-class Federation:
-    """Who trains what on which examples: everything of a run that does not change."""
-
-    model: FlatModule
-    train: Source
-    val: Source | None
-    shards: Sequence[np.ndarray]
-    class_counts: np.ndarray  # (clients, classes)
-    masks: Callable[[int], Active] | None = None  # of each client; None = dense
-    fisher: Callable[[int], Tensor] | None = None  # (P,) of each client, for local.blend=fisher
+KEPT = "optimiser/"  # momentum that outlives the round, in a client's memory
 
 
-@dataclass(frozen=True)
-class ServerState:
-    """Everything a run carries from round to round: a checkpoint is exactly this."""
+class Run(NamedTuple):
+    """What does not change from round to round."""
 
-    params: Tensor  # (P,) float32
-    round: int = 0  # rounds completed
-    velocity: Tensor | None = None  # momentum, if it outlives the round
-    best: Tensor | None = None  # parameters of the best evaluation, if they are kept
-    best_accuracy: float = -1.0
-    evaluations_since_best: int = 0
-    locals: Mapping[int, Tensor] = field(default_factory=dict)  # clients' own, for local.blend
-    totals: dict[str, float] = field(
-        default_factory=lambda: dict.fromkeys(
-            ("seconds_train", "seconds_eval", "seconds_overhead", "images"), 0.0
+    config: TrialConfig
+    fed: Federation
+    rule: LocalRule
+
+
+class _Turn(NamedTuple):
+    """One client's part in a round."""
+
+    client: int
+    work: Work
+    rates: list[float]
+    start: Tensor
+
+
+def client_updates(run: Run, state: State, clients: Sequence[int]) -> Iterator[Update]:
+    """The sampled clients' updates of the coming round, stacked where that is faster."""
+    config, rule = run.config, run.rule
+    starts = None if rule.starts is None else rule.starts(clients, state, run.fed)
+    turns = [
+        _turn(run, state, client, start)
+        for client, start in zip(clients, starts or [state.params] * len(clients), strict=True)
+    ]
+    stacked = len(turns) > 1 and use_stacked(config, run.fed.model, state.params.device)
+    trained = (_together if stacked else _one_by_one)(run, state, turns)
+    for turn, (visit, result) in zip(turns, trained, strict=True):
+        sent, kept = ({}, {}) if rule.finish is None else rule.finish(result.params, visit)
+        if config.local.keep_momentum:
+            kept = {**kept, **{KEPT + name: tensor for name, tensor in result.state.items()}}
+        examples = turn.work.num_examples
+        yield Update(
+            client=turn.client,
+            version=state.round,
+            num_examples=examples,
+            weight=1 if rule.uniform else examples,
+            sent={"params": result.params, **sent},
+            kept=kept,
+            train_loss=result.train_loss,
+            images=result.images + (examples if rule.full_gradient else 0),
+            mask=visit.active.mask if visit.active is not None and _own_masks(run) else None,
         )
+
+
+def _turn(run: Run, state: State, client: int, start: Tensor) -> _Turn:
+    """A client's batches and learning rates in the coming round."""
+    config, fed, round = run.config, run.fed, state.round
+    augmented = isinstance(fed.train, ImageSource)
+    draws = stream(config.seed, "augment", round, client) if augmented else None
+    batches = stream(config.seed, "batches", round, client)
+    work = plan_work(fed.shards[client], config.local, batches, draws)
+    steps = len(work.indices)
+    rates = step_rates(config.local, config.schedule, round, config.rounds, steps)
+    return _Turn(client, work, rates, start)
+
+
+def _visit(run: Run, state: State, turn: _Turn) -> Visit:
+    """The round as the client's rule sees it."""
+    config, fed, rule = run.config, run.fed, run.rule
+    memory = state.clients.of(turn.client) if rule.memory else {}
+    gradient = None
+    if rule.full_gradient:
+        gradient = full_gradient(
+            fed.model, turn.start, fed.train, fed.shards[turn.client], config.local.batch_size,
+            config.compute.precision,
+        )  # fmt: skip
+    return Visit(
+        start=turn.start,
+        server=named(state.server, "rule/"),
+        memory={
+            name: memory[name] if name in memory else torch.zeros_like(turn.start)
+            for name in rule.memory
+        },
+        travel=sum(turn.rates),
+        active=None if fed.masks is None else fed.masks(turn.client),
+        gradient=gradient,
     )
 
 
-def selected(config: TrialConfig, round: int) -> np.ndarray:
-    """The clients of a round."""
-    return select_clients(config.federation, stream(config.seed, "clients", round))
-
-
-def participants(config: TrialConfig, rounds: int) -> list[int]:
-    """The clients that take part in the first rounds of a run, in increasing order."""
-    return sorted({int(c) for r in range(rounds) for c in selected(config, r)})
-
-
-def updates(
-    config: TrialConfig, fed: Federation, state: ServerState, clients: np.ndarray
-) -> Iterator[Update]:
-    """The sampled clients' updates of the coming round, stacked where that is faster."""
-    seed, round = config.seed, state.round
-    augmented = isinstance(fed.train, ImageSource)
-    works: list[Work] = []
-    for client in clients:
-        draws = stream(seed, "augment", round, client) if augmented else None
-        batches = stream(seed, "batches", round, client)
-        works.append(plan_work(fed.shards[client], config.local, batches, draws))
-    rates = [
-        step_rates(config.local, config.schedule, round, config.rounds, len(work.indices))
-        for work in works
-    ]
-    starts = _starts(config, fed, state, clients)
-    precision = config.compute.precision
-    if len(works) > 1 and use_stacked(config, fed.model, state.params.device):
-        start = state.params if starts is None else torch.stack(starts)
-        mask = _stacked_mask(config, fed, clients)
-        done = stacked_updates(
-            fed.model, start, fed.train, works, config.local, rates, precision, mask
-        )
-        if mask is None or mask.dim() == 1:
-            yield from done
-        else:
-            yield from (update._replace(mask=own) for update, own in zip(done, mask, strict=True))
-        return
-    for n, (client, work) in enumerate(zip(clients.tolist(), works, strict=True)):
-        active = None if fed.masks is None else fed.masks(client)
-        update = local_update(
-            fed.model, state.params if starts is None else starts[n], fed.train, work,
-            config.local, rates[n], precision, state.velocity, active,
+def _one_by_one(run: Run, state: State, turns: Sequence[_Turn]) -> Iterator[tuple[Visit, Trained]]:
+    """One client after the other: a single one's tensors are in memory at a time."""
+    config, fed = run.config, run.fed
+    for turn in turns:
+        visit = _visit(run, state, turn)
+        keeps = config.local.keep_momentum
+        memory = named(state.clients.of(turn.client), KEPT) if keeps else None
+        yield visit, local_update(
+            fed.model, visit, fed.train, turn.work, config.local, turn.rates,
+            config.compute.precision, rule=run.rule, state=memory,
         )  # fmt: skip
-        if active is not None and config.mask.scope == "per_client":
-            update = update._replace(mask=active.mask)
-        yield update
 
 
-def _stacked_mask(config: TrialConfig, fed: Federation, clients: np.ndarray) -> Tensor | None:
-    """The shared mask (P,), or the clients' own (m, P)."""
-    if fed.masks is None:
-        return None
-    if config.mask.scope == "shared":
-        return fed.masks(int(clients[0])).mask
-    return torch.stack([fed.masks(client).mask for client in clients.tolist()])
+def _together(run: Run, state: State, turns: Sequence[_Turn]) -> Iterator[tuple[Visit, Trained]]:
+    """All clients at once, as rows of one matrix."""
+    config, fed, rule = run.config, run.fed, run.rule
+    visits = [_visit(run, state, turn) for turn in turns]
+    first = visits[0]
+    active = first.active
+    if _own_masks(run):
+        active = Active(torch.stack([v.active.mask for v in visits if v.active]), None)
+    everyone = Visit(
+        start=first.start if rule.starts is None else torch.stack([v.start for v in visits]),
+        server=first.server,
+        memory={name: torch.stack([v.memory[name] for v in visits]) for name in rule.memory},
+        active=active,
+    )
+    trained = stacked_updates(
+        fed.model, everyone, fed.train, [turn.work for turn in turns], config.local,
+        [turn.rates for turn in turns], config.compute.precision, rule=rule,
+    )  # fmt: skip
+    return zip(visits, trained, strict=True)
 
 
-def _starts(
-    config: TrialConfig, fed: Federation, state: ServerState, clients: np.ndarray
-) -> list[Tensor] | None:
-    """What each client starts from, where that is not the server's parameters.
-
-    Fisher-weighted blending (Pirilli et al. 2025): beta * old + (1 - beta) * server with beta =
-    F_i / sum_j F_j over the round's clients j, for the entries that the client trains. In the
-    form server + beta * (old - server): what has not changed stays bit-identical.
-    """
-    if config.local.blend == "none" or not state.locals:
-        return None
-    assert fed.fisher is not None
-    scores = [fed.fisher(int(client)) for client in clients]
-    total = torch.stack(scores).sum(0)
-    starts = []
-    for client, score in zip(clients.tolist(), scores, strict=True):
-        old = state.locals.get(client, state.params)
-        beta = torch.where(total > 0, score / total, 0.0)
-        blended = state.params + beta * (old - state.params)
-        if fed.masks is not None:
-            blended = torch.where(fed.masks(client).mask, blended, state.params)
-        starts.append(blended)
-    return starts
-
-
-def kept(
-    updates: Iterator[Update], clients: np.ndarray, locals: dict[int, Tensor]
-) -> Iterator[Update]:
-    """Pass the updates on, and keep each client's parameters for its next round."""
-    for client, update in zip(clients.tolist(), updates, strict=True):
-        locals[client] = update.params.clone()
-        yield update
+def _own_masks(run: Run) -> bool:
+    """Whether every client trains, and sends, entries of its own."""
+    return run.fed.masks is not None and run.config.mask.scope == "per_client"
 
 
 def use_stacked(config: TrialConfig, model: FlatModule, device: torch.device) -> bool:

@@ -11,6 +11,8 @@ learns from them are sensitivities, under labels that the model itself draws (`m
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -28,6 +30,7 @@ from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sharding import PARTITION_READS
 from fl_core.data.sources import Source, split_train_val
 from fl_core.masks.fisher import fisher, hybrid, magnitude
+from fl_core.masks.overlap import overlap_table
 from fl_core.masks.select import (
     active_counts,
     calibrate_mask,
@@ -49,7 +52,6 @@ MASK_READS = (*FISHER_READS, "mask.rule", "mask.sparsity", "mask.rounds", "mask.
               "mask.min_share", "mask.dropped_weight", "mask.hybrid_weight")  # fmt: skip
 FISHER_RULES = ("least_sensitive", "most_sensitive", "hybrid")
 SERVER = -1  # who calibrates: the server, or a client by its number
-BLEND_LIMIT = 4e9  # bytes of old parameters that blending may keep
 
 
 @dataclass
@@ -65,11 +67,12 @@ class Calibration:
     source: Source  # all training examples, without augmentation
     shards: Sequence[np.ndarray]
     start: Tensor  # (P,) what fine-tuning starts from
+    clients_fisher: bool = False  # whether each client's Fisher will be asked for
     _packed: dict[int, Tensor] = field(default_factory=dict)
     _added: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        mask, local = self.config.mask, self.config.local
+        mask = self.config.mask
         self.allowed = maskable(self.model.module, self.model.layout, mask.layers).to(
             self.start.device
         )
@@ -79,9 +82,8 @@ class Calibration:
         on_server = mask.scope == "shared" and mask.source == "server"
         if mask.in_force and mask.rule in FISHER_RULES and on_server:
             self._check_examples(len(self._server_pool), "the server's calibration split has")
-        if local.blend == "fisher":
-            self._check_blend()
-        elif not (mask.in_force and mask.rule in FISHER_RULES) or on_server:
+        by_clients = mask.in_force and mask.rule in FISHER_RULES and not on_server
+        if not (by_clients or self.clients_fisher):
             return
         smallest = int(np.argmin([len(shard) for shard in self.shards]))
         self._check_examples(len(self.shards[smallest]), f"client {smallest} has")
@@ -110,6 +112,25 @@ class Calibration:
         """Entries that the guard against layer collapse added to a mask's exact number."""
         self.mask(party)
         return self._added[party]
+
+    def report(self, parties: Sequence[int]) -> tuple[dict[str, float], dict[str, str]]:
+        """What the masks of these parties look like: metrics, and a table by layer as CSV."""
+        masks = [pack(self.mask(party)) for party in parties]
+        rows = overlap_table(masks, self.model.layout, self.allowed)
+        overall = rows[-1]
+        metrics = {
+            "mask_active": float(overall["active_share"]) * float(overall["size"]),
+            "mask_active_share": float(overall["active_share"]),
+            "mask_added": sum(map(self.added, parties)) / len(parties),
+        }
+        if len(parties) > 1:
+            names = ("jaccard", "expected", "excess", "expected_given_layers")
+            metrics |= {f"mask_{name}": float(overall[name]) for name in names}
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(overall), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return metrics, {"masks.csv": text.getvalue()}
 
     def client_fisher(self, client: int) -> Tensor:
         """(P,) diagonal Fisher of the starting parameters on a client's own examples."""
@@ -192,10 +213,3 @@ class Calibration:
         wanted = self.config.mask.examples
         if have < wanted:
             raise refuse("mask.examples", wanted, f"{who} only {have} examples")
-
-    def _check_blend(self) -> None:
-        """Blending keeps the old parameters of every client: refuse what does not fit."""
-        need = 4.0 * len(self.start) * len(self.shards)
-        if need > BLEND_LIMIT:
-            size = f"would keep {need / 1e9:.0f} GB of the clients' old parameters"
-            raise refuse("local.blend", "fisher", f"{size}; use fewer clients or a smaller model")

@@ -18,11 +18,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from fl_core.config.sections import LocalConfig
+from fl_core.base.params import Layout
 
 #: Active fraction below which gathering and scattering by index beats masking (measured with
 #: tests/benchmarks/sparse_step.py: random masks, one thread; they cross between 0.3 and 0.4).
@@ -63,11 +64,56 @@ class Active:
         return self.mask
 
 
+class Momentum(Protocol):
+    """The options of SGD with momentum."""
+
+    @property
+    def momentum(self) -> float: ...
+    @property
+    def dampening(self) -> float: ...
+    @property
+    def weight_decay(self) -> float: ...
+    @property
+    def nesterov(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class SGDM:
+    """SGD with momentum, weight decay and Nesterov's variant: an Optimiser."""
+
+    momentum: float = 0.0
+    dampening: float = 0.0
+    weight_decay: float = 0.0
+    nesterov: bool = False
+
+    @classmethod
+    def of(cls, rule: Momentum) -> SGDM:
+        """The optimiser that the section `local` (or whatever has its fields) describes."""
+        return cls(rule.momentum, rule.dampening, rule.weight_decay, rule.nesterov)
+
+    @property
+    def plain(self) -> bool:
+        return not self.momentum and not self.weight_decay
+
+    def step(
+        self,
+        params: Tensor,
+        grad: Tensor,
+        state: dict[str, Tensor],
+        lr: float,
+        layout: Layout | None = None,
+        active: Active | None = None,
+    ) -> None:
+        velocity = sgdm_step(params, grad, state.get("velocity"), self, lr, active)
+        if velocity is not None:
+            state["velocity"] = velocity
+
+
 def sgdm_step(
     params: Tensor,
     grad: Tensor,
     velocity: Tensor | None,
-    rule: LocalConfig,
+    rule: Momentum,
     lr: float,
     active: Active | None = None,
     *,
@@ -147,7 +193,7 @@ def _cut(tensor: Tensor, at: slice | None) -> Tensor:
 
 
 def _update(
-    rule: LocalConfig,
+    rule: Momentum,
     lr: float,
     first: bool,
     params: Tensor,

@@ -6,6 +6,7 @@ The update itself is `fl_core.optim.sgdm.sgdm_step`, the one that the clients us
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, fields
 from itertools import chain
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fl_core.config.sections import LocalConfig
-from fl_core.optim.sgdm import Active, sgdm_step
+from fl_core.optim.sgdm import SGDM, Active, sgdm_step
 
 
 class SparseSGDM(torch.optim.Optimizer):
@@ -119,7 +120,7 @@ class SparseSGDM(torch.optim.Optimizer):
                     self._step(parameter, rule, float(group["lr"]))
         return loss
 
-    def _step(self, parameter: Tensor, rule: LocalConfig, lr: float) -> None:
+    def _step(self, parameter: Tensor, rule: SGDM, lr: float) -> None:
         assert parameter.grad is not None
         weight, grad = parameter, parameter.grad
         if parameter.is_contiguous():
@@ -131,9 +132,8 @@ class SparseSGDM(torch.optim.Optimizer):
             self.state[parameter]["momentum_buffer"] = velocity
 
 
-def _rule(group: dict[str, Any]) -> LocalConfig:
-    names = ("momentum", "dampening", "weight_decay", "nesterov")
-    return LocalConfig(**{name: group[name] for name in names})
+def _rule(group: dict[str, Any]) -> SGDM:
+    return SGDM(**{spec.name: group[spec.name] for spec in fields(SGDM)})
 
 
 def _check(group: dict[str, Any]) -> None:
@@ -152,7 +152,7 @@ def _check(group: dict[str, Any]) -> None:
         raise ValueError(f"lr={group['lr']!r}: must be in [0, inf)")
     if group["nesterov"] and (not group["momentum"] or group["dampening"]):
         raise ValueError("nesterov=True: needs momentum, and dampening=0")
-    _rule(group)  # its ConfigError names the option
+    LocalConfig(**asdict(_rule(group)))  # its ConfigError names the option
 
 
 def _same(mask: Tensor | None, other: Tensor | None) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 from fl_core.base.cache import DamagedArtefact, load_artefact, save_artefact
 from fl_core.base.machine import Machine
 from fl_core.study.jobs import Job
-from fl_core.trial import Record, recorded_curve, trial_path
+from fl_core.trial import Record, drop_trial, forget_clients, recorded_curve, trial_path
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,9 @@ def clear_for(job: Job, places: Places) -> None:
         return
     try:
         if not load_artefact(path, "params")[0]:
-            path.unlink()
+            drop_trial(path)
     except DamagedArtefact:
-        path.unlink()
+        drop_trial(path)
 
 
 def keep_records(job: Job, machine: Machine, places: Places, records: list[Record]) -> None:
@@ -83,8 +83,10 @@ def keep_records(job: Job, machine: Machine, places: Places, records: list[Recor
         save_artefact(path, tensors, {**before, **meta})
         return
     save_artefact(path, {}, meta)
-    if own != path and not places.keep:
-        own.unlink(missing_ok=True)
+    if own == path:
+        forget_clients(own)
+    elif not places.keep:
+        drop_trial(own)
 
 
 def _kind(machine: Machine) -> str:

@@ -24,7 +24,7 @@ from fl_core.base.rng import stream
 from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sources import FeatureSource
 from fl_core.federated.rounds import fedavg
-from fl_core.federated.work import Federation, ServerState
+from fl_core.federated.state import Federation, State
 
 WIDTH, CLASSES = 384, 100
 
@@ -80,7 +80,7 @@ def main() -> None:
     def ours(execution: str) -> Callable[[], object]:
         config = base.override({"compute.execution": execution})
         start = torch.zeros(fed.model.layout.size, device=args.device)
-        return lambda: list(fedavg(config, fed, ServerState(start)))
+        return lambda: list(fedavg(config, fed, State(start)))
 
     ways: dict[str, Callable[[], object]] = {
         "sequential": ours("sequential"),

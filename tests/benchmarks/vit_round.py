@@ -25,7 +25,7 @@ from fl_core.base.rng import stream
 from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sources import ImageSource
 from fl_core.federated.rounds import fedavg
-from fl_core.federated.work import Federation, ServerState
+from fl_core.federated.state import Federation, State
 from fl_core.stages import build_classifier
 
 
@@ -94,7 +94,7 @@ def main() -> None:
     images = preprocess(source.pixels)  # the plain loop finds them ready
     ways: dict[str, Callable[[], object]] = {
         "plain torch": plain(shards, images, labels, config),
-        "ours": lambda: list(fedavg(config, fed, ServerState(start))),
+        "ours": lambda: list(fedavg(config, fed, State(start))),
     }
     times: dict[str, list[float]] = {name: [] for name in ways}
     for repeat in range(args.repeats + 1):

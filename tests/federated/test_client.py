@@ -19,7 +19,9 @@ from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
 from fl_core.config.sections import BackboneConfig, DataConfig, LocalConfig, ScheduleConfig
 from fl_core.data.sources import FeatureSource, ImageSource, Preprocess, Source
-from fl_core.federated.client import Work, local_update, lr_factor, plan_work, step_rates
+from fl_core.federated.client import Work, local_update, plan_work
+from fl_core.federated.rule import Visit
+from fl_core.federated.schedule import lr_factor, step_rates
 from fl_core.models.backbone import Classifier, build_backbone
 
 CLASSES, EXAMPLES, WIDTH, SIZE = 5, 60, 9, 16
@@ -197,6 +199,10 @@ def test_warm_up_is_linear_then_cosine() -> None:
     assert lr_factor(schedule, 0.25) == pytest.approx(1)
 
 
+def at(params: torch.Tensor) -> Visit:
+    return Visit(params, {}, {})
+
+
 # --- local_update -----------------------------------------------------------------------------
 
 RULES = [
@@ -219,7 +225,7 @@ def test_equals_torch_bit_for_bit(make: Callable[[], nn.Module], steps: int, uni
         rates = step_rates(local, ScheduleConfig("cosine"), 0, 2, len(work.indices))
         wanted = torch_update(module, source, work, local, rates)
         model = FlatModule(copy.deepcopy(module))
-        update = local_update(model, model.flat.clone(), source, work, local, rates)
+        update = local_update(model, at(model.flat.clone()), source, work, local, rates)
         assert not torch.equal(update.params, torch_update(module, source, work, local, [0.0] * 99))
         assert torch.equal(update.params, wanted), rule
 
@@ -232,14 +238,15 @@ def test_what_comes_back_and_what_stays(make: Callable[[], nn.Module]) -> None:
     work = plan(np.arange(29), local, source)
     params = torch.randn(model.layout.size, generator=torch.Generator().manual_seed(3)) * 0.1
     before, start = params.clone(), torch.ones_like(params)
-    update = local_update(model, params, source, work, local, [0.1] * 8, velocity=start)
+    momentum = {"velocity": start}
+    update = local_update(model, at(params), source, work, local, [0.1] * 8, state=momentum)
     assert torch.equal(params, before)
     assert torch.equal(start, torch.ones_like(params))
     assert update.params.data_ptr() not in (params.data_ptr(), model.flat.data_ptr())
-    assert (update.num_examples, update.images) == (29, 58)  # examples, not batches or epochs
-    second = local_update(model, params, source, work, local, [0.1] * 8, velocity=start)
+    assert (work.num_examples, update.images) == (29, 58)  # examples, not batches or epochs
+    second = local_update(model, at(params), source, work, local, [0.1] * 8, state=momentum)
     assert torch.equal(update.params, second.params)  # nothing is left behind in the model
-    without = local_update(model, params, source, work, local, [0.1] * 8)
+    without = local_update(model, at(params), source, work, local, [0.1] * 8)
     assert not torch.equal(update.params, without.params)  # the given momentum counts
 
 
@@ -248,7 +255,7 @@ def test_the_loss_is_the_mean_over_the_examples_seen() -> None:
     model, source = FlatModule(linear()), feature_source()
     local = LocalConfig(steps=1, unit="epochs", batch_size=8)
     work = plan(np.arange(29), local, source)
-    update = local_update(model, model.flat.clone(), source, work, local, [0.0] * 4)
+    update = local_update(model, at(model.flat.clone()), source, work, local, [0.0] * 4)
     mean = F.cross_entropy(model.module(source.features[:29]), source.labels[:29])
     assert float(update.train_loss) == pytest.approx(mean.item(), rel=1e-6)
 
@@ -260,7 +267,7 @@ def test_frozen_parameters_are_not_part_of_the_update() -> None:
     model, source = FlatModule(module), image_source()
     local = LocalConfig(steps=3, batch_size=8, momentum=0.9, weight_decay=0.1)
     work = plan(np.arange(29), local, source)
-    update = local_update(model, model.flat.clone(), source, work, local, [0.1] * 3)
+    update = local_update(model, at(model.flat.clone()), source, work, local, [0.1] * 3)
     total = sum(parameter.numel() for parameter in module.parameters())
     assert len(update.params) == total - sum(tensor.numel() for tensor in frozen.values())
     after = module[0].state_dict()  # type: ignore[index]
@@ -271,7 +278,7 @@ def test_bfloat16_keeps_float32_parameters_and_comes_close() -> None:
     model, source = FlatModule(linear()), feature_source()
     local = LocalConfig(steps=4, batch_size=8)
     work = plan(np.arange(29), local, source)
-    args = (model, model.flat.clone(), source, work, local, [0.1] * 4)
+    args = (model, at(model.flat.clone()), source, work, local, [0.1] * 4)
     exact, rough = local_update(*args), local_update(*args, precision="bfloat16")
     assert rough.params.dtype == torch.float32
     assert not torch.equal(exact.params, rough.params)

@@ -22,8 +22,10 @@ from fl_core.data.sources import FeatureSource, Source
 from fl_core.federated import rounds as loop
 from fl_core.federated import work as rounds
 from fl_core.federated.client import plan_work
+from fl_core.federated.memory import ClientMemory
 from fl_core.federated.rounds import RoundResult, fedavg
-from fl_core.federated.work import Federation, ServerState, selected
+from fl_core.federated.selection import select
+from fl_core.federated.state import Federation, State
 
 CLASSES, WIDTH = 4, 6
 TIMES = ("seconds_train", "seconds_eval", "seconds_overhead", "images_per_second",
@@ -60,9 +62,9 @@ def federation(model: nn.Module, source: Source, examples: int, clients: int) ->
     return Federation(FlatModule(model), source, val, shards, counts)
 
 
-def run(cfg: TrialConfig, fed: Federation, state: ServerState | None = None) -> list[RoundResult]:
+def run(cfg: TrialConfig, fed: Federation, state: State | None = None) -> list[RoundResult]:
     """All results; a fresh start from the model's own parameters unless a state is given."""
-    return list(fedavg(cfg, fed, state or ServerState(fed.model.flat.clone())))
+    return list(fedavg(cfg, fed, state or State(fed.model.flat.clone())))
 
 
 def plain(metrics: dict[str, float]) -> dict[str, float]:
@@ -157,7 +159,7 @@ def test_one_client_with_everything_is_a_torch_loop(keep_momentum: bool) -> None
             optimiser.step()
         wanted = torch.cat([parameter.detach().reshape(-1) for parameter in model.parameters()])
         assert torch.equal(result.state.params, wanted), round
-        assert (result.state.velocity is not None) == keep_momentum
+        assert list(result.state.clients.of(0)) == ["optimiser/velocity"] * keep_momentum
     logits = model(fed.val.batch(torch.arange(40)))  # type: ignore[union-attr]
     accuracy = (logits.argmax(1) == fed.val.labels).double().mean()  # type: ignore[union-attr]
     assert result.metrics["val_accuracy"] == float(accuracy) > 0.5
@@ -208,7 +210,7 @@ def test_patience_counts_evaluations_across_a_resume(monkeypatch: pytest.MonkeyP
     fed = linear_federation()
     cfg = config(federation__clients=6, rounds=9, patience=3)
     monkeypatch.setattr(loop, "evaluate", scripted([0.3, 0.2, 0.2, 0.2]))
-    state = next(iter(fedavg(cfg, fed, ServerState(fed.model.flat.clone())))).state
+    state = next(iter(fedavg(cfg, fed, State(fed.model.flat.clone())))).state
     assert len(run(cfg, fed, state)) == 3
 
 
@@ -227,7 +229,7 @@ def test_evaluations_come_every_few_rounds_and_at_the_end(
 
 def test_evaluating_more_often_changes_nothing() -> None:
     fed = linear_federation()
-    start = ServerState(fed.model.flat.clone())
+    start = State(fed.model.flat.clone())
     often = run(config(federation__clients=6, rounds=6, eval_every=1), fed, start)
     rarely = run(config(federation__clients=6, rounds=6, eval_every=4), fed, start)
     assert torch.equal(often[-1].state.params, rarely[-1].state.params)
@@ -277,7 +279,7 @@ def test_resume_from_any_state_gives_the_same_bits(name: str) -> None:
     values = {"federation__participation": 0.6, "schedule__name": "cosine", **values}
     cfg = config(federation__clients=5, rounds=4, local__momentum=0.9, local__batch_size=4,
                  data__flip=True, data__crop=2, **values)  # fmt: skip
-    start = ServerState(fed.model.flat.clone())
+    start = State(fed.model.flat.clone())
     whole = run(cfg, fed, start)
     for done in range(len(whole)):
         fed.model.flat.normal_(generator=torch.Generator().manual_seed(done))  # another process
@@ -293,11 +295,11 @@ def test_resume_from_any_state_gives_the_same_bits(name: str) -> None:
 def test_resume_with_momentum_that_outlives_the_round() -> None:
     fed = linear_federation(clients=1)
     cfg = config(federation__clients=1, rounds=4, local__momentum=0.9, local__keep_momentum=True)
-    whole = run(cfg, fed, ServerState(torch.zeros(fed.model.layout.size)))
+    whole = run(cfg, fed, State(torch.zeros(fed.model.layout.size)))
     for done in range(3):
         rest = run(cfg, fed, whole[done].state)
         assert torch.equal(rest[-1].state.params, whole[-1].state.params)
-    lost = run(cfg, fed, replace(whole[1].state, velocity=None))
+    lost = run(cfg, fed, replace(whole[1].state, clients=ClientMemory.empty()))
     assert not torch.equal(lost[-1].state.params, whole[-1].state.params)
 
 
@@ -308,7 +310,7 @@ def test_global_random_state_has_no_part(name: str) -> None:
     finals = []
     for seed in (1, 2):
         fed = make(clients=5)
-        start = ServerState(fed.model.flat.clone())
+        start = State(fed.model.flat.clone())
         torch.manual_seed(seed)
         np.random.seed(seed)  # noqa: NPY002
         states = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index, union-attr]  # noqa: NPY002
@@ -329,7 +331,7 @@ def test_two_seeds_differ_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(rounds, "plan_work", recorded)
     fed = cnn_federation()
-    start = ServerState(fed.model.flat.clone())
+    start = State(fed.model.flat.clone())
     finals = []
     for seed in (0, 1):
         cfg = config(seed=seed, federation__clients=5, federation__participation=1.0, rounds=3,
@@ -339,7 +341,11 @@ def test_two_seeds_differ_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     indices, draws = zip(*seen, strict=True)
     assert len(set(indices)) == len(set(draws)) == 30  # over seeds, rounds and clients alike
     assert not torch.equal(*finals)
-    chosen = [tuple(selected(config(seed=seed), round)) for seed in (0, 1) for round in range(20)]
+    chosen = [
+        tuple(select(replace(start, round=round), fed, config(seed=seed)))
+        for seed in (0, 1)
+        for round in range(20)
+    ]
     assert len(set(chosen)) == 40
 
 
@@ -364,7 +370,7 @@ def test_ten_thousand_clients_and_only_the_sampled_ones_work(
 
 def test_stacked_is_sequential_to_rounding_over_rounds() -> None:
     fed = linear_federation()
-    start = ServerState(fed.model.flat.clone())
+    start = State(fed.model.flat.clone())
     runs = [
         run(config(federation__clients=6, federation__participation=0.5, rounds=8,
                    local__momentum=0.9, compute__execution=execution), fed, start)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pytest
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from fl_core.federated import ledger as ledger_module
 from fl_core.federated.ledger import Ledger
 from fl_core.federated.messages import encode
+from fl_core.federated.update import Traffic
 
 # 100 parameters: dense 16 + 400 = 416; with c active index 16 + 8c, bitmap 16 + 13 + 4c,
 # values 16 + 4c; the mask alone 16 + 13 (index from 4c < 13)
@@ -29,11 +30,16 @@ def no_mask(client: int) -> Tensor | None:
     raise AssertionError("a dense run has no masks")
 
 
+def sent(clients: Iterable[int]) -> list[Traffic]:
+    """Parameters and nothing else."""
+    return [Traffic(client, 0, 0) for client in clients]
+
+
 def account(ledger: Ledger, masks: Callable[[int], Tensor | None]) -> list[dict[str, float]]:
     """The totals after each of the three rounds."""
     totals = []
     for clients in ROUNDS:
-        ledger.round_trip(PARAMS, clients, masks)
+        ledger.round_trip(PARAMS, sent(clients), 0, masks)
         totals.append(ledger.totals)
     return totals
 
@@ -109,7 +115,7 @@ def test_the_union_grows_with_the_clients_seen() -> None:
     ledger = Ledger(100, "per_client", {})
     sizes = []
     for clients in ROUNDS:
-        ledger.round_trip(PARAMS, clients, own)
+        ledger.round_trip(PARAMS, sent(clients), 0, own)
         sizes.append(int(ledger.union.sum()))
     assert sizes == [15, 65, 65]
     assert ledger.seen == {0, 1, 2}
@@ -119,9 +125,9 @@ def test_the_union_grows_with_the_clients_seen() -> None:
 def test_dense_wins_where_little_is_frozen() -> None:
     """99 of 100 active: dense 416, bitmap 425. But a mask that the server lacks must come."""
     ledger = Ledger(100, "per_client", {})
-    ledger.round_trip(PARAMS, [0], lambda client: active(100, range(99)))
+    ledger.round_trip(PARAMS, sent([0]), 0, lambda client: active(100, range(99)))
     assert ledger.totals["bytes_up"] == 425
-    ledger.round_trip(PARAMS, [0], lambda client: active(100, range(99)))
+    ledger.round_trip(PARAMS, sent([0]), 0, lambda client: active(100, range(99)))
     assert (ledger.totals["bytes_up_round"], ledger.totals["bytes_down_round"]) == (412, 416)
     assert ledger.totals["messages_down_dense"] == 2
     full = Ledger(100, "shared", {})
@@ -132,7 +138,7 @@ def test_dense_wins_where_little_is_frozen() -> None:
 def test_two_entries_are_cheapest_by_index() -> None:
     ledger = Ledger(100, "per_client", {})
     for _ in range(2):
-        ledger.round_trip(PARAMS, [0], lambda client: active(100, [3, 77]))
+        ledger.round_trip(PARAMS, sent([0]), 0, lambda client: active(100, [3, 77]))
     assert ledger.totals["bytes_up"] == 32 + 24
     assert (ledger.totals["messages_up_index"], ledger.totals["messages_up_values"]) == (1, 1)
     assert (ledger.totals["bytes_down_round"], ledger.totals["messages_down_index"]) == (32, 1)
@@ -151,16 +157,16 @@ def test_a_resumed_ledger_goes_on_the_same(scope: str | None, done: int, how: st
     account(whole, masks[scope])
     first = Ledger(100, scope, {})
     for clients in ROUNDS[:done]:
-        first.round_trip(PARAMS, clients, masks[scope])
+        first.round_trip(PARAMS, sent(clients), 0, masks[scope])
     stored = dict(first.totals, images=7.0)  # as in a checkpoint, beside other totals
     if how == "given":
         second = Ledger(100, scope, stored, first.seen, first.union)
     else:
         second = Ledger(100, scope, stored)
-        second.replay(ROUNDS[:done], masks[scope])
+        second.replay([c for clients in ROUNDS[:done] for c in clients], masks[scope])
     kept, union = dict(stored), first.union.clone()
     for clients in ROUNDS[done:]:
-        second.round_trip(PARAMS, clients, masks[scope])
+        second.round_trip(PARAMS, sent(clients), 0, masks[scope])
     assert second.totals == whole.totals
     assert second.seen == whole.seen
     assert torch.equal(second.union, whole.union)
@@ -170,20 +176,26 @@ def test_a_resumed_ledger_goes_on_the_same(scope: str | None, done: int, how: st
 
 def test_totals_handed_out_do_not_change() -> None:
     ledger = Ledger(100, "shared", {})
-    ledger.round_trip(PARAMS, [0], lambda client: TENTH)
+    ledger.round_trip(PARAMS, sent([0]), 0, lambda client: TENTH)
     totals, copy = ledger.totals, dict(ledger.totals)
-    ledger.round_trip(PARAMS, [0], lambda client: TENTH)
+    ledger.round_trip(PARAMS, sent([0]), 0, lambda client: TENTH)
     assert totals == copy != ledger.totals
 
 
 def test_ledger_refuses_what_does_not_fit() -> None:
     refused(lambda: Ledger(100, "mine", {}), "scope='mine': must be")
     refused(lambda: Ledger(100, "per_client", {}, [1]), "without the union")
-    refused(lambda: Ledger(99, None, {}).round_trip(PARAMS, [0], own), "100 entries")
+    refused(lambda: Ledger(99, None, {}).round_trip(PARAMS, sent([0]), 0, own), "100 entries")
     for scope in ("shared", "per_client"):
         ledger = Ledger(100, scope, {})
-        refused(lambda led=ledger: led.round_trip(PARAMS, [4], lambda c: None), "client 4: no mask")  # type: ignore[misc]
-        refused(lambda led=ledger: led.round_trip(PARAMS, [4], lambda c: NINE_MASK), "9 entries")  # type: ignore[misc]
+        refused(
+            lambda led=ledger: led.round_trip(PARAMS, sent([4]), 0, lambda c: None),
+            "client 4: no mask",
+        )  # type: ignore[misc]
+        refused(
+            lambda led=ledger: led.round_trip(PARAMS, sent([4]), 0, lambda c: NINE_MASK),
+            "9 entries",
+        )  # type: ignore[misc]
         assert not any(ledger.totals.values())
 
 
@@ -207,7 +219,7 @@ def test_lengths_are_measured_once(
     ledger = Ledger(100, scope, {})
     counts = []
     for _ in range(4):
-        ledger.round_trip(PARAMS, [0], masks)
+        ledger.round_trip(PARAMS, sent([0]), 0, masks)
         counts.append(len(calls))
         calls.clear()
     assert counts == [first, later, 0, 0]
@@ -223,7 +235,7 @@ def test_uploads_at_sparsity_nine_tenths_are_a_ninth_of_dense(scope: str) -> Non
     ledger = Ledger(size, scope, {})
     ups = []
     for _ in range(rounds):
-        ledger.round_trip(params, clients, lambda client: masks[client])
+        ledger.round_trip(params, sent(clients), 0, lambda client: masks[client])
         ups.append(ledger.totals["bytes_up_round"])
     dense = ledger.totals["bytes_up_dense"] / rounds
     assert dense == 10 * (16 + 4 * size)

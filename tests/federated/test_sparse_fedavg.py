@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 import torch
 from test_fedavg import CLASSES, WIDTH, cnn_federation, config, linear_federation, plain, run
+from test_server import aggregated
 
 from fl_core.base.rng import stream
 from fl_core.config.sections import ServerConfig
-from fl_core.federated.client import Update
+from fl_core.federated.memory import ClientMemory
 from fl_core.federated.rounds import fedavg
-from fl_core.federated.server import aggregate
-from fl_core.federated.work import Federation, ServerState, participants
+from fl_core.federated.state import Federation, State
+from fl_core.federated.update import Update
 from fl_core.optim.sgdm import Active
 
 P = CLASSES * (WIDTH + 1)
@@ -38,12 +39,12 @@ def masked(cfg: Any, fed: Federation, share: float = 0.3) -> Federation:
     return fed
 
 
-def start(fed: Federation) -> ServerState:
+def start(fed: Federation) -> State:
     """From random parameters, a negative zero among them."""
     size = fed.model.layout.size
     params = 0.1 * torch.from_numpy(stream(2, "init").standard_normal(size)).float()
     params[::7] = -0.0
-    return ServerState(params)
+    return State(params)
 
 
 def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
@@ -69,11 +70,11 @@ def test_frozen_means_bit_identical(
     fed = masked(cfg, linear_federation())
     assert fed.masks is not None
     first = start(fed)
-    touched = torch.zeros(P, dtype=torch.bool)
-    for client in participants(cfg, cfg.rounds):
+    state = run(cfg, fed, first)[-1].state
+    touched, last = torch.zeros(P, dtype=torch.bool), state.params
+    for client in state.participants:
         touched |= fed.masks(client).mask
     assert 0 < touched.sum() < P
-    last = run(cfg, fed, first)[-1].state.params
     assert same_bits(last[~touched], first.params[~touched])
     assert (last[touched] != first.params[touched]).float().mean() > 0.9
 
@@ -127,7 +128,7 @@ def test_networks_train_under_masks_too(execution: str) -> None:
     layout = fed.model.layout
     layout.views(mask)[layout.names[0]].fill_(False)
     fed.masks = lambda client: Active.of(mask)
-    first = ServerState(fed.model.flat.clone())
+    first = State(fed.model.flat.clone())
     last = run(cfg, fed, first)[-1].state.params
     assert same_bits(last[~mask], first.params[~mask])
     assert (last[mask] != first.params[mask]).float().mean() > 0.5
@@ -135,7 +136,8 @@ def test_networks_train_under_masks_too(execution: str) -> None:
 
 def sent(values: list[float], mask: list[bool] | None, examples: int) -> Update:
     sends = None if mask is None else torch.tensor(mask)
-    return Update(torch.tensor(values), examples, torch.tensor(0.0), examples, None, sends)
+    vectors = {"params": torch.tensor(values)}
+    return Update(0, 0, examples, examples, vectors, {}, torch.tensor(0.0), examples, sends)
 
 
 def test_average_over_senders_or_all_by_hand() -> None:
@@ -145,22 +147,22 @@ def test_average_over_senders_or_all_by_hand() -> None:
         sent([2.0, 9.0, 9.0], [True, False, False], 1),
         sent([4.0, 5.0, 9.0], [True, True, False], 3),
     ]
-    new, summary = aggregate(server, updates, ServerConfig(), "senders")
+    new, summary = aggregated(server, updates)
     assert new.tolist() == [3.5, 5.0, 0.0]
     assert same_bits(new[2:], server[2:])
     # drift of what is sent: 1 and 5; of everything, 9s included, more
-    assert summary.client_drift_active == pytest.approx((1 + 5) / 2)
-    assert summary.client_drift > 9
-    new, _ = aggregate(server, updates, ServerConfig(), "all")
+    assert summary.drift["client_drift_active"] == pytest.approx((1 + 5) / 2)
+    assert summary.drift["client_drift"] > 9
+    new, _ = aggregated(server, updates, average="all")
     assert new.tolist() == [3.5, 4.0, 0.0]
     assert same_bits(new[2:], server[2:])
-    half, _ = aggregate(server, updates, ServerConfig(lr=0.5), "senders")
+    half, _ = aggregated(server, updates, ServerConfig(lr=0.5))
     assert half.tolist() == [2.25, 3.0, 0.0]
 
 
 def test_only_the_sent_entries_count_even_where_they_are_not_finite() -> None:
     server = torch.tensor([1.0, 2.0])
-    new, _ = aggregate(server, [sent([3.0, float("nan")], [True, False], 2)], ServerConfig())
+    new, _ = aggregated(server, [sent([3.0, float("nan")], [True, False], 2)])
     assert new.tolist() == [3.0, 2.0]
 
 
@@ -192,12 +194,14 @@ def test_blending_by_hand() -> None:
                  local__lr=1e-30, local__blend="fisher")  # fmt: skip
     fed = linear_federation(clients=2)
     fed.fisher = lambda client: torch.full((P,), 3.0 if client == 0 else 1.0)
-    old = {0: torch.full((P,), 2.0), 1: torch.full((P,), -2.0)}
-    state = replace(start(fed), params=torch.ones(P), round=1, locals=old)
+    old = {c: {"params": torch.full((P,), value)} for c, value in ((0, 2.0), (1, -2.0))}
+    memory = ClientMemory.empty().updated(old, 0)
+    state = replace(start(fed), params=torch.ones(P), round=1, clients=memory)
     (result,) = fedavg(cfg, fed, state)
     starts = [1 + 0.75 * (2 - 1), 1 + 0.25 * (-2 - 1)]
     assert result.state.params.tolist() == [(starts[0] + starts[1]) / 2] * P
-    assert [float(result.state.locals[c][0]) for c in (0, 1)] == starts
+    memory = result.state.clients
+    assert [float(memory.of(c)["params"][0]) for c in (0, 1)] == starts
 
 
 def test_blending_leaves_frozen_entries_alone() -> None:
@@ -209,7 +213,9 @@ def test_blending_leaves_frozen_entries_alone() -> None:
     frozen = ~fed.masks(0).mask
     last = run(cfg, fed, first)[-1].state
     assert same_bits(last.params[frozen], first.params[frozen])
-    assert all(same_bits(own[frozen], first.params[frozen]) for own in last.locals.values())
+    own = [last.clients.of(client)["params"] for client in last.clients.clients()]
+    assert len(own) == len(last.participants)
+    assert all(same_bits(params[frozen], first.params[frozen]) for params in own)
 
 
 def test_a_client_without_information_starts_from_the_server() -> None:
@@ -230,7 +236,7 @@ def test_a_tenth_of_the_parameters_is_at_most_a_ninth_of_the_bytes(scope: str) -
     size = fed.model.layout.size
     masks = [Active.of(random_mask(size, 0.1, c if scope == "per_client" else 0)) for c in range(6)]
     fed.masks = masks.__getitem__
-    results = run(cfg, fed, ServerState(fed.model.flat.clone()))
+    results = run(cfg, fed, State(fed.model.flat.clone()))
     per_round = results[-1].metrics["bytes_up_round"]
     assert per_round <= 3 * (16 + 4 * size) / 9
     assert results[-1].metrics["bytes_up"] < results[-1].metrics["bytes_up_dense"] / 5

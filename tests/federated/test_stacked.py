@@ -18,7 +18,9 @@ from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
 from fl_core.config.sections import LocalConfig, ScheduleConfig
 from fl_core.data.sources import FeatureSource, ImageSource, Source
-from fl_core.federated.client import Update, Work, local_update, plan_work, step_rates
+from fl_core.federated.client import Trained, Work, local_update, plan_work
+from fl_core.federated.rule import Visit
+from fl_core.federated.schedule import step_rates
 from fl_core.federated.stacked import stacked_updates
 
 
@@ -39,28 +41,31 @@ def cut(sizes: list[int]) -> list[np.ndarray]:
 def both(
     model: FlatModule, source: Source, works: list[Work], local: LocalConfig,
     schedule: ScheduleConfig, precision: str = "float32",
-) -> tuple[list[Update], list[Update]]:  # fmt: skip
+) -> tuple[list[Trained], list[Trained]]:  # fmt: skip
     params = model.flat.clone()
     rates = [step_rates(local, schedule, 1, 3, len(work.indices)) for work in works]
     one_by_one = [
-        local_update(model, params, source, work, local, rate, precision)
+        local_update(model, Visit(params, {}, {}), source, work, local, rate, precision)
         for work, rate in zip(works, rates, strict=True)
     ]
     model.flat.copy_(params)
-    together = list(stacked_updates(model, params, source, works, local, rates, precision))
+    visit = Visit(params, {}, {})
+    together = list(stacked_updates(model, visit, source, works, local, rates, precision))
     assert torch.equal(params, model.flat)
     return one_by_one, together
 
 
-def check(wanted: list[Update], got: list[Update], rtol: float = 1e-5, atol: float = 1e-6) -> None:
+def check(
+    wanted: list[Trained], got: list[Trained], rtol: float = 1e-5, atol: float = 1e-6
+) -> None:
     assert len(wanted) == len(got)
     for one, other in zip(wanted, got, strict=True):
-        assert (one.num_examples, one.images) == (other.num_examples, other.images)
+        assert one.images == other.images
         torch.testing.assert_close(one.params, other.params, rtol=rtol, atol=atol)
         torch.testing.assert_close(one.train_loss, other.train_loss, rtol=rtol, atol=atol)
-        assert (one.velocity is None) == (other.velocity is None)
-        if one.velocity is not None:
-            torch.testing.assert_close(one.velocity, other.velocity, rtol=rtol, atol=atol)
+        assert one.state.keys() == other.state.keys()
+        for name in one.state:
+            torch.testing.assert_close(one.state[name], other.state[name], rtol=rtol, atol=atol)
 
 
 momenta = st.sampled_from(
@@ -131,7 +136,8 @@ def test_modules_with_augmentation(make: Callable[[], nn.Module], frozen: bool) 
     local = LocalConfig(steps=2, unit="epochs", batch_size=4, momentum=0.9, lr=0.05)
     works = works_of(cut([3, 9, 6]), local, source)  # 2, 6 and 4 steps, some of them ragged
     wanted, got = both(model, source, works, local, ScheduleConfig("cosine"))
-    check(wanted, got, rtol=1e-4, atol=1e-5)  # float32 through convolutions and attention
+    # float32 through convolutions and attention; with AVX-512 3 of 929,285 entries are 1.6e-5 apart
+    check(wanted, got, rtol=1e-4, atol=3e-5)
     moved = (got[0].params - model.flat).norm()
     assert float((got[0].params - wanted[0].params).norm() / moved) < 1e-4
     assert all(torch.equal(before[name], t) for name, t in module.state_dict().items())

@@ -13,6 +13,7 @@ images is left out without FL_DATA_DIR. Exit code 1 where something differs.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import importlib
 import json
@@ -107,8 +108,8 @@ TRIALS: dict[str, dict[str, Any]] = {
 
 def record(target: Path) -> None:
     """Run all trials of the checkout in the current folder; write their records."""
-    trial = importlib.import_module("fl_core.trial")
-    config_of, machine_of = trial.TrialConfig, trial.Machine
+    config_of, machine_of = _found("TrialConfig"), _found("Machine")
+    run_trial = _found("run_trial")
     known = config_of().to_flat()
     images = os.environ.get("FL_DATA_DIR")
     found = {}
@@ -122,9 +123,18 @@ def record(target: Path) -> None:
                 field if field in known else FORMERLY[field]: value
                 for field, value in {**BASE, **values}.items()
             }
-            records = trial.run_trial(config_of().override(named), machine, Path(cache) / "trials")
+            records = run_trial(config_of().override(named), machine, Path(cache) / "trials")
             found[name] = [_bits(one) for one in records]
     target.write_text(json.dumps(found, indent=1))
+
+
+def _found(name: str) -> Any:
+    """A public name, wherever the checkout keeps it."""
+    for module in ("fl_core", "fl_core.config.trial_config", "fl_core.base.machine",
+                   "fl_core.trial", "fl_core.config"):  # fmt: skip
+        with contextlib.suppress(ImportError, AttributeError):
+            return getattr(importlib.import_module(module), name)
+    raise SystemExit(f"{name}: not found in this checkout")
 
 
 def _bits(record: dict[str, Any]) -> dict[str, str]:

@@ -91,7 +91,7 @@ def test_a_confirmation_reports_once_and_drops_its_parameters(
     assert first[-1]["tables"]["predictions.csv"].startswith("label,prediction,confidence\n")
     assert not trial_path(places.own, job().config).exists()
     monkeypatch.setattr(runner, "run_trial", never)
-    monkeypatch.setattr(runner, "test_metrics", never)
+    monkeypatch.setattr(runner.Trial, "test_metrics", never)
     assert list(run_job(job("confirm"), machine, places)) == first
     assert known_records(places.own, job("confirm")) == first
 

@@ -14,7 +14,7 @@ from fl_core.base.errors import ConfigError
 from fl_core.config.fields import is_read
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.data.sources import NUM_CLASSES
-from fl_core.federated.server import num_sampled
+from fl_core.federated.selection import num_sampled
 from fl_core.study.jobs import Arm
 from fl_core.study.plan import Space
 from fl_core.study.search.space import various_points

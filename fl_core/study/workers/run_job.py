@@ -11,7 +11,6 @@ cache folder. What is computed again are checkpoints' later rounds, at most `eva
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from pathlib import Path
 
 from fl_core.base.errors import UserError
 from fl_core.base.machine import Machine
@@ -19,7 +18,7 @@ from fl_core.study.jobs import SCORE, Job
 from fl_core.study.reports import Aborted, Evaluated, OutOfMemory, Report
 from fl_core.study.trial_files import Places, clear_for, ended_records, keep_records
 from fl_core.study.workers.gpu import is_out_of_memory, limit_process_memory, release
-from fl_core.trial import Record, mask_report, run_trial, test_metrics
+from fl_core.trial import Record, Trial
 
 
 def run_job(job: Job, machine: Machine, places: Places) -> Iterator[Record]:
@@ -33,7 +32,8 @@ def run_job(job: Job, machine: Machine, places: Places) -> Iterator[Record]:
     limit_process_memory(1.0 if job.alone else machine.gpu_share, machine.device)
     clear_for(job, places)
     best, records = 0.0, []
-    for plain in run_trial(job.config, machine, places.own):
+    trial = Trial(job.config, machine, places.own)
+    for plain in trial.records():
         record = {**plain, "finished": plain["done"]}
         accuracy = 0.0 if record["diverged"] else record.get("val_accuracy")
         if accuracy is not None:  # None: all images train, there is no validation set
@@ -41,7 +41,7 @@ def run_job(job: Job, machine: Machine, places: Places) -> Iterator[Record]:
             keeps_best = job.config.keep == "best" and not record["diverged"]
             record[SCORE] = best if keeps_best else accuracy
         if record["finished"] and not record["diverged"]:
-            record |= {} if job.phase == "search" else _report(job, machine, places.own)
+            record |= {} if job.phase == "search" else _report(trial)
         records.append(record)
         if record["finished"]:
             keep_records(job, machine, places, records)
@@ -66,8 +66,8 @@ def attempt(job: Job, machine: Machine, places: Places) -> Generator[Report, Non
     yield trouble
 
 
-def _report(job: Job, machine: Machine, folder: Path) -> Record:
+def _report(trial: Trial) -> Record:
     """What a confirmation measures once, at its end: test metrics, and tables."""
-    metrics, predictions = test_metrics(job.config, machine, folder)
-    masks, tables = mask_report(job.config, machine)
+    metrics, predictions = trial.test_metrics()
+    masks, tables = trial.mask_report()
     return {**metrics, **masks, "tables": {**tables, **predictions}}

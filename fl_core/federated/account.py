@@ -1,0 +1,47 @@
+"""What a run has cost so far: seconds by purpose, steps, images, memory."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+
+import torch
+
+from fl_core.config.trial_config import TrialConfig
+from fl_core.federated.state import State
+
+
+def account(config: TrialConfig, state: State) -> dict[str, float]:
+    """Rounds, local steps, bytes, messages, seconds and memory so far."""
+    totals = dict(state.totals)
+    images = totals.pop("images")
+    return {
+        "round": state.round,
+        "local_steps": state.round * config.local.steps,  # epochs where local.unit says so
+        **totals,
+        "images_per_second": images / max(totals["seconds_train"], 1e-9),
+        "peak_memory_bytes": peak_memory_bytes(state.params.device),
+    }
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Highest memory use of this process so far: on the GPU if one is used, else resident."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+class Clock:
+    """Wall seconds by purpose, going on from a checkpoint's totals."""
+
+    def __init__(self, totals: dict[str, float]) -> None:
+        self.totals = dict(totals)
+        self._last = time.perf_counter()
+
+    def charge(self, purpose: str) -> None:
+        """Book the time since the last call on `purpose`."""
+        now = time.perf_counter()
+        self.totals[purpose] += now - self._last
+        self._last = now

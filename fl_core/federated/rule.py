@@ -1,0 +1,85 @@
+"""What a local rule is: how a client's work differs from plain SGD on its own loss.
+
+A rule is a function of the section `local` that gives a `LocalRule`: a handful of functions, each
+optional. FedProx, whole:
+
+    def prox(local: LocalConfig) -> LocalRule:
+        def correct(grad: Tensor, params: Tensor, visit: Visit) -> None:
+            grad.add_(params - visit.start, alpha=local.mu)
+
+        return LocalRule(correct=correct)
+
+All tensors are flat vectors in the model's layout. What a rule computes must be elementwise, so
+that the same function serves one client (P,) and m stacked ones (m, P).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from fl_core.federated.state import Federation, State
+from fl_core.optim.sgdm import Active
+
+Named = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One client's round as its rule sees it; in `correct` also m stacked clients'."""
+
+    start: Tensor  # (P,) or (m, P): what the client starts from
+    server: Named  # the server's tensors of this rule, (P,) each
+    memory: Named  # the client's own, like `start`; zeros where it has not taken part before
+    travel: float = 0.0  # sum of the learning rates of the round's steps
+    active: Active | None = None  # the entries that train, (P,) or like `start`; None = all
+    gradient: Tensor | None = None  # of all its examples at `start`, for rules that ask for it
+
+    def within(self, tensor: Tensor) -> Tensor:
+        """The tensor with zeros where the client does not train."""
+        return tensor if self.active is None else torch.where(self.active.mask, tensor, 0.0)
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """A round as the server sees it when all updates are in; what is sent is summed by name."""
+
+    server: Named  # the server's tensors of this rule
+    start: Tensor  # (P,) float64: what the round began with
+    target: Tensor  # (P,) float64: the aggregate of the clients' parameters
+    sums: Named  # (P,) float64: what the clients sent beside their parameters, summed
+    senders: int  # clients whose updates arrived
+    clients: int  # of the whole federation
+
+
+@dataclass(frozen=True)
+class LocalRule:
+    """The functions of a rule; what is None is as in FedAvg.
+
+    correct(grad, params, visit): changes every step's gradient in place, before weight decay and
+        momentum.
+    finish(params, visit): what a client sends beside its parameters, and what it keeps.
+    starts(clients, state, fed): what each client of a round starts from, if not the server's
+        parameters.
+    serve(gathered): the server's tensors after the round, and the aggregate (changed or not).
+    memory, broadcast: names of the clients' and of the server's tensors, which begin as zeros;
+        the server's are sent down with the parameters.
+    uniform: clients weigh the same in the average; otherwise by their examples.
+    full_gradient: `visit.gradient` is wanted. needs_fisher: `fed.fisher` is.
+    """
+
+    correct: Callable[[Tensor, Tensor, Visit], None] | None = None
+    finish: Callable[[Tensor, Visit], tuple[Named, Named]] | None = None
+    starts: Callable[[Sequence[int], State, Federation], list[Tensor]] | None = None
+    serve: Callable[[Gathered], tuple[Named, Tensor]] | None = None
+    memory: Sequence[str] = field(default=())
+    broadcast: Sequence[str] = field(default=())
+    uniform: bool = False
+    full_gradient: bool = False
+    needs_fisher: bool = False
+
+
+PLAIN = LocalRule()

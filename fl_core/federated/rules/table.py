@@ -1,0 +1,25 @@
+"""The local rules by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from fl_core.config.sections import LocalConfig
+from fl_core.federated.rule import PLAIN, LocalRule
+from fl_core.federated.rules.blend import blend
+from fl_core.federated.rules.prox import prox
+from fl_core.federated.rules.scaffold import scaffold
+
+#: Values of `local.rule`.
+LOCAL_RULES: Mapping[str, Callable[[LocalConfig], LocalRule]] = {
+    "plain": lambda local: PLAIN,
+    "prox": prox,
+    "scaffold": scaffold,
+}
+
+
+def rule_of(local: LocalConfig) -> LocalRule:
+    """The rule that the section `local` names."""
+    if local.blend != "none":
+        return blend()
+    return LOCAL_RULES[local.rule](local)

@@ -1,0 +1,49 @@
+"""Learning rates over a run: a factor of the progress in (0, 1), by name.
+
+Cosine: Loshchilov & Hutter, ICLR 2017; with linear warm-up: Goyal et al., 2017.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+from fl_core.config.sections import LocalConfig, ScheduleConfig
+
+
+def _cosine(progress: float) -> float:
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def _step(schedule: ScheduleConfig, progress: float) -> float:
+    return float(schedule.gamma ** math.floor(progress / schedule.step_size))
+
+
+def _warmup_cosine(schedule: ScheduleConfig, progress: float) -> float:
+    if progress < schedule.warmup:
+        return progress / schedule.warmup
+    return _cosine((progress - schedule.warmup) / (1 - schedule.warmup))
+
+
+#: Values of `schedule.name`.
+SCHEDULES: Mapping[str, Callable[[ScheduleConfig, float], float]] = {
+    "constant": lambda schedule, progress: 1.0,
+    "cosine": lambda schedule, progress: _cosine(progress),
+    "step": _step,
+    "warmup_cosine": _warmup_cosine,
+}
+
+
+def lr_factor(schedule: ScheduleConfig, progress: float) -> float:
+    """Factor of the learning rate at `progress` in (0, 1) of the whole run."""
+    return SCHEDULES[schedule.name](schedule, progress)
+
+
+def step_rates(
+    local: LocalConfig, schedule: ScheduleConfig, round: int, rounds: int, steps: int
+) -> list[float]:
+    """Learning rate of each local step of `round`; a step's progress is taken at its middle."""
+    return [
+        local.lr * lr_factor(schedule, (round + (step + 0.5) / steps) / rounds)
+        for step in range(steps)
+    ]

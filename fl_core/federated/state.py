@@ -1,0 +1,93 @@
+"""What a run carries from round to round, and what never changes in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from fl_core.base.params import FlatModule
+from fl_core.data.sources import Source
+from fl_core.federated.memory import ClientMemory
+from fl_core.optim.sgdm import Active
+
+
+@dataclass
+class Federation:
+    """Who trains what on which examples: everything of a run that does not change."""
+
+    model: FlatModule
+    train: Source
+    val: Source | None
+    shards: Sequence[np.ndarray]
+    class_counts: np.ndarray  # (clients, classes)
+    masks: Callable[[int], Active] | None = None  # of each client; None = dense
+    fisher: Callable[[int], Tensor] | None = None  # (P,) of each client, for rules that need it
+
+
+def _nothing() -> dict[str, float]:
+    return dict.fromkeys(("seconds_train", "seconds_eval", "seconds_overhead", "images"), 0.0)
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything a run carries from round to round: a checkpoint is exactly this.
+
+    A local rule or a server optimiser keeps its tensors under names of its own; nothing here, nor
+    in a checkpoint, knows them.
+    """
+
+    params: Tensor  # (P,) float32
+    round: int = 0  # rounds completed
+    server: Mapping[str, Tensor] = field(default_factory=dict)  # rule/… and optimiser/…
+    clients: ClientMemory = field(default_factory=ClientMemory.empty)
+    participants: frozenset[int] = frozenset()  # clients of the rounds completed
+    best: Tensor | None = None  # parameters of the best evaluation, if they are kept
+    best_accuracy: float = -1.0
+    evaluations_since_best: int = 0
+    totals: dict[str, float] = field(default_factory=_nothing)
+
+    def to_tensors(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Named tensors and JSON values. What clients keep is made durable in its own files, of
+        which only those that changed are written.
+        """
+        tensors = {"params": self.params}
+        tensors |= {f"server/{name}": tensor for name, tensor in self.server.items()}
+        if self.best is not None:
+            tensors["best"] = self.best
+        values = {
+            "round": self.round,
+            "clients": self.clients.save(),
+            "participants": sorted(self.participants),
+            "best_accuracy": self.best_accuracy,
+            "evaluations_since_best": self.evaluations_since_best,
+            "totals": self.totals,
+        }
+        return tensors, values
+
+    @classmethod
+    def from_tensors(
+        cls, tensors: Mapping[str, Tensor], values: Mapping[str, Any], folder: Path, device: str
+    ) -> State:
+        """The inverse of `to_tensors`; DamagedArtefact where a client's file is damaged.
+
+        `folder`: where clients' tensors lie.
+        """
+        own = {name: tensor.to(device) for name, tensor in tensors.items()}
+        return cls(
+            params=own["params"],
+            round=values["round"],
+            server={
+                n.removeprefix("server/"): t for n, t in own.items() if n.startswith("server/")
+            },
+            clients=ClientMemory.load(values["clients"], folder, device),
+            participants=frozenset(values["participants"]),
+            best=own.get("best"),
+            best_accuracy=values["best_accuracy"],
+            evaluations_since_best=values["evaluations_since_best"],
+            totals=values["totals"],
+        )

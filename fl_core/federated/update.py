@@ -1,0 +1,91 @@
+"""What a client sends back, and what the server measures while the updates of a round pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Update(NamedTuple):
+    """One client's answer to a round."""
+
+    client: int
+    version: int  # the round it started from
+    num_examples: int  # training examples of the client
+    weight: int  # in the average
+    sent: Mapping[str, Tensor]  # all that travels up; "params" (P,) are those after its steps
+    kept: Mapping[str, Tensor]  # what stays with it for its next round
+    train_loss: Tensor  # () mean over the examples seen
+    images: int  # training examples processed
+    mask: Tensor | None = None  # (P,) bool: the entries it sends; None = whatever trains
+
+
+class Traffic(NamedTuple):
+    """What a client sent beside its parameters: vectors of the model's size, and other bytes."""
+
+    client: int
+    vectors: int
+    bytes: int
+
+
+class Measured:
+    """What the server learns of one round besides the aggregate, update by update.
+
+    start: (P,) float64, the parameters that the round began with.
+    """
+
+    def __init__(self, start: Tensor) -> None:
+        self.start = start.double()
+        self.images = 0
+        self.sums: dict[str, Tensor] = {}  # (P,) float64: what was sent beside the parameters
+        self.kept: dict[int, Mapping[str, Tensor]] = {}  # by client
+        self.traffic: list[Traffic] = []
+        self._examples, self._loss, self._drift, self._drift_active = 0, 0.0, 0.0, 0.0
+        self._moved = torch.empty_like(self.start)
+
+    def passing(self, updates: Iterable[Update]) -> Iterator[Update]:
+        """The same updates, measured on their way."""
+        for update in updates:
+            self._measure(update)
+            yield update
+
+    def _measure(self, update: Update) -> None:
+        torch.sub(update.sent["params"], self.start, out=self._moved)
+        drift = float(self._moved.norm())
+        self._drift += drift
+        if update.mask is not None:
+            drift = float(torch.where(update.mask, self._moved, 0.0).norm())
+        self._drift_active += drift
+        self._loss += float(update.train_loss) * update.num_examples
+        self._examples += update.num_examples
+        self.images += update.images
+        if update.kept:
+            self.kept[update.client] = update.kept
+        size, vectors, other = len(self.start), 0, 0
+        for name, tensor in update.sent.items():
+            if name == "params":
+                continue
+            total = self.sums.get(name)
+            self.sums[name] = tensor.double() if total is None else total.add_(tensor)
+            vectors += tensor.numel() == size
+            other += 0 if tensor.numel() == size else tensor.nbytes
+        self.traffic.append(Traffic(update.client, vectors, other))
+
+    @property
+    def train_loss(self) -> float:
+        """Mean over the clients, weighted by their examples."""
+        return self._loss / self._examples
+
+    @property
+    def drift(self) -> dict[str, float]:
+        """Mean over the clients of ||w_k - w||_2, w the server's parameters; and the same over
+        the entries that each client sends.
+        """
+        senders = len(self.traffic)
+        return {
+            "client_drift": self._drift / senders,
+            "client_drift_active": self._drift_active / senders,
+        }
