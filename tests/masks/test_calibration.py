@@ -17,6 +17,7 @@ from fl_core.base.machine import Machine
 from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
 from fl_core.config.trial_config import TrialConfig
+from fl_core.federated.rules.table import rule_of
 from fl_core.masks import calibration as module
 from fl_core.masks.calibration import SERVER, Calibration
 from fl_core.masks.fisher import fisher
@@ -37,7 +38,8 @@ def calibration(cfg: TrialConfig, folder: Path) -> Calibration:
     fed = linear_federation()
     start = torch.from_numpy(stream(1, "init").standard_normal(P)).float()
     machine = Machine(cache_dir=folder)
-    return Calibration(cfg, machine, fed.model, fed.train, fed.shards, start)
+    fisher = rule_of(cfg.local).needs_fisher
+    return Calibration(cfg, machine, fed.model, fed.train, fed.shards, start, fisher)
 
 
 def sensitivity(found: Calibration, party: int, pool: np.ndarray, round: int = 0) -> torch.Tensor:
@@ -195,14 +197,6 @@ def test_what_cannot_be_calibrated_is_one_line_before_work(
 def test_rules_without_fisher_need_no_examples(tmp_path: Path) -> None:
     cfg = config(mask__rule="random", mask__scope="per_client", mask__examples=10**6)
     assert int(calibration(cfg, tmp_path)(0).mask.sum()) == P // 2
-
-
-def test_blending_refuses_what_would_not_fit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "BLEND_LIMIT", 4.0 * P * 6 - 1)
-    with pytest.raises(ConfigError, match=r"local.blend='fisher': would keep 0 GB"):
-        calibration(config(local__blend="fisher", mask__sparsity=0.0), tmp_path)
 
 
 def test_client_fisher_is_that_of_the_start(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from fl_core.base.errors import ConfigError
 from fl_core.base.params import Layout
 from fl_core.config.sections import BackboneConfig, MaskConfig
+from fl_core.masks import select as masks
 from fl_core.masks.select import (
     Calibrated,
     active_counts,
@@ -29,7 +30,6 @@ from fl_core.masks.select import (
     soft_mask,
     unpack,
 )
-from fl_core.masks.select import select as masks
 from fl_core.models.backbone import Classifier, build_backbone, linear_head
 
 GRANULARITIES = ("global", "tensor")

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fl_core.base.params import Layout
+from fl_core.masks import overlap
 from fl_core.masks.overlap import Row, overlap_table
-from fl_core.masks.select import overlap, pack
+from fl_core.masks.select import pack
 
 KEYS = ["layer", "size", "active_share", "jaccard", "expected", "excess"]
 

@@ -90,7 +90,7 @@ def test_a_confirmation_reports_once_and_drops_its_parameters(
     assert first[-1]["test_accuracy"] > 0.5
     assert first[-1]["tables"]["predictions.csv"].startswith("label,prediction,confidence\n")
     assert not trial_path(places.own, job().config).exists()
-    monkeypatch.setattr(runner, "run_trial", never)
+    monkeypatch.setattr(runner.Trial, "records", never)
     monkeypatch.setattr(runner.Trial, "test_metrics", never)
     assert list(run_job(job("confirm"), machine, places)) == first
     assert known_records(places.own, job("confirm")) == first
@@ -112,7 +112,7 @@ def test_an_ended_job_is_not_computed_in_another_study(
     shared = tmp_path / "shared"
     one = [list(run_job(job(p), machine, Places(tmp_path / "a", shared))) for p in PHASES]
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "run_trial", never)
+        patch.setattr(runner.Trial, "records", never)
         other = [list(run_job(job(p), machine, Places(tmp_path / "b", shared))) for p in PHASES]
         assert other == one
         again = [list(run_job(job(p), machine, Places(tmp_path / "b"))) for p in PHASES]
@@ -185,12 +185,13 @@ def test_trouble_that_is_no_fault_of_the_job_is_its_last_report(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def trial_in_trouble(*args: Any) -> Iterator[dict[str, Any]]:
-        whole = trial.run_trial(*args)
-        yield next(whole)
+    undisturbed = trial.Trial.records
+
+    def in_trouble(self: trial.Trial) -> Iterator[dict[str, Any]]:
+        yield next(undisturbed(self))
         raise error
 
-    monkeypatch.setattr(runner, "run_trial", trial_in_trouble)
+    monkeypatch.setattr(runner.Trial, "records", in_trouble)
     first, last = attempt(job(), machine, Places(tmp_path / "t"))
     assert isinstance(first, Evaluated)
     assert not first.record["finished"]
