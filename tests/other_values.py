@@ -38,7 +38,20 @@ SETTING: dict[str, dict[str, Value]] = {
     "fine_tune.strategy": {"head.method": "ridge"},
     "mask.hybrid_weight": {"mask.rule": "hybrid", "mask.hybrid_weight": 0.25},
     "mask.average": {"mask.scope": "per_client"},
+    "local.mu": {"local.rule": "prox"},
+    "local.option": {"local.rule": "scaffold"},
+    "head.local.mu": {"head.local.rule": "prox"},
+    "head.local.option": {"head.local.rule": "scaffold"},
+    "server.momentum": {"server.optimiser": "momentum"},
+    "server.beta1": {"server.optimiser": "adam"},
+    "server.beta2": {"server.optimiser": "yogi"},
+    "server.tau": {"server.optimiser": "adagrad"},
+    "server.bias_correction": {"server.optimiser": "adam"},
+    # together with others they may be refused
+    "local.rule": {}, "local.blend": {}, "head.local.rule": {},
 }  # fmt: skip
+#: A single choice so far: there is no other value.
+ONLY = {name for name, spec in FIELDS.items() if len(spec.metadata.get("choices", "two")) == 1}
 #: Fields that a head shares with the main stage, but may not set.
 ALWAYS: dict[str, Value] = {"head.local.keep_momentum": False, "head.local.blend": "none"}
 
@@ -57,5 +70,5 @@ def another_value(name: str, config: TrialConfig) -> Value:
     if isinstance(old, str):
         return old + "x"
     if str(spec.type).startswith("int"):
-        return 9 if old is None else old + 1
+        return 9 if old is None else old + 1 if old < spec.metadata["high"] else old - 1
     return old / 2 if old else spec.metadata["low"] + 0.25

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from other_values import ALWAYS, DEFAULT, FIELDS, SETTING, another_value
+from other_values import ALWAYS, DEFAULT, FIELDS, ONLY, SETTING, another_value
 from toy import config, machine_of, write_features
 
 from fl_core import stages
@@ -41,7 +41,7 @@ READS: dict[str, tuple[str, ...]] = {
 DEFAULTS = Path(__file__).parent / "config" / "defaults.json"
 
 
-@pytest.mark.parametrize("name", [name for name in FIELDS if name not in ALWAYS])
+@pytest.mark.parametrize("name", [name for name in FIELDS if name not in {*ALWAYS, *ONLY}])
 def test_the_stages_that_read_a_field_get_a_new_key_and_no_other(name: str) -> None:
     base = DEFAULT.override(SETTING.get(name, {}))
     other = base
@@ -86,7 +86,7 @@ def settings_of_the_unread(base: TrialConfig, reads: tuple[str, ...]) -> Iterato
 
     Most fit into one; what its other values forbid comes in a next one.
     """
-    left = [name for name in FIELDS if not is_read(name, reads) and name not in ALWAYS]
+    left = [name for name in FIELDS if not is_read(name, reads) and name not in {*ALWAYS, *ONLY}]
     while left:
         current, kept = base, []
         for name in left:

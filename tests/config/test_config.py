@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from other_values import ALWAYS, FIELDS, SETTING, another_value
+from other_values import ALWAYS, FIELDS, ONLY, SETTING, another_value
 
 from fl_core.base.digests import digest_of
 from fl_core.base.errors import ConfigError, UserError
@@ -65,7 +65,20 @@ def configurations(draw: st.DrawFn) -> dict[str, Value]:
         flat["federation.classes_per_client"] = None
     if flat["federation.sharding"] != "dirichlet":
         flat["federation.alpha"] = None
+    adaptive = {"beta1", "beta2", "tau", "bias_correction"}
+    own = {"momentum": {"momentum"}, "adagrad": adaptive - {"beta2"}, "adam": adaptive,
+           "yogi": adaptive}.get(str(flat["server.optimiser"]), set())  # fmt: skip
+    for name in {"momentum", *adaptive} - own:
+        flat[f"server.{name}"] = FIELDS[f"server.{name}"].default
     for local in ("local", "head.local"):
+        rule = flat[f"{local}.rule"]
+        for name, reader in (("mu", "prox"), ("option", "scaffold")):
+            if rule != reader:
+                flat[f"{local}.{name}"] = FIELDS[f"{local}.{name}"].default
+        if rule == "scaffold":
+            flat[f"{local}.momentum"] = 0.0
+        if rule != "plain":
+            flat[f"{local}.blend"] = "none"
         if flat[f"{local}.momentum"] == 0 or flat[f"{local}.dampening"] != 0:
             flat[f"{local}.nesterov"] = False
     flat |= ALWAYS
@@ -166,7 +179,7 @@ def test_a_name_that_is_no_text_is_an_error_too() -> None:
 # --- digests --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [name for name in FIELDS if name not in ALWAYS])
+@pytest.mark.parametrize("name", [name for name in FIELDS if name not in {*ALWAYS, *ONLY}])
 def test_the_digest_follows_every_single_field(name: str) -> None:
     base = DEFAULT.override(SETTING.get(name, {}))
     if name == "federation.sharding":  # with what the other mode needs
@@ -187,7 +200,7 @@ def test_the_digest_follows_every_single_field(name: str) -> None:
 class LaterLocal(LocalConfig):
     """The section `local` of a version to come: one field more, of each kind."""
 
-    mu: float = number(0.0, 0)
+    nu: float = number(0.0, 0)
     tau: int | None = number(None, 1)
     early: bool = False
 
@@ -214,7 +227,7 @@ class Later(TrialConfig):
 
 
 NEW_FIELDS: dict[str, Value] = {
-    "local.mu": 0.5, "local.tau": 2, "local.early": True, "head.local.mu": 0.5,
+    "local.nu": 0.5, "local.tau": 2, "local.early": True, "head.local.nu": 0.5,
     "head.local.tau": 2, "head.local.early": True, "extra": 4,
 }  # fmt: skip
 

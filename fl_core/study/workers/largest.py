@@ -14,6 +14,8 @@ from fl_core.base.errors import ConfigError
 from fl_core.config.fields import is_read
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.data.sources import NUM_CLASSES
+from fl_core.federated.memory import LIMIT
+from fl_core.federated.rules.table import rule_of
 from fl_core.federated.selection import num_sampled
 from fl_core.study.jobs import Arm
 from fl_core.study.plan import Space
@@ -24,7 +26,8 @@ SIZES = {"tiny": (6e6, 192), "small": (22e6, 384), "base": (86e6, 768), "large":
          "huge": (632e6, 1280), "cnn": (2e6, 64), "": (25e6, 512)}  # fmt: skip
 #: The fields that the estimate reads; of the numbers among the last two only whether they are 0.
 DECIDING = ("federation.", "backbone.", "fine_tune.", "compute.", "mask.", "data.name",
-            "local.batch_size", "local.blend", "local.momentum", "mask.sparsity")  # fmt: skip
+            "local.batch_size", "local.blend", "local.rule", "local.option", "local.momentum",
+            "mask.sparsity")  # fmt: skip
 LAYERS = 12
 #: Numbers kept for the backward pass by token, layer and unit of width (Korthikanti et al. 2022:
 #: 34 bytes in 16-bit arithmetic).
@@ -53,7 +56,8 @@ def largest_config(
 def estimated_bytes(config: TrialConfig, device: str = "cuda") -> float:
     """A rough account of a trial's memory: parameters with what is kept of each, and activations.
 
-    Trained part, clients at a time, batch size, resolution, precision, per-client masks, blending.
+    Trained part, clients at a time, batch size, resolution, precision, per-client masks, what the
+    local rule keeps.
     """
     weights, width = next(size for word, size in SIZES.items() if word in config.backbone.name)
     classes = NUM_CLASSES[config.data.name]
@@ -61,10 +65,12 @@ def estimated_bytes(config: TrialConfig, device: str = "cuda") -> float:
     copies = clients_at_a_time(config, device)
     on_head = config.part == "head"
     trained = width * classes if on_head else weights
-    numbers = 3.0 + (local.momentum > 0)  # parameters, gradients, the update, velocity
+    rule = rule_of(local)
+    # parameters, gradients, the update, velocity, what the rule corrects with
+    numbers = 3.0 + (local.momentum > 0) + len(rule.memory) + rule.full_gradient
     masks = 0.25 * config.mask.in_force * (copies if config.mask.scope == "per_client" else 1)
-    blending = fed.clients * (local.blend != "none")
-    kept = trained * (copies * numbers + masks + blending)
+    memory = min(fed.clients * trained * (rule.finish is not None), LIMIT / 4)
+    kept = trained * (copies * numbers + masks) + memory
     images = copies * min(local.batch_size, EXAMPLES[config.data.name] // fed.clients + 1)
     if on_head:
         return 4 * (kept + images * width)
