@@ -5,12 +5,18 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export UV_COMPILE_BYTECODE := 1
 
-.PHONY: study test ui check features clean
+# what needs more than minutes, or real processes, is marked: make soak
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+.PHONY: study test soak ui check features clean
 study: $(STAMP)
 	$(BIN)/python studies/fedavg_noniid.py $(ARGS)
 
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	$(PYTEST) --dist worksteal -m "not soak" $(ARGS)
+
+soak: $(STAMP)
+	$(PYTEST) --dist loadfile -m soak $(ARGS)
 
 ui: $(STAMP)
 	$(BIN)/python -m fl_core.study.ui --port $(or $(PORT),5000)

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from once import once
+
+if TYPE_CHECKING:
+    from faults.place import Place
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +22,27 @@ def cifar_dir() -> Path:
     if not folder or not (Path(folder) / "cifar-100-python").is_dir():
         pytest.skip("FL_DATA_DIR names no folder with cifar-100-python")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A short study that nothing disturbed: what all others must come to. Only to be read."""
+    from faults import expect
+    from faults.place import Place
+
+    def fill(folder: Path) -> None:
+        place = Place.at(folder)
+        place.run_here()
+        expect.every_round_once(place)
+        expect.whole_store(place.runs())
+        expect.tidy(place)
+
+    return Place.of(once(tmp_path_factory, "undisturbed", fill))
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A shell's background job ignores SIGINT, and so would every process it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

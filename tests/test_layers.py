@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,7 @@ OWNERS = {
 SCIENCE = {"numpy", "torch", "torchvision", "timm", "safetensors", "huggingface_hub", "upath"}
 
 
+@cache
 def parsed(folder: str) -> dict[str, ast.Module]:
     """The modules of a folder by name."""
     files = sorted((ROOT / folder).rglob("*.py"))

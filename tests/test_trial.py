@@ -150,7 +150,6 @@ def lines_of(process: subprocess.Popen[str]) -> Iterator[str]:
     return iter(process.stdout)
 
 
-@pytest.mark.slow
 def test_sigkill_at_random_moments_in_other_processes(machine: Machine, tmp_path: Path) -> None:
     cfg = config(**LONG)
     folder = tmp_path / "killed"
@@ -528,7 +527,6 @@ def image_config(backbone: str, trainable: str) -> TrialConfig:
     return TrialConfig().override(values)
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("images")
 @pytest.mark.parametrize(
     ("backbone", "trainable"),

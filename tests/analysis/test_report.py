@@ -381,7 +381,6 @@ class Visit:
         self.context.close()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_errors_no_network_no_overflow(
@@ -397,7 +396,6 @@ def test_no_errors_no_network_no_overflow(
         assert visit.wrong == []
 
 
-@pytest.mark.slow
 def test_sorting_and_filtering_by_keyboard(browser: Any, file: Path) -> None:
     with Visit(browser, file) as visit:
         page = visit.page
@@ -432,7 +430,6 @@ def test_sorting_and_filtering_by_keyboard(browser: Any, file: Path) -> None:
         assert visit.wrong == []
 
 
-@pytest.mark.slow
 def test_theme_toggle_recolours_page_and_plots(browser: Any, file: Path) -> None:
     with Visit(browser, file) as visit:
         page = visit.page
@@ -457,7 +454,6 @@ def test_theme_toggle_recolours_page_and_plots(browser: Any, file: Path) -> None
         assert visit.wrong == []
 
 
-@pytest.mark.slow
 def test_legend_by_keyboard_and_paper(browser: Any, file: Path, tmp_path: Path) -> None:
     with Visit(browser, file) as visit:
         page = visit.page

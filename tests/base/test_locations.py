@@ -235,7 +235,6 @@ else:
 """
 
 
-@pytest.mark.slow
 def test_an_object_store_between_processes(tmp_path: Path) -> None:
     """S3 as moto imitates it; skipped without `pip install moto[server] s3fs`."""
     pytest.importorskip("s3fs")

@@ -102,7 +102,6 @@ def test_a_broken_package_is_a_line(
     assert time.monotonic() - started < 30
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("package", "check", "level"),
     [
@@ -122,7 +121,6 @@ def test_each_broken_import(
     assert "set up again" in finding.text
 
 
-@pytest.mark.slow
 def test_a_torchvision_of_another_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stub(tmp_path, "torchvision", "__version__ = '0.1'")
     (finding,) = ran("check_torchvision", tmp_path, monkeypatch)
@@ -379,7 +377,6 @@ def test_a_store_that_is_locked(tmp_path: Path) -> None:
     assert "locked" in finding.text
 
 
-@pytest.mark.slow
 def test_a_store_in_use(tmp_path: Path) -> None:
     from mlflow import MlflowClient
 
@@ -503,7 +500,7 @@ def run(*argv: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_whole_report(tmp_path: Path) -> None:
     done = run()
     assert done.returncode == 0, done.stdout
@@ -513,7 +510,6 @@ def test_the_whole_report(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
 def test_the_whole_report_of_a_broken_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+HOOK = Path(__file__).parent / "hook"
+
 
 class Event(NamedTuple):
     """One line of the log."""
@@ -60,6 +62,5 @@ class Events:
     @property
     def environment(self) -> dict[str, str]:
         """Makes a process write this log."""
-        hook = str(Path(__file__).parent / "hook")
-        paths = filter(None, (hook, os.environ.get("PYTHONPATH")))
+        paths = filter(None, (str(HOOK), os.environ.get("PYTHONPATH")))
         return {"FAULTS_LOG": str(self.log), "PYTHONPATH": os.pathsep.join(paths)}

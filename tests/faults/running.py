@@ -27,6 +27,17 @@ class Ended:
     errors: str
     seconds: float  # that the end took
 
+    def assert_good(self) -> None:
+        """A study that came to its end."""
+        assert self.code == 0, self
+        assert "Traceback" not in self.errors, self
+
+    def assert_interrupted(self) -> None:
+        """Ctrl-C: at once, and it says that nothing is lost."""
+        assert self.code == 130, self
+        assert "the same command goes on from here" in self.errors, self
+        assert "Traceback" not in self.errors, self
+
     def assert_refused(self, *words: str) -> None:
         """Exit code 2 and, on stderr, one line of an error that says these words."""
         assert self.code == 2, self

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
-import pytest
-
-from faults.place import ROOT, ROUNDS, STUDY, TRIALS, Place
+from faults.place import ROUNDS, TRIALS, Place
 from faults.running import Ended, Running
-from fl_core.study import command
 
 Moment = tuple[str, int]  # the how manieth different event of a kind (Events.hold)
 IN_SEARCH: Moment = ("round", ROUNDS + ROUNDS // 2)
@@ -32,6 +29,15 @@ def strike(
     return ended, study
 
 
+def interrupted(place: Place, moment: Moment, *options: str) -> Ended:
+    """Ctrl-C at a moment of the study in this process: a real signal, as the terminal sends it."""
+    place.events.hold(*moment)
+    ended = place.here(*options, fault=lambda: signal.raise_signal(signal.SIGINT))
+    ended.assert_interrupted()
+    assert ended.seconds < 15, ended
+    return ended
+
+
 def kill_raylet(study: Running) -> None:
     study.named("raylet").kill()
 
@@ -40,19 +46,3 @@ def truncate(path: Path) -> None:
     """As a file system leaves a file whose last blocks never reached the disk."""
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
-
-
-def assert_interrupted(ended: Ended) -> None:
-    assert ended.code == 130, ended
-    assert "the same command goes on from here" in ended.errors
-    assert "Traceback" not in ended.errors, ended
-
-
-def replayed(place: Place, run: str) -> int:
-    """The exit code of --replay; in this process, as nothing is broken here."""
-    name, *options = STUDY
-    module = ModuleType(name)
-    exec(compile((ROOT / f"studies/{name}.py").read_text(), name, "exec"), module.__dict__)
-    with pytest.raises(SystemExit) as ended:
-        command.main(module.STUDY, [*options, *place.where(), "--replay", run])
-    return int(str(ended.value.code))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 from pathlib import Path
 
@@ -13,19 +12,9 @@ from fl_core.config.sections import RULES
 from fl_core.config.trial_config import TrialConfig
 from fl_core.study.arms import DENSE, each, grid, rules, shardings
 from fl_core.study.resolved import resolve
-from fl_core.study.study import Study
+from studies import ROOT, load_study
 
-STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.py"))
-
-
-def load(path: Path) -> Study:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    study: Study = module.STUDY
-    return study
+STUDIES = sorted((ROOT / "studies").glob("*.py"))
 
 
 def test_grid_is_the_product_in_order() -> None:
@@ -54,7 +43,7 @@ def test_shardings_and_rules() -> None:
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_every_study_gives_valid_configurations(path: Path) -> None:
     """Each preset: arms with names of their own; 30 draws of its space, and of the joint search."""
-    study = load(path)
+    study = load_study(path)
     assert study.name == path.stem
     assert {"embedded", "smoke", "paper"} <= study.presets.keys()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -81,7 +70,7 @@ def test_every_study_gives_valid_configurations(path: Path) -> None:
 
 def test_a_conditional_dimension_opens_only_where_it_is_used() -> None:
     (path,) = [p for p in STUDIES if p.stem == "calibration_rules"]
-    study = load(path)
+    study = load_study(path)
     preset = study.presets["embedded"]
     space = resolve(study, preset, {}, joint=True).space
     search = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import socket
@@ -28,20 +27,7 @@ from fl_core.study.presets import Preset
 from fl_core.study.resolved import resolve
 from fl_core.study.search.space import describe_space
 from fl_core.study.study import Study
-
-ROOT = Path(__file__).parents[2]
-
-
-def load_study(name: str) -> Study:
-    """The STUDY of a file in studies/."""
-    spec = importlib.util.spec_from_file_location(f"studies_{name}", ROOT / f"studies/{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    study = module.STUDY
-    assert isinstance(study, Study)
-    return study
+from studies import ROOT, load_study
 
 
 def refused(

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from faults.events import Events
+from faults.here import run_here
 
 from fl_core.base.errors import UserError
 from fl_core.study import folder
+from studies import load_study
 
-ROOT = Path(__file__).parents[2]
 STUDY = '''
 """Does participation matter?"""
 
-import sys
-
-sys.path.insert(0, {root!r})
 from fl_core.study.command import main
 from fl_core.study.presets import Preset
 from fl_core.study.study import Study
@@ -33,24 +28,22 @@ def space(trial):
     }}
 
 
-main(Study(
+STUDY = Study(
     name="participation", question=__doc__, base={{"federation.clients": 20}},
     arms=[{{"federation.participation": c}} for c in {arms}], space=space,
     presets={{"embedded": Preset("short", budget=16, eval_steps=8, trials=2, seeds=2)}},
-))
+)
+if __name__ == "__main__":
+    main(STUDY)
 '''
 
 
 def run(place: Path, *argv: str, **study: object) -> pd.DataFrame:
-    """The table of the study with these arms and this space."""
+    """The table of the study with these arms and this space; everything where it lies by itself."""
     values = {"low": 0.01, "sizes": [32, 64], "arms": [0.1], **study}
-    (place / "study.py").write_text(STUDY.format(root=str(ROOT), **values))
-    command = [sys.executable, "study.py", "--serial", *argv]
-    without_figures = {**os.environ, **Events(place / "events.log").environment}
-    done = subprocess.run(
-        command, cwd=place, capture_output=True, text=True, env=without_figures, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    file = place / "participation.py"
+    file.write_text(STUDY.format(**values))
+    run_here(load_study(file), ["--serial", *argv], place, Events(place / "log")).assert_good()
     return pd.read_csv(place / "results/participation/table.csv")
 
 
@@ -59,7 +52,6 @@ def written(place: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in trials}
 
 
-@pytest.mark.slow
 def test_a_finished_study_grows_and_repeats_nothing(tmp_path: Path) -> None:
     first = run(tmp_path)
     assert list(first[["trials", "seeds"]].iloc[0]) == [2, 2]

@@ -202,7 +202,7 @@ def record(step: int) -> dict[str, Any]:
     return {"local_steps": step, "round": step // 4, "train_loss": 1 / step}
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_server_that_is_restarted(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     arm = Arm("iid", {}, TrialConfig())
     jobs = [Job("search", 0, n, arm.config.override({"seed": n})) for n in range(3)]
@@ -258,7 +258,7 @@ def _open_store(uri: str, gate: Any, number: int) -> None:
     Tracker(uri, f"experiment{number % 2}")
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_eight_processes_open_a_fresh_store_at_once(tmp_path: Path) -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
@@ -275,7 +275,7 @@ def test_eight_processes_open_a_fresh_store_at_once(tmp_path: Path) -> None:
     assert sorted(names) == ["Default", "experiment0", "experiment1"]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("shared", [False, True])
 def test_eight_writers_lose_nothing(tmp_path: Path, shared: bool) -> None:
     found = store_writers.measure(tmp_path, 4.0, 8, shared)

@@ -34,7 +34,7 @@ from fl_core.study.workers import cluster
 from fl_core.study.workers import ray_tune as tuning
 from fl_core.trial import Record
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.soak
 
 PATIENCE = 300.0
 IN_SEARCH = ROUNDS + ROUNDS // 2  # not the first round of two trials at once

@@ -11,6 +11,9 @@ nothing in the package has to know that it is watched. One line an event goes in
 
 A process waits while the file beside the log, `<log>.hold`, names an event and a number of
 different events of that name which the log has reached: a fault can be put exactly there.
+
+A study in the process of the tests is watched in the same way (`faults/here`): there `wait` is the
+fault, and `undo` ends the watching.
 """
 
 from __future__ import annotations
@@ -26,7 +29,9 @@ from types import ModuleType
 from typing import Any
 
 LOG = os.environ.get("FAULTS_LOG", "")
+FIGURES = bool(os.environ.get("FAULTS_FIGURES"))  # draw them
 LONGEST = 600.0  # seconds to wait: the tests may have been killed themselves
+REPLACED: list[tuple[Any, str, Any]] = []  # what was there before: owner, name, value
 
 
 def event(kind: str, digest: str, number: int, *more: object) -> None:
@@ -34,9 +39,26 @@ def event(kind: str, digest: str, number: int, *more: object) -> None:
     _append(kind, digest, number, *more)
     if _is_held(kind):
         _append("held", digest, number)
-        end = time.monotonic() + LONGEST
-        while _is_held(kind) and time.monotonic() < end:
-            time.sleep(0.01)
+        wait(kind)
+
+
+def wait(kind: str) -> None:
+    """Until the test lets this process go on."""
+    end = time.monotonic() + LONGEST
+    while _is_held(kind) and time.monotonic() < end:
+        time.sleep(0.01)
+
+
+def replace(owner: Any, name: str, new: Any) -> None:
+    """Put a watched function in the place of a plain one."""
+    REPLACED.append((owner, name, getattr(owner, name)))
+    setattr(owner, name, new)
+
+
+def undo() -> None:
+    """Everything as it was."""
+    while REPLACED:
+        setattr(*REPLACED.pop())
 
 
 def _append(kind: str, digest: str, number: int, *more: object) -> None:
@@ -65,7 +87,7 @@ def watch_rounds(module: ModuleType) -> None:
         event("round", config.digest(), state.round)
         return inner(config, fed, state, clients)
 
-    module.updates = updates  # type: ignore[attr-defined]
+    replace(module, "updates", updates)
 
 
 def watch_files(module: ModuleType) -> None:
@@ -79,24 +101,25 @@ def watch_files(module: ModuleType) -> None:
             files = [p for p in path.parent.iterdir() if p.name.lstrip(".").startswith(digest)]
             event("saving", digest, len(json.loads(metadata["meta"])["records"]), len(files))
 
-    module.save_file = save_file  # type: ignore[attr-defined]
+    replace(module, "save_file", save_file)
 
 
 def watch_ends(module: ModuleType) -> None:
     """The moment between a job's end and the first note of it (not of one that was cut off)."""
     inner = module.Conductor.end
 
-    def end(self: Any, job: Any, record: Any, message: str = "") -> None:
-        if record is not None and record.get("finished"):
+    def end(self: Any, job: Any, last: Any) -> None:
+        if getattr(last, "record", {}).get("finished"):
             event("ended", job.config.digest(), job.number)
-        inner(self, job, record, message)
+        inner(self, job, last)
 
-    module.Conductor.end = end
+    replace(module.Conductor, "end", end)
 
 
 def no_figures(module: ModuleType) -> None:
     """Drawing takes longer than the whole study and has nothing to do with faults."""
-    module.write_figures = lambda *_, **__: []  # type: ignore[attr-defined]
+    if not FIGURES:
+        replace(module, "write_figures", lambda *_, **__: [])
 
 
 PATCHES: dict[str, Callable[[ModuleType], None]] = {

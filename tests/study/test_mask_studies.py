@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from test_study import ROOT, Place
+from faults.here import run_here
+from faults.place import Place
 
-pytestmark = pytest.mark.slow
+from studies import load_study
 
 
 def masks_csv(place: Place) -> list[pd.DataFrame]:
@@ -21,9 +21,9 @@ def masks_csv(place: Place) -> list[pd.DataFrame]:
 
 def test_overlap_of_client_masks(tmp_path: Path) -> None:
     """iid and N_c=10, least sensitive and random, s=0.5: chance is 1/3, random masks stay there."""
-    place = Place(tmp_path)
-    place.run("mask_overlap", "--preset", "smoke", "--serial")
-    table = place.table().set_index(["federation.sharding", "mask.rule"])
+    place = Place.at(tmp_path, "mask_overlap", ("--preset", "smoke"))
+    place.run_here(figures=True)
+    table = place.frame().set_index(["federation.sharding", "mask.rule"])
     assert len(table) == 4
     runs = [r for r in place.runs() if r.data.tags.get("phase") == "confirm"]
     assert len(runs) == 8
@@ -41,14 +41,14 @@ def test_overlap_of_client_masks(tmp_path: Path) -> None:
     assert len(masks_csv(place)) == 8
     for layers in masks_csv(place):
         assert list(layers["layer"]) == ["weight", "bias", "overall"]
-    text = (place.folder / "out" / "table.md").read_text()
+    text = (place.out / "table.md").read_text()
     assert "chance" in text
-    assert (place.folder / "out" / "figures" / "overlap_sharding.png").exists()
+    assert (place.out / "figures" / "overlap_sharding.png").exists()
 
 
 def test_sparse_clients_send_what_they_train(tmp_path: Path) -> None:
-    place = Place(tmp_path)
-    place.run("sparse_fedavg", "--preset", "smoke", "--serial", figures=False)
+    place = Place.at(tmp_path, "sparse_fedavg", ("--preset", "smoke"))
+    place.run_here()
     runs = [r for r in place.runs() if r.data.tags.get("phase") == "confirm"]
     assert len(runs) == 6 * 2
     for run in runs:
@@ -60,26 +60,12 @@ def test_sparse_clients_send_what_they_train(tmp_path: Path) -> None:
     assert all(r.data.metrics["test_accuracy"] > 0.5 for r in runs)
 
 
-IMAGES = """
-import sys
-from dataclasses import replace
-sys.path[:0] = [{root!r}, {studies!r}]
-from calibration_rules import STUDY
-from fl_core.study.command import main
-few = replace(
-    STUDY.presets["vit-tiny"], arms=[{{"mask.scope": s}} for s in ("shared", "per_client")],
-    budget=2, eval_steps=2, trials=1,
-)
-main(replace(STUDY, presets={{"vit-tiny": few}}), {argv!r})
-"""
-
-
 def test_a_real_transformer_on_real_images(tmp_path: Path, cifar_dir: Path) -> None:
     """The vit-tiny preset cut to a round of two clients; without a head it needs no features."""
     weights = os.environ.get("FL_WEIGHTS")
     if not weights:
         pytest.skip("FL_WEIGHTS names no weights")
-    place = Place(tmp_path)
+    place = Place.at(tmp_path, "calibration_rules", ())
     values = {
         "head.method": "none", "fine_tune.strategy": "sparse_full", "mask.sparsity": 0.9,
         "mask.rounds": 2, "mask.examples": 16, "mask.layers": "linear+attention+norm+conv",
@@ -87,16 +73,15 @@ def test_a_real_transformer_on_real_images(tmp_path: Path, cifar_dir: Path) -> N
         "federation.participation": 0.02, "data.val_fraction": 0.01, "backbone.image_size": 32,
     }  # fmt: skip
     argv = ["--serial", "--preset", "vit-tiny", "--weights", weights, "--data-dir", str(cifar_dir)]
-    argv += ["--out", str(tmp_path / "out"), "--tracking-uri", place.uri]
     argv += [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
-    script = IMAGES.format(root=str(ROOT), studies=str(ROOT / "studies"), argv=argv)
-    result = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=600,
-        env=place.no_figures, check=False,
+    study = load_study(place.file)
+    few = replace(
+        study.presets["vit-tiny"], arms=[{"mask.scope": s} for s in ("shared", "per_client")],
+        budget=2, eval_steps=2, trials=1,
     )  # fmt: skip
-    assert result.returncode == 0, result.stderr
-    table = place.table()
-    assert list(table["mask.scope"]) == ["shared", "per_client"]
+    study = replace(study, presets={"vit-tiny": few})
+    run_here(study, [*place.where(), *argv], tmp_path, place.events).assert_good()
+    assert list(place.frame()["mask.scope"]) == ["shared", "per_client"]
     layers = masks_csv(place)
     assert len(layers) == 2
     for frame in layers:

@@ -1,0 +1,159 @@
+"""Contract 8 on studies in this process: stopped, damaged, begun anew, replayed.
+
+The same commands, files and stores as a user's, without the seconds that a process needs to start.
+What must be a process of its own (to be killed, with Ray, beside a server): `test_processes`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from faults import expect
+from faults.disk import small_disk
+from faults.place import ROUNDS, SEEDS, TRIALS, Place
+from faults.running import Running
+from faults.strikes import IN_CONFIRMATION, IN_SEARCH, interrupted, strike, truncate
+from fl_core.base.cache import load_artefact
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_interrupted_then_extended(tmp_path: Path) -> None:
+    """Ctrl-C without Ray; it goes on, with more trials than it had before."""
+    place = Place.at(tmp_path)
+    for moment in (IN_SEARCH, IN_CONFIRMATION):
+        interrupted(place, moment)
+        expect.nothing_running(place)
+    place.run_here("--trials", str(TRIALS + 2))
+    expect.economical(place, lost=2)
+    searched = [r for r in place.trial_runs() if r.data.tags["phase"] == "search"]
+    assert len(searched) == TRIALS + 2
+    expect.nothing_running(place)
+    assert len({run.data.tags["digest"] for run in place.trial_runs()}) == len(place.trial_runs())
+    assert f",{SEEDS},{TRIALS + 2}," in place.table().decode()
+
+
+def test_driver_killed(undisturbed: Place, tmp_path: Path) -> None:
+    """SIGKILL in a trial: the one fault that this process would not survive."""
+    place = Place.at(tmp_path)
+    ended, _ = strike(place, IN_SEARCH, Running.kill, "--serial")
+    assert ended.code == -signal.SIGKILL, ended
+    assert "Traceback" not in ended.errors, ended
+    place.run_here()
+    expect.economical(place, lost=1)
+    expect.same_results(place, undisturbed)
+
+
+def test_disk_full(undisturbed: Place, tmp_path: Path) -> None:
+    """The store lies on another disk and is told; nothing starts before there is room."""
+    with small_disk(tmp_path / "disk") as disk:
+        place = replace(Place.at(tmp_path), out=disk.folder / "out", cache=disk.folder / "cache")
+        for moment in (IN_SEARCH, IN_CONFIRMATION):
+            place.events.hold(*moment)
+            place.here(fault=disk.fill).assert_refused(str(disk.folder), "No space left")
+            assert not (place.out / "failures.log").exists()
+            place.here().assert_refused(str(place.out), "MB free")  # nobody has made room yet
+            expect.nothing_running(place)
+            disk.make_room()
+        place.run_here()
+        expect.economical(place, lost=2)
+        expect.same_results(place, undisturbed)
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_damaged_files(undisturbed: Place, tmp_path: Path) -> None:
+    """Damage is noticed and made good; only what was damaged is computed again."""
+    place = Place.at(tmp_path)
+    in_third = ("round", 2 * ROUNDS + ROUNDS // 2)  # the first whose head comes from a file
+    interrupted(place, in_third)
+    finished = place.events.all("ended")[0].digest
+    running = place.events.rounds()[-1][0]
+    for digest in (finished, running):
+        truncate(place.out / "trials" / f"{digest}.safetensors")
+    truncate(place.cache / "trials" / f"{finished}.safetensors")
+    (head,) = place.cache.glob("ridge-*.safetensors")
+    truncate(head)
+    with (place.out / "optuna.journal").open("a") as journal:
+        journal.write('{"op_code": 4, "worker_id": "cut o')
+    ended = place.run_here()
+    assert f"{head.name}: cannot be read" in ended.errors
+    assert "rebuilding it" in ended.errors
+    expect.economical(place, lost=ROUNDS // 2, again=frozenset([finished]))
+    # the trial's results are in the journal and the store: its own file may stay as it is
+    expect.same_results(place, undisturbed, place.out / "trials" / f"{finished}.safetensors")
+
+
+def test_damaged_store(undisturbed: Place, tmp_path: Path) -> None:
+    """One line that names the file; a new store is filled with what was in it."""
+    place = Place.at(tmp_path)
+    shutil.copytree(undisturbed.out, place.out)
+    whole = (undisturbed.folder / "mlflow.db").read_bytes()
+    damage = {"half.db": whole[: len(whole) // 2], "text.db": b"not a database\n" * 1000}
+    for name, damaged in damage.items():  # each its own: MLflow keeps a file open
+        (tmp_path / name).write_bytes(damaged)
+        store = replace(place, uri=f"sqlite:///{tmp_path / name}")
+        store.here().assert_refused(str(tmp_path / name))
+    place.run_here()
+    assert not place.events.rounds()
+    assert place.table() == undisturbed.table()
+    expect.whole_store(place.runs())
+
+
+def test_nothing_is_computed_twice_until_fresh(undisturbed: Place, tmp_path: Path) -> None:
+    """Another folder takes all from the cache; --fresh computes all, beside what was there."""
+    # a copy of the store: the study is the same one, its runs are found again
+    store = tmp_path / "mlflow.db"
+    shutil.copy(undisturbed.folder / "mlflow.db", store)
+    place = replace(Place.at(tmp_path), cache=undisturbed.cache)
+    place.run_here()
+    assert not place.events.rounds()
+    expect.same_results(place, undisturbed)
+    before = place.table()
+    place.run_here("--fresh")
+    expect.every_round_once(place)
+    assert place.table() == before
+    aside = replace(place, out=tmp_path / "out.1")
+    assert aside.table() == before
+    assert len(aside.trial_files()) == len(place.trial_files())
+    studies = [run for run in place.runs() if run.data.tags["kind"] == "study"]
+    assert len(studies) == 2
+    assert len(place.trial_runs()) == 2 * (TRIALS + SEEDS)
+    place.run_here()
+    expect.every_round_once(place)
+    assert place.table() == before
+    assert len(place.trial_runs()) == 2 * (TRIALS + SEEDS)
+
+
+def test_replay(undisturbed: Place, tmp_path: Path) -> None:
+    """A recorded trial again: the same bits; a record that was tampered with is found out."""
+    runs = {run.data.tags["phase"]: run for run in undisturbed.trial_runs()}
+    confirmed, searched = runs["confirm"], runs["search"]
+    for name in (searched.info.run_id, confirmed.info.run_id, confirmed.data.tags["digest"]):
+        ended = undisturbed.here("--replay", name)
+        assert ended.code == 0, ended
+        assert f"identical: {ROUNDS} evaluations" in ended.printed
+    store = tmp_path / "mlflow.db"
+    shutil.copy(undisturbed.folder / "mlflow.db", store)
+    with sqlite3.connect(store) as database:
+        database.execute(
+            "update metrics set value = value + 1e-12 where run_uuid = ? and key = ? and step = 32",
+            (searched.info.run_id, "val_loss"),
+        )
+    tampered = replace(undisturbed, uri=f"sqlite:///{store}")
+    ended = tampered.here("--replay", searched.info.run_id)
+    assert ended.code == 1
+    assert "val_loss was" in ended.printed
+    assert ended.printed.count("  the same\n") == ROUNDS - 1
+
+
+def test_checkpoints_are_kept_on_demand(tmp_path: Path) -> None:
+    """Parameters stay where the user asks for them, and nowhere else."""
+    place = Place.at(tmp_path)
+    place.run_here("--trials", "1", "--seeds", "1", "--keep-checkpoints")
+    holding = [path for path in place.trial_files() if load_artefact(path)[0]]
+    assert len(holding) == 2  # one of the search, one of the confirmation

@@ -1,0 +1,76 @@
+"""A wheel holds all of the three packages; what pyproject.toml forgets is missing elsewhere."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("fl_core", "search_spaces", "analysis")
+
+
+def files(folder: Path) -> set[str]:
+    """Everything in the packages below a folder, but what Python leaves there itself."""
+    return {
+        path.relative_to(folder).as_posix()
+        for package in PACKAGES
+        for path in (folder / package).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What an installation would put beside other packages, built without a network."""
+    source = tmp_path_factory.mktemp("source")
+    for name in PACKAGES:
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source / name)
+    build = "from setuptools.build_meta import build_wheel; build_wheel('dist')"
+    command = [sys.executable, "-c", build]
+    done = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (wheel,) = (source / "dist").glob("*.whl")
+    target = tmp_path_factory.mktemp("installed")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(target)
+    return target
+
+
+def test_every_file_is_there(unpacked: Path) -> None:
+    wanted = files(ROOT)
+    assert files(unpacked) == wanted
+    for part in ("fl_core/models/embedded/", "analysis/tables/published/", "analysis/page/"):
+        assert any(name.startswith(part) and not name.endswith(".py") for name in wanted), part
+    assert "fl_core/py.typed" in wanted
+    others = {path.name for path in unpacked.iterdir()} - set(PACKAGES)
+    assert all(name.endswith(".dist-info") for name in others), others
+
+
+def test_it_works_where_it_was_unpacked(unpacked: Path, tmp_path: Path) -> None:
+    """The packages are found there and nowhere else, and so is what they read."""
+    code = (
+        "import sys, fl_core, analysis\n"
+        "from pathlib import Path\n"
+        "from fl_core.config.trial_config import TrialConfig\n"
+        "from fl_core.models.features import FeatureSpec\n"
+        "from analysis.tables import published\n"
+        "for module in (fl_core, analysis):\n"
+        "    print(module.__file__)\n"
+        "print(FeatureSpec.of(TrialConfig()).path(Path('none')))\n"
+        "assert FeatureSpec.of(TrialConfig()).path(Path('none')).exists()\n"
+        "assert len(published.published())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(unpacked)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert all(line.startswith(str(unpacked)) for line in done.stdout.splitlines()), done.stdout
