@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from fl_core.config.vocabulary import FISHER_RULES
+
 if TYPE_CHECKING:
     import optuna
 
     from fl_core.config.trial_config import Value
 
-FISHER = ("least_sensitive", "most_sensitive", "hybrid")  # the rules that look at gradients
 PLAIN = ("low_magnitude", "high_magnitude", "random")
 
 
@@ -77,9 +78,9 @@ def _traffic(trial: optuna.Trial) -> dict[str, Value]:
 
 def rule(trial: optuna.Trial) -> Mapping[str, Value]:
     """Which rule, with the settings that it uses?"""
-    chosen = trial.suggest_categorical("mask.rule", [*FISHER, *PLAIN])
+    chosen = trial.suggest_categorical("mask.rule", [*FISHER_RULES, *PLAIN])
     values: dict[str, Value] = {"mask.rule": chosen}
-    if chosen in FISHER:
+    if chosen in FISHER_RULES:
         values["mask.rounds"] = trial.suggest_int("mask.rounds", 1, 8, log=True)
         values["mask.fisher"] = trial.suggest_categorical(
             "mask.fisher", ["sampled", "talos", "empirical"]

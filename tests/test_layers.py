@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -47,6 +48,8 @@ OWNERS = {
     "rich": {"study.display"},
     "analysis": {"study.session"},
 }
+#: What fl_core and the analysis both read: names, and how a winner is chosen.
+SHARED = {"config.vocabulary"}
 # enough below the study; huggingface_hub comes with timm, which downloads through it; upath is for
 # folders elsewhere
 SCIENCE = {"numpy", "torch", "torchvision", "timm", "safetensors", "huggingface_hub", "upath"}
@@ -219,7 +222,18 @@ def test_the_science_needs_no_scheduler(module: str) -> None:
 
 def test_the_analysis_stands_alone() -> None:
     for name, tree in parsed("analysis").items():
-        assert not packages(tree) & {"torch", "ray", "fl_core", "timm", "torchvision"}, name
+        assert not packages(tree) & {"torch", "ray", "timm", "torchvision"}, name
+        from_core = {".".join(parts[:2]) for parts in ours(tree, "fl_core")}
+        assert from_core <= SHARED, name
+
+
+def test_what_the_analysis_reads_of_the_core_needs_the_standard_library_alone() -> None:
+    names = ", ".join(f"fl_core.{name}" for name in sorted(SHARED))
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import {names}"
+    done = subprocess.run(  # -S: no other package can be found
+        [sys.executable, "-S", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 # --- contract 5: the test set is read by the confirmation alone -----------------------------------

@@ -24,8 +24,8 @@ from analysis.plots.class_dots import NAMED
 from analysis.reading.classes import Classes, classes_of
 from analysis.reading.fetch import partition
 from analysis.reading.store import StudyRuns
-from analysis.results.labels import DATA_SETS
 from analysis.tables.render import Block, markdown
+from fl_core.config.vocabulary import data_title
 
 EXTREMES = 16  # images of outliers
 
@@ -99,7 +99,7 @@ def explore(
     return Explored(
         classes=classes_of(features.data, size),
         space=features.space,
-        data=DATA_SETS.get(features.data, features.data),
+        data=data_title(features.data),
         labels=features.labels,
         counts=counts,
         distances=centre_distances(train, labels),

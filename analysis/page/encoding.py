@@ -17,8 +17,9 @@ from matplotlib.colors import to_hex
 
 from analysis.plots.panels import axes_of, levels, masked_arms
 from analysis.plots.style import OKABE_ITO, colours
-from analysis.results.labels import DASH, DENSE, axis_value, level_label
+from analysis.results.labels import axis_value, level_label
 from analysis.results.outcome import Outcome
+from fl_core.config.vocabulary import DASH, DENSE
 
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 #: The markers of the paper's figures by plotly's names.

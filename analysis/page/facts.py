@@ -9,21 +9,12 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.reading.store import StudyRuns
-from analysis.results.labels import (
-    DASH,
-    DATA_SETS,
-    byte_cells,
-    cell,
-    compact,
-    known,
-    points,
-    shards,
-    unit_of_j,
-)
+from analysis.results.labels import byte_cells, points, unit_of_j
 from analysis.results.matching import PROBLEM
 from analysis.results.outcome import Outcome, rule_of
 from analysis.tables.conditions import field_values, head_start, mask_conditions
 from analysis.tables.render import Block
+from fl_core.config.vocabulary import DASH, cell, compact, data_title, known, shards
 
 SECONDS = ("seconds_train", "seconds_eval", "seconds_overhead")
 FEW_SEEDS = 3
@@ -39,7 +30,7 @@ def protocol(runs: StudyRuns, results: Sequence[Outcome]) -> list[tuple[str, str
     def fixed(name: str) -> str:
         return field_values(name, configs) or DASH
 
-    data = "/".join(DATA_SETS.get(d, d) for d in fixed("data.name").split("/"))
+    data = "/".join(map(data_title, fixed("data.name").split("/")))
     units = "/".join(sorted({unit_of_j(c.get("local.unit")) for c in configs}))
     splits = ", ".join(dict.fromkeys(shards(c) for c in configs))
     training = sorted({str(v) for o in results for v in o.confirmed.get("data.train_on", [])})
@@ -128,9 +119,7 @@ def _unknown(trials: pd.DataFrame) -> list[str]:
 
 
 def local_steps(trials: pd.DataFrame) -> pd.Series:
-    """Local steps of one client; NaN where the store does not tell."""
-    if "local_steps" in trials:
-        return pd.to_numeric(trials["local_steps"])
+    """Local steps of one client; NaN where the store does not tell, or counts epochs."""
     if "local.steps" not in trials or "local.unit" not in trials:
         return pd.Series(math.nan, index=trials.index)
     steps = pd.to_numeric(trials["local.steps"], errors="coerce") * trials["round"]

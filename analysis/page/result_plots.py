@@ -23,9 +23,10 @@ from analysis.page.encoding import (
 from analysis.plots.curves import Curves
 from analysis.plots.panels import unit_of
 from analysis.reading.store import StudyRuns
-from analysis.results.labels import axis_label, compact, percent, tick_label
+from analysis.results.labels import axis_label, percent, tick_label
 from analysis.results.outcome import Outcome
 from analysis.results.pareto import FrontPoint, front_points
+from fl_core.config.vocabulary import compact
 
 DOTS = 1500  # most trials drawn as single dots
 

@@ -20,8 +20,8 @@ from analysis.page.encoding import Plot, colour, plain, specification, thinned
 from analysis.plots.style import log_ticks
 from analysis.reading.store import StudyRuns
 from analysis.results.importance import importance, within_arm_ranks
-from analysis.results.labels import DASH, cell, compact, known
 from analysis.results.selection import searched
+from fl_core.config.vocabulary import DASH, cell, compact, known
 
 LINES = 400  # most trials drawn
 #: Lowest rank of the group, its name, index in the palette, opacity, width; drawn in this order.

@@ -25,10 +25,11 @@ from analysis.plots.study import draw_figures
 from analysis.plots.style import render
 from analysis.reading.frames import json_tag
 from analysis.reading.store import StudyRuns
-from analysis.results.labels import DASH, DATA_SETS, percent
+from analysis.results.labels import percent
 from analysis.results.outcome import Outcome, outcomes
 from analysis.tables import final as tables
 from analysis.tables.render import Block
+from fl_core.config.vocabulary import DASH, data_title
 
 INTERACTIVE = ("accuracy", "curves", "pareto", "importance")  # drawn by plotly instead
 SVG_BYTES = 250_000  # larger drawings are lighter as pixels
@@ -184,7 +185,7 @@ def _tiles(runs: StudyRuns, results: Sequence[Outcome]) -> list[tuple[str, str]]
 def _data_set(runs: StudyRuns) -> str:
     """The data sets of a study's arms, for the table of contents."""
     names = runs.arms.get("data.name", [])
-    return ", ".join(dict.fromkeys(DATA_SETS.get(str(n), str(n)) for n in names if n)) or DASH
+    return ", ".join(dict.fromkeys(data_title(str(name)) for name in names if name)) or DASH
 
 
 def reproduction(runs: StudyRuns) -> tuple[list[str], list[tuple[str, str]], bool]:

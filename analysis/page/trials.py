@@ -10,8 +10,9 @@ import pandas as pd
 
 from analysis.page.facts import SECONDS
 from analysis.reading.store import StudyRuns
-from analysis.results.labels import BYTE_UNITS, byte_cells, cell, compact, known
+from analysis.results.labels import BYTE_UNITS, byte_cells
 from analysis.results.outcome import Outcome
+from fl_core.config.vocabulary import cell, compact, known
 
 DIGITS = 7  # significant; more would only make the page heavier
 

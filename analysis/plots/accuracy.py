@@ -25,8 +25,9 @@ from analysis.plots.panels import (
 )
 from analysis.plots.sparsity import sparsity_figure
 from analysis.plots.style import COLUMN, PAGE, ink, new_figure, pretty
-from analysis.results.labels import DASH, axis_label, axis_value, percent, tick_label
+from analysis.results.labels import axis_label, axis_value, percent, tick_label
 from analysis.results.outcome import Outcome
+from fl_core.config.vocabulary import DASH
 
 Part = tuple[str, list[Outcome]]
 

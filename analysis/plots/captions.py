@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from analysis.plots.class_dots import NAMED
 from analysis.plots.confusion import FAINT, PAIRS
 from analysis.results.importance import MOST, SHUFFLES, TOP
-from analysis.results.labels import masked
 from analysis.results.outcome import Outcome
 from analysis.results.predictions import Predicted, calibration, error_kinds
+from fl_core.config.vocabulary import masked
 
 _SEEDS = "Mean over the confirmation seeds"
 _DENSE = (

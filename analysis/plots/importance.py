@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from analysis.plots.style import COLUMN, OKABE_ITO, new_figure, pretty
 from analysis.reading.store import StudyRuns
 from analysis.results.importance import importance
-from analysis.results.labels import compact
+from fl_core.config.vocabulary import compact
 
 
 def importance_figure(runs: StudyRuns) -> Figure | None:

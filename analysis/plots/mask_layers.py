@@ -28,8 +28,9 @@ from analysis.plots.panels import (
 from analysis.plots.style import pretty
 from analysis.reading.fetch import mask_layers
 from analysis.reading.store import StudyRuns
-from analysis.results.labels import DASH, axis_value, level_label
+from analysis.results.labels import axis_value, level_label
 from analysis.results.outcome import Outcome
+from fl_core.config.vocabulary import DASH
 
 Layers = Mapping[int, pd.DataFrame]  # arm -> tensors, the mean over the seeds
 _SAME = 0.9995  # Jaccard index of masks that are the same for every client

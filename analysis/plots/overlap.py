@@ -22,8 +22,9 @@ from analysis.plots.panels import (
     panels,
 )
 from analysis.plots.style import colours, error_line, pretty
-from analysis.results.labels import SHARDING, axis_value, known, level_label, shards
+from analysis.results.labels import axis_value, level_label
 from analysis.results.outcome import Outcome, over_seeds
+from fl_core.config.vocabulary import SHARDING, known, shards
 
 
 def depth_figure(results: Sequence[Outcome], tables: Layers) -> Figure | None:

@@ -18,8 +18,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.plots.style import COLUMN, PAGE, colours, line_style, new_figure, pretty
-from analysis.results.labels import DASH, DENSE, arm_axes, axis_value, level_label, masked
+from analysis.results.labels import arm_axes, axis_value, level_label
 from analysis.results.outcome import Outcome
+from fl_core.config.vocabulary import DASH, DENSE, masked
 
 MANY = 6  # lines in one panel
 _REFERENCE = (0, (1, 1))  # of a dense arm beside masked ones

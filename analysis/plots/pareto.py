@@ -11,9 +11,9 @@ from matplotlib.ticker import EngFormatter, FixedLocator, NullFormatter
 from analysis.plots.panels import arm_text, axes_of, legend
 from analysis.plots.style import COLUMN, colours, line_style, log_ticks, marker, new_figure
 from analysis.reading.store import StudyRuns
-from analysis.results.labels import compact
 from analysis.results.outcome import Outcome
 from analysis.results.pareto import front_points
+from fl_core.config.vocabulary import compact
 
 
 def pareto_figure(runs: StudyRuns, results: Sequence[Outcome]) -> Figure | None:

@@ -15,8 +15,8 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 from analysis.plots.style import PAGE, log_ticks, new_figure, pretty
 from analysis.reading.fetch import partition
 from analysis.reading.store import StudyRuns
-from analysis.results.labels import shards
 from analysis.results.outcome import Outcome
+from fl_core.config.vocabulary import shards
 
 
 def partition_figure(runs: StudyRuns, results: Sequence[Outcome]) -> Figure | None:

@@ -20,8 +20,9 @@ from analysis.plots.panels import (
     references,
 )
 from analysis.plots.style import error_line, pretty
-from analysis.results.labels import DENSE, axis_label, axis_value, level_label
+from analysis.results.labels import axis_label, axis_value, level_label
 from analysis.results.outcome import Outcome
+from fl_core.config.vocabulary import DENSE
 
 SPARSITY = "mask.sparsity"
 

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.reading.connect import AnalysisError
-from analysis.results.labels import arm_label
+from fl_core.config.vocabulary import CHARTS, arm_name
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -27,12 +27,6 @@ if TYPE_CHECKING:
 
 Value = str | int | float | bool | None
 
-METRICS = (
-    *("val_accuracy", "val_loss", "test_accuracy", "test_loss", "train_loss", "client_drift"),
-    *("round", "bytes_up", "bytes_down", "seconds_train", "seconds_eval", "seconds_overhead"),
-    *("bytes_up_dense", "mask_active_share", "mask_jaccard", "mask_expected", "mask_excess"),
-    "mask_expected_given_layers",
-)
 PARENT = "mlflow.parentRunId"
 _TRIAL = ("run_id", "arm", "phase", "status", "digest", "number")  # of a trial, beside its values
 
@@ -89,7 +83,7 @@ def arms_frame(
     index = {_key(setting): i for i, setting in enumerate(settings)}
     owner: dict[str, int] = {}
     records: list[dict[str, Value]] = [
-        {"run_id": None, "arm_name": arm_label(setting), **setting} for setting in settings
+        {"run_id": None, "arm_name": arm_name(setting), **setting} for setting in settings
     ]
     stray = 0
     for run in sorted(arm_runs, key=started):
@@ -130,7 +124,7 @@ def trials_frame(
     Takes each run once, so that a generator need not keep them: an MLflow run is a thousand
     objects, its row here some eighty values, most of them shared with other rows.
     """
-    names = tuple(dict.fromkeys((*METRICS, *objectives)))
+    names = tuple(dict.fromkeys((*CHARTS, *objectives)))
     kept: list[tuple[tuple[int, str], dict[str, Any], dict[str, Value], list[float]]] = []
     dropped = 0
     for run in trial_runs:
@@ -178,7 +172,7 @@ def _params(run: Run | PlainRun, space: set[str]) -> dict[str, Value]:
 
 def parameters(trials: pd.DataFrame, objectives: Sequence[str] = ()) -> list[str]:
     """The configuration's names among the columns of `trials_frame`."""
-    other = {*_TRIAL, *METRICS, *objectives}
+    other = {*_TRIAL, *CHARTS, *objectives}
     return [str(name) for name in trials.columns if name not in other]
 
 

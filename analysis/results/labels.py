@@ -6,57 +6,19 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-DASH = "—"
+from fl_core.config.vocabulary import (
+    DASH,
+    DENSE,
+    SHARDING,
+    cell,
+    compact,
+    field,
+    known,
+    masked,
+    shards,
+)
 
-#: The field's symbols for the suite's dotted names; others are derived from the name.
-COMPACT = {
-    "federation.clients": "K",
-    "federation.participation": "C",
-    "federation.sharding": "sharding",
-    "federation.classes_per_client": "N_c",
-    "federation.alpha": "α",
-    "rounds": "T",
-    "local.steps": "J",
-    "local.lr": "lr",
-    "local.momentum": "momentum",
-    "local.weight_decay": "weight decay",
-    "local.batch_size": "batch",
-    "mask.sparsity": "sparsity",
-    "mask.rounds": "R",
-    "mask.rule": "mask rule",
-    "mask.scope": "scope",
-    "mask.hybrid_weight": "hybrid weight",
-    "fine_tune.strategy": "strategy",
-}
-#: Letters where a value follows: s=0.5. In a column of its own a name says more.
-LETTERS = {"mask.sparsity": "s", "mask.hybrid_weight": "w"}
-#: Fields whose values speak for themselves.
-NAMELESS = ("mask.rule", "mask.scope", "fine_tune.strategy")
-DENSE = "dense"
 BYTE_UNITS = {"GB": 1e9, "MB": 1e6, "kB": 1e3, "B": 1.0}
-SHARDING = ("federation.sharding", "federation.classes_per_client", "federation.alpha")
-DATA_SETS = {"cifar100": "CIFAR-100", "cifar10": "CIFAR-10"}
-
-
-def compact(name: str) -> str:
-    """A short column name: `local.lr` -> lr, `server.lr` -> server lr."""
-    return COMPACT.get(name, name.replace(".", " ").replace("_", " "))
-
-
-def known(value: object) -> bool:
-    """Whether there is a value at all: not None and not NaN."""
-    return value is not None and not (isinstance(value, float) and math.isnan(value))
-
-
-def cell(value: object) -> str:
-    """A parameter's value in a table: three significant digits, — for none."""
-    if not known(value):
-        return DASH
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.3g}"
-    return str(value)
 
 
 def percent(mean: float, std: float | None = None) -> str:
@@ -112,50 +74,6 @@ def _three_digits(value: float) -> str:
     return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}" if value > 0 else "0"
 
 
-def shards(config: Mapping[str, Any]) -> str:
-    """How the examples are spread, in words: iid, N_c=5, Dir(0.3)."""
-    kind = config.get("federation.sharding")
-    if kind == "classes" or (not known(kind) and known(config.get(SHARDING[1]))):
-        return f"N_c={cell(config.get(SHARDING[1]))}"
-    if kind == "dirichlet":
-        return f"Dir({cell(config.get(SHARDING[2]))})"
-    return cell(kind)
-
-
-def masked(config: Mapping[str, Any]) -> bool:
-    """Whether a mask freezes anything: some sparsity, or a choice of layers.
-
-    >>> masked({"mask.sparsity": 0.0}), masked({"mask.sparsity": 0.0, "mask.layers": "norm"})
-    (False, True)
-    """
-    sparsity, layers = config.get("mask.sparsity"), config.get("mask.layers")
-    return (known(sparsity) and sparsity != 0) or (known(layers) and layers != "all")
-
-
-def arm_label(setting: Mapping[str, Any]) -> str:
-    """An arm in a few words.
-
-    >>> arm_label({"local.steps": 4, "mask.rule": "random", "mask.sparsity": 0.9})
-    'J=4, random, s=0.9'
-    >>> arm_label({"federation.sharding": "iid", "mask.sparsity": 0.0})
-    'iid, dense'
-    """
-    parts = []
-    lone = [name for name in setting if name.startswith("mask.")] == ["mask.sparsity"]
-    for name, value in setting.items():
-        if name in SHARDING or (name == "mask.hybrid_weight" and not known(value)):
-            continue
-        if name in NAMELESS:
-            parts.append(cell(value))
-        elif lone and name == "mask.sparsity" and not masked(setting):
-            parts.append(DENSE)
-        else:
-            parts.append(f"{LETTERS.get(name, compact(name))}={cell(value)}")
-    if any(name in setting for name in SHARDING):
-        parts.insert(0, shards(setting))
-    return ", ".join(parts) or "base"
-
-
 def unit_of_j(unit: object) -> str:
     """What J counts: steps or epochs."""
     return "epochs" if unit == "epochs" else "steps"
@@ -197,13 +115,7 @@ def axis_value(axis: str, config: Mapping[str, Any]) -> str:
 
 def axis_label(axis: str, unit: object) -> str:
     """The name of an axis, with what it counts."""
-    if axis == "sharding":
-        return "sharding"
-    if axis == "mask.sparsity":
-        return "sparsity (share frozen)"
-    if axis == "mask.rounds":
-        return "calibration rounds R"
-    return f"J (local {unit_of_j(unit)})" if axis == "local.steps" else compact(axis)
+    return field(axis).axis.format(unit=unit_of_j(unit)) or compact(axis)
 
 
 def level_label(axis: str, level: str) -> str:
@@ -216,16 +128,15 @@ def level_label(axis: str, level: str) -> str:
         return level
     if axis.startswith("mask.") and level in (DENSE, DASH):
         return DENSE
-    if axis in NAMELESS:
+    if field(axis).plain:
         return tick_label(axis, level)
-    if axis == "head.method":
-        return f"head {level}"
-    return f"{LETTERS.get(axis, compact(axis))}={level}"
+    template = field(axis).level or f"{field(axis).symbol or compact(axis)}={{}}"
+    return template.format(level)
 
 
 def tick_label(axis: str, level: str) -> str:
     """One level where the axis is named beside it."""
-    return level.replace("_", " ") if axis in NAMELESS else level
+    return level.replace("_", " ") if field(axis).plain else level
 
 
 def _decides(one: Sequence[str], other: Sequence[str]) -> bool:

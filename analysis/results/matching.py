@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.reading.frames import parameters
-from analysis.results.labels import known
+from fl_core.config.vocabulary import known
 
 if TYPE_CHECKING:
     from analysis.reading.store import StudyRuns

@@ -14,7 +14,6 @@ from analysis.reading.store import StudyRuns
 from analysis.results.confirmation import confirmed_runs, others, over_seeds, own_trials
 from analysis.results.finalists import Finalist, arm_finalists, finalist_lines
 from analysis.results.intervals import mean_interval
-from analysis.results.labels import cell
 from analysis.results.matching import asked_of, validated
 from analysis.results.selection import (
     DEFAULT_RULE,
@@ -25,6 +24,7 @@ from analysis.results.selection import (
     pareto_front,
     searched,
 )
+from fl_core.config.vocabulary import cell
 
 __all__ = [
     *("Outcome", "border_lines", "confirmed_runs", "front_of", "outcomes", "over_seeds"),

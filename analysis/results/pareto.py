@@ -9,8 +9,8 @@ import pandas as pd
 
 from analysis.reading.store import StudyRuns
 from analysis.results.confirmation import confirmed_runs, over_seeds, own_trials
-from analysis.results.labels import cell
 from analysis.results.outcome import Outcome, front_of
+from fl_core.config.vocabulary import cell
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.results.labels import known
 from analysis.results.matching import Asked, Chosen, confirming, validated
+from fl_core.config.vocabulary import known
 
 BORDER = 0.02  # share of the range (of the log range where log) that counts as "at the bound"
 #: A `failed` trial is the machine's fault, an `interrupted` one the user's: no results.

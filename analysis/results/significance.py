@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 from analysis.results.confirmation import mean_std
 from analysis.results.intervals import Paired, holm, paired
-from analysis.results.labels import known
 from analysis.results.matching import validated
 from analysis.results.outcome import Outcome
+from fl_core.config.vocabulary import known
 
 MOST = 6  # arms of which all pairs are tested
 

@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analysis.reading.store import StudyRuns
-from analysis.results.labels import DASH, DATA_SETS, cell, masked, unit_of_j
+from analysis.results.labels import unit_of_j
 from analysis.results.matching import asked_of
 from analysis.results.outcome import Outcome, rule_of
 from analysis.results.selection import FINALISTS_RULE
-
-#: Rules that look at gradients, so that Fisher information and its examples mean something.
-FISHER_RULES = {"least_sensitive", "most_sensitive", "hybrid"}
+from fl_core.config.vocabulary import DASH, FISHER_RULES, cell, data_title, field, masked
 
 
 def caption(runs: StudyRuns, results: Sequence[Outcome]) -> str:
@@ -26,7 +24,7 @@ def caption(runs: StudyRuns, results: Sequence[Outcome]) -> str:
     backbone = f"{fixed('backbone.name')} ({fixed('backbone.tag')})"
     if weights != "pretrained":
         backbone = f"{fixed('backbone.name')} (weights: {weights})"
-    data = "/".join(DATA_SETS.get(d, d) for d in fixed("data.name").split("/"))
+    data = "/".join(map(data_title, fixed("data.name").split("/")))
     units = "/".join(sorted({unit_of_j(c.get("local.unit")) for c in configs}))
     seeds = ", ".join(map(str, runs.seeds)) or "as found"
     training = sorted({str(v) for o in results for v in o.confirmed.get("data.train_on", [])})
@@ -97,14 +95,18 @@ def mask_conditions(runs: StudyRuns, configs: Sequence[Mapping[str, Any]]) -> st
     with_mask = [config for config in configs if masked(config)]
     if not with_mask and "mask.sparsity" not in runs.space:
         return ""
-    fields = _mask_fields(with_mask or configs)
+    names = _mask_fields(with_mask or configs)
     open_names = {name for setting in runs.settings for name in setting} | set(runs.space)
     if (weight := shared_hybrid_weight(runs.settings)) is not None:
-        fields["mask.hybrid_weight"] = f"hybrid: {cell(weight)} Fisher, the rest magnitude"
+        names.append("mask.hybrid_weight")
         open_names -= {"mask.hybrid_weight"}
     parts = [
-        text.format(field_values(name, with_mask or configs))
-        for name, text in fields.items()
+        field(name).caption.format(
+            cell(weight)
+            if name == "mask.hybrid_weight"
+            else field_values(name, with_mask or configs)
+        )
+        for name in names
         if name not in open_names
     ]
     return f"masks: {', '.join(parts)}; "
@@ -116,27 +118,18 @@ def shared_hybrid_weight(settings: Sequence[Mapping[str, Any]]) -> object | None
     return weights.pop() if len(weights) == 1 else None
 
 
-def _mask_fields(configs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Name -> text of the settings that mean something under these masks."""
-    fields = {
-        "mask.rule": "trainable {}",
-        "mask.sparsity": "sparsity {} (share frozen)",
-        "mask.rounds": "R = {} calibration rounds",
-        "mask.scope": "scope {}",
-    }
+def _mask_fields(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The settings that mean something under these masks."""
     scopes = {config.get("mask.scope") for config in configs}
+    fields = ["rule", "sparsity", "rounds", "scope"]
     if "shared" in scopes:
-        fields["mask.source"] = "source {}"
-    fields |= {"mask.layers": "layers {}", "mask.granularity": "threshold {}"}
-    if FISHER_RULES & {config.get("mask.rule") for config in configs}:
-        fields |= {
-            "mask.fisher": "Fisher {}",
-            "mask.examples": "{} calibration examples",
-            "mask.dropped_weight": "dropped weights × {} while calibrating",
-        }
-    fields["mask.min_active"] = "guard: at least {} active entries a tensor"
+        fields.append("source")
+    fields += ["layers", "granularity"]
+    if any(config.get("mask.rule") in FISHER_RULES for config in configs):
+        fields += ["fisher", "examples", "dropped_weight"]
+    fields.append("min_active")
     if any(config.get("mask.min_share") for config in configs):
-        fields["mask.min_share"] = "and a share of {} of it"
+        fields.append("min_share")
     if "per_client" in scopes:
-        fields["mask.average"] = "averaged over {}"
-    return fields
+        fields.append("average")
+    return [f"mask.{name}" for name in fields]

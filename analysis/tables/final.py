@@ -16,17 +16,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.reading.store import StudyRuns
-from analysis.results.labels import (
-    DASH,
-    SHARDING,
-    axis_value,
-    cell,
-    compact,
-    known,
-    percent,
-    points,
-    span,
-)
+from analysis.results.labels import axis_value, percent, points, span
 from analysis.results.outcome import Outcome, border_lines, outcomes, study_warnings
 from analysis.tables.conditions import caption, shared_hybrid_weight
 from analysis.tables.finalists import finalists_block
@@ -35,6 +25,7 @@ from analysis.tables.masks import cost_cells, cost_notes, mask_columns, overlap_
 from analysis.tables.pairs import pairs_block
 from analysis.tables.published_tables import published_blocks
 from analysis.tables.render import Block, html, latex, markdown
+from fl_core.config.vocabulary import DASH, SHARDING, cell, compact, known
 
 _CI_NOTE = (
     "95 % CI: Student's interval of the mean over the seeds. It counts what seeds change "

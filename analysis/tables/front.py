@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.reading.store import StudyRuns
-from analysis.results.labels import byte_cells, cell, compact, percent
+from analysis.results.labels import byte_cells, percent
 from analysis.results.outcome import Outcome
 from analysis.results.pareto import FrontPoint, front_points
 from analysis.tables.render import Block
+from fl_core.config.vocabulary import cell, compact
 
 
 def front_block(runs: StudyRuns, results: Sequence[Outcome]) -> Block | None:

@@ -13,9 +13,10 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.results.confirmation import over_seeds
-from analysis.results.labels import DASH, byte_cells, known, masked, percent
+from analysis.results.labels import byte_cells, percent
 from analysis.results.outcome import Outcome
 from analysis.tables.render import Block
+from fl_core.config.vocabulary import DASH, known, masked
 
 OVERLAP = ("mask_jaccard", "mask_expected", "mask_excess", "mask_expected_given_layers")
 _ACTIVE_NOTE = "active: trainable share of the maskable parameters."

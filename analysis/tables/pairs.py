@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.results.confirmation import mean_std
-from analysis.results.labels import DASH, known, points, span
+from analysis.results.labels import points, span
 from analysis.results.matching import validated
 from analysis.results.outcome import Outcome
 from analysis.results.significance import MOST, Pair, pairs
 from analysis.tables.render import Block
+from fl_core.config.vocabulary import DASH, known
 
 FEW = 5  # seeds; of fewer a p value says little
 

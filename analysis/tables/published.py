@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.results.labels import known, masked
+from fl_core.config.vocabulary import known, masked
 
 FOLDER = Path(__file__).with_name("published")
 COLUMNS = (

@@ -7,10 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.results.labels import DASH, arm_label, percent
+from analysis.results.labels import percent
 from analysis.results.outcome import Outcome
 from analysis.tables.published import beside, beside_overlap, published
 from analysis.tables.render import Block
+from fl_core.config.vocabulary import DASH, arm_name
 
 Match = Callable[[Outcome], pd.DataFrame]
 #: Mask settings that published accuracies are not matched by: arms that differ in these alone
@@ -93,6 +94,6 @@ def _once(results: Sequence[Outcome]) -> list[tuple[str, Outcome]]:
         setting: dict[str, Any] = outcome.setting
         if masks:
             setting = {n: v for n, v in setting.items() if n not in _UNMATCHED}
-        name = outcome.name if setting == outcome.setting else arm_label(setting)
+        name = outcome.name if setting == outcome.setting else arm_name(setting)
         found.setdefault(f"{name} {sorted(map(str, setting.items()))}", (name, outcome))
     return list(found.values())

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from fl_core.config.fields import Section, choice, number, refuse
+from fl_core.config.vocabulary import DATA_SETS
 
 #: Rules of a mask: which parameters stay trainable.
 RULES = ("least_sensitive", "most_sensitive", "low_magnitude", "high_magnitude", "random", "hybrid")
@@ -26,7 +27,7 @@ class DataConfig(Section):
     """The data set, its validation split and the augmentation of training images."""
 
     prefix: ClassVar[str] = "data."
-    name: str = choice("cifar100", "cifar100", "cifar10")
+    name: str = choice("cifar100", *DATA_SETS)
     val_fraction: float = number(0.1, 0, 1, above=True, below=True)
     split_seed: int = number(0, 0)  # the split is fixed: it does not follow the trial's seed
     train_on: str = choice("train", "train", "train+val")

@@ -29,6 +29,7 @@ from fl_core.config.sections import (
     SelectConfig,
     ServerConfig,
 )
+from fl_core.config.vocabulary import DATA_SETS
 
 __all__ = ["TRIAL_VERSION", "TrialConfig", "Value"]
 
@@ -72,12 +73,13 @@ class TrialConfig(Section):
             if (fed.sharding == mode) != (value is not None):
                 need = "needed by" if value is None else "only for"
                 raise refuse(f"federation.{name}", value, f"{need} federation.sharding={mode}")
-        classes = {"cifar100": 100, "cifar10": 10}[self.data.name]
+        classes, examples = DATA_SETS[self.data.name].classes, DATA_SETS[self.data.name].train
         if fed.classes_per_client is not None and fed.classes_per_client > classes:
             allowed = f"{self.data.name} has {classes} classes: must be in [1, {classes}]"
             raise refuse("federation.classes_per_client", fed.classes_per_client, allowed)
-        if fed.clients > 50_000:
-            raise refuse("federation.clients", fed.clients, "CIFAR has only 50000 training images")
+        if fed.clients > examples:
+            only = f"{self.data.name} has only {examples} training examples"
+            raise refuse("federation.clients", fed.clients, only)
         if local.keep_momentum and fed.clients > 1:
             raise refuse("local.keep_momentum", True, "only for federation.clients=1 (centralised)")
         self._check_strategy()

@@ -21,8 +21,9 @@ from torch import Tensor
 from fl_core.base.errors import UserError
 from fl_core.base.rng import stream
 from fl_core.config.sections import DataConfig
+from fl_core.config.vocabulary import DATA_SETS
 
-NUM_CLASSES = {"cifar100": 100, "cifar10": 10}
+NUM_CLASSES = {name: data.classes for name, data in DATA_SETS.items()}
 DRAWS_PER_IMAGE = 4  # flip, crop row, crop column, rotation: always drawn, used or not
 
 

@@ -27,6 +27,7 @@ from fl_core.base.rng import stream
 from fl_core.config.artefact import stage_artefact
 from fl_core.config.fields import refuse
 from fl_core.config.trial_config import TrialConfig
+from fl_core.config.vocabulary import FISHER_RULES
 from fl_core.data.sharding import PARTITION_READS
 from fl_core.data.sources import Source, split_train_val
 from fl_core.masks.fisher import fisher, hybrid, magnitude
@@ -50,7 +51,6 @@ FISHER_READS = (*PARTITION_READS, "backbone.", "federation.participation", "head
 MASK_READS = (*FISHER_READS, "mask.rule", "mask.sparsity", "mask.rounds", "mask.scope",
               "mask.source", "mask.layers", "mask.granularity", "mask.min_active",
               "mask.min_share", "mask.dropped_weight", "mask.hybrid_weight")  # fmt: skip
-FISHER_RULES = ("least_sensitive", "most_sensitive", "hybrid")
 SERVER = -1  # who calibrates: the server, or a client by its number
 
 

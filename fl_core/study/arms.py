@@ -11,20 +11,6 @@ from fl_core.config.trial_config import Value
 Setting = Mapping[str, Value]
 DENSE: Setting = {"mask.sparsity": 0.0}
 
-#: The field's letters for dotted names, in tables and on the screen.
-SYMBOLS = {
-    "federation.classes_per_client": "N_c",
-    "federation.clients": "K",
-    "federation.participation": "C",
-    "federation.alpha": "alpha",
-    "local.steps": "J",
-    "mask.sparsity": "s",
-    "mask.rounds": "R",
-    "mask.hybrid_weight": "w",
-}
-#: Fields whose values speak for themselves.
-NAMELESS = ("mask.rule", "mask.scope", "fine_tune.strategy")
-
 
 def grid(*axes: Iterable[Setting]) -> list[Setting]:
     """Every combination of one setting of each axis, the last axis running fastest.
@@ -64,21 +50,3 @@ def rules(*names: str, hybrid_weight: float = 0.5) -> list[Setting]:
 def each(name: str, values: Sequence[Value]) -> list[Setting]:
     """One field at several values."""
     return [{name: value} for value in values]
-
-
-def arm_name(values: Setting) -> str:
-    """A short name: `iid, J=4`, `N_c=5, J=8` or `random, s=0.9`; `dense` for no sparsity."""
-    masked = [name for name in values if name.startswith("mask.")]
-    parts = []
-    for name, value in values.items():
-        if name == "federation.sharding":
-            if value == "iid":
-                parts.append("iid")
-        elif masked == ["mask.sparsity"] and name in masked and value == 0:
-            parts.append("dense")
-        elif name in NAMELESS:
-            parts.append(str(value))
-        else:
-            leaf = SYMBOLS.get(name, name.split(".")[0] if name.endswith(".name") else name)
-            parts.append(f"{leaf}={value}")
-    return ", ".join(parts) or "all"

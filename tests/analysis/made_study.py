@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 from fake_store import BASE, SPACE
 
-from analysis.reading.frames import METRICS
 from analysis.reading.store import StudyRuns
 from analysis.results.selection import FINALISTS_RULE
+from fl_core.config.vocabulary import CHARTS
 
 SEEDS = (1, 2, 3)
 
@@ -42,7 +42,7 @@ def study(
 ) -> StudyRuns:
     """One study; arms differ in J."""
     settings = tuple({"local.steps": 2 ** (arm + 2)} for arm in range(arms))
-    empty = dict.fromkeys(METRICS, math.nan)
+    empty = dict.fromkeys(CHARTS, math.nan)
     records = [
         {"run_id": f"run{i}", "status": "finished", **BASE, **settings[row["arm"]], **empty, **row}
         for i, row in enumerate(rows)
@@ -63,6 +63,6 @@ def study(
         budget=None,
         objectives=(),
         arms=table,
-        trials=frame.astype({"arm": int, **dict.fromkeys(METRICS, float)}),
+        trials=frame.astype({"arm": int, **dict.fromkeys(CHARTS, float)}),
         notes=(),
     )

@@ -122,7 +122,7 @@ def test_files_are_the_same_in_two_processes(uri: str, masked_uri: str, tmp_path
         "for uri, out in zip(sys.argv[1::2], sys.argv[2::2]):\n"
         "    assert final_tables.main(['--tracking-uri', uri, '--out', out]) == 0\n"
     )
-    root = Path(store.__file__).parents[1]
+    root = Path(store.__file__).parents[2]
     for seed in ("1", "2"):
         args = [uri, str(tmp_path / seed / "a"), masked_uri, str(tmp_path / seed / "b")]
         done = subprocess.run(

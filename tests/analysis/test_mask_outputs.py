@@ -22,7 +22,6 @@ from analysis.plots.mask_layers import read_layers
 from analysis.plots.panels import axes_of, columns_of, facets
 from analysis.reading.fetch import mask_layers
 from analysis.reading.store import StudyRuns
-from analysis.results.labels import arm_label
 from analysis.results.outcome import Outcome, front_of, outcomes
 from analysis.results.pareto import front_points
 from analysis.results.selection import pareto_front
@@ -31,6 +30,7 @@ from analysis.tables.conditions import mask_conditions
 from analysis.tables.final import final_table, table_latex, table_markdown
 from analysis.tables.masks import overlap_block
 from analysis.tables.published import beside, beside_overlap
+from fl_core.config.vocabulary import arm_name
 
 ROWS = """\
 | sharding | sparsity | mask rule       | test accuracy [%] |  95 % CI [%] | seeds | trials | diverged [%] | val. accuracy [%] | search gap [pp] | active [%] | bytes up [MB] | dense / sent |  lr |
@@ -67,7 +67,7 @@ def made(arm: int, setting: dict[str, Any], *tests: float) -> Outcome:
     """An outcome without a store."""
     frame = pd.DataFrame({"test_accuracy": tests, "run_id": [str(i) for i in range(len(tests))]})
     config = {**MASKED, **setting}
-    return Outcome(arm, arm_label(setting), setting, config, 1, 0.0, None, {}, frame, ())
+    return Outcome(arm, arm_name(setting), setting, config, 1, 0.0, None, {}, frame, ())
 
 
 def test_final_table_of_masked_arms(rules: StudyRuns) -> None:

@@ -19,9 +19,9 @@ from fl_core import stages
 from fl_core.base.errors import UserError
 from fl_core.base.machine import Machine
 from fl_core.config.trial_config import TrialConfig, Value
+from fl_core.config.vocabulary import arm_name
 from fl_core.models import features
 from fl_core.study import command, folder
-from fl_core.study.arms import arm_name
 from fl_core.study.jobs import Arm
 from fl_core.study.presets import Preset
 from fl_core.study.resolved import resolve

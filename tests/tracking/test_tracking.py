@@ -15,14 +15,15 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException, RestException
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
-from analysis.reading.frames import METRICS as ANALYSED
+from analysis.reading.frames import trials_frame
 from fl_core.base.errors import UserError
 from fl_core.config.trial_config import TrialConfig
+from fl_core.config.vocabulary import METRICS
 from fl_core.study.jobs import Arm, Job
 from fl_core.study.tracking import load as machine_load
 from fl_core.study.tracking.client import is_outage
 from fl_core.study.tracking.load import MachineLoad
-from fl_core.study.tracking.metrics import DETAILS, FAMILIES, METRICS
+from fl_core.study.tracking.metrics import split
 from fl_core.study.tracking.notes import NOTE, run_name
 from fl_core.study.tracking.tracker import Tracker
 
@@ -145,16 +146,18 @@ def test_another_winner_gets_another_confirmation_run(store: str) -> None:
 
 
 def test_metrics_of_messages_and_masks(store: str) -> None:
-    """What no table reads is in a file; an objective is a metric whatever its name."""
+    """What no table reads is in a file; an objective is a metric whatever its name, and so is a
+    number that nobody has heard of.
+    """
     wanting = Arm("iid", {}, arm().config, ("bytes_down_index",))
     tracker = Tracker(store, "families")
     tracker.open("d", TAGS, [wanting])
     logged = {"bytes_up": 8.0, "bytes_up_dense": 9.0, "bytes_down_index": 4.0, "mask_active": 5.0,
-              "mask_jaccard_excess": 0.1, "client_drift_active": 0.2}  # fmt: skip
+              "mask_excess": 0.1, "client_drift_active": 0.2, "of_my_own_rule": 7.0}  # fmt: skip
     tracker.job_started(job())
     for step in (8, 4):
         details = {"bytes_up_bitmap": step / 2, "messages_up_values": 3}
-        values = record(step, **logged, **details, bytes_encoding="bitmap", pid=7)
+        values = record(step, **logged, **details, bytes_encoding="bitmap")
         tracker.job_record(job(), values)
     tracker.job_ended(job(), "finished", "")
     assert tracker.close("FINISHED") is None
@@ -170,8 +173,11 @@ def test_metrics_of_messages_and_masks(store: str) -> None:
 
 def test_what_analysis_reads_is_a_metric() -> None:
     """And nothing that it reads goes into the file of details."""
-    for name in (*ANALYSED, "bytes_up", "bytes_down"):
-        assert name in METRICS or (name.startswith(FAMILIES) and not name.endswith(DETAILS))
+    trials, _ = trials_frame([], {}, set())
+    read = [name for name in trials.columns if name in METRICS]
+    assert {"val_accuracy", "test_accuracy", "bytes_up", "bytes_down", "bytes_up_dense"} <= {*read}
+    metrics, details = split(dict.fromkeys(read, 1.0), ())
+    assert (list(metrics), details) == (read, {})
 
 
 def test_tables_of_a_trial_are_its_artifacts(store: str) -> None:

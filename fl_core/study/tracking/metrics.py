@@ -12,38 +12,29 @@ import io
 from collections.abc import Collection, Mapping
 from typing import Any
 
-METRICS = frozenset(
-    ("score", "train_loss", "client_drift", "client_drift_active", "val_accuracy", "val_loss",
-     "test_accuracy", "test_loss",
-     "client_accuracy_worst", "client_accuracy_best", "client_accuracy_std", "round",
-     "local_steps", "seconds_train", "seconds_eval",
-     "seconds_overhead", "images_per_second", "peak_memory_bytes")
-)  # fmt: skip
-#: What messages cost, by direction and encoding; what masks look like.
-FAMILIES = ("bytes_", "messages_", "mask_")
-#: Of these, what no table reads goes into a file instead of onto the page of every trial.
-DETAILS = ("_round", "_index", "_bitmap", "_values")
+from fl_core.config.vocabulary import METRICS
+
 DETAILS_FILE = "messages.csv"
 
 
 def split(
     record: Mapping[str, Any], objectives: Collection[str]
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """A record's metrics, and its details; the rest of it is bookkeeping.
+    """A record's metrics, and its details; what is no number, or a yes or no, is bookkeeping.
 
-    >>> split({"round": 2, "bytes_up": 8, "bytes_up_bitmap": 9, "done": True}, ())
-    ({'round': 2.0, 'bytes_up': 8.0}, {'bytes_up_bitmap': 9.0})
+    A number that the vocabulary does not know, as of a user's own method, is a metric: nothing
+    that was measured vanishes.
+
+    >>> split({"round": 2, "bytes_up": 8, "bytes_up_bitmap": 9, "done": True, "mine": 0.5}, ())
+    ({'round': 2.0, 'bytes_up': 8.0, 'mine': 0.5}, {'bytes_up_bitmap': 9.0})
     """
     metrics: dict[str, float] = {}
     details: dict[str, float] = {}
     for name, value in record.items():
-        if not isinstance(value, (int, float)):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
             continue
-        if name in METRICS or name in objectives:
-            metrics[name] = float(value)
-        elif name.startswith(FAMILIES):
-            detail = name.startswith("messages_") or name.endswith(DETAILS)
-            (details if detail else metrics)[name] = float(value)
+        detail = name in METRICS and not METRICS[name].chart and name not in objectives
+        (details if detail else metrics)[name] = float(value)
     return metrics, details
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fl_core.base.errors import ConfigError
 from fl_core.config.fields import is_read
 from fl_core.config.trial_config import TrialConfig, Value
+from fl_core.config.vocabulary import DATA_SETS
 from fl_core.data.sources import NUM_CLASSES
 from fl_core.federated.memory import LIMIT
 from fl_core.federated.rules.table import rule_of
@@ -32,7 +33,6 @@ LAYERS = 12
 #: Numbers kept for the backward pass by token, layer and unit of width (Korthikanti et al. 2022:
 #: 34 bytes in 16-bit arithmetic).
 KEPT = 17
-EXAMPLES = {"cifar100": 50_000, "cifar10": 50_000}
 
 
 def largest_config(
@@ -71,7 +71,7 @@ def estimated_bytes(config: TrialConfig, device: str = "cuda") -> float:
     masks = 0.25 * config.mask.in_force * (copies if config.mask.scope == "per_client" else 1)
     memory = min(fed.clients * trained * (rule.finish is not None), LIMIT / 4)
     kept = trained * (copies * numbers + masks) + memory
-    images = copies * min(local.batch_size, EXAMPLES[config.data.name] // fed.clients + 1)
+    images = copies * min(local.batch_size, DATA_SETS[config.data.name].train // fed.clients + 1)
     if on_head:
         return 4 * (kept + images * width)
     size = config.backbone.image_size

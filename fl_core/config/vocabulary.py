@@ -1,0 +1,235 @@
+"""The names of this suite and how they are shown: fields, data sets, metrics, arms.
+
+`fl_core` writes them and `analysis` reads them, so they stand here once, and this module needs
+nothing but the standard library. A new field of the configuration that is worth a symbol is one
+entry of FIELDS; a new metric of a trial's record is one entry of METRICS.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+DASH = "—"  # there is no value
+DENSE = "dense"  # nothing is frozen
+
+# --- fields ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Field:
+    """How a configuration field is shown; what is left empty follows from its dotted name.
+
+    column: head of a table's column. symbol: before a value (s=0.9), where the column says more.
+    axis: beside a figure's axis. level: one value in a legend. caption: a value in the caption of
+    a table. plain: its values speak for themselves, no name stands before them.
+    """
+
+    column: str = ""
+    symbol: str = ""
+    axis: str = ""
+    level: str = ""
+    caption: str = ""
+    plain: bool = False
+
+
+FIELDS: Mapping[str, Field] = {
+    "federation.clients": Field("K"),
+    "federation.participation": Field("C"),
+    "federation.sharding": Field("sharding"),
+    "federation.classes_per_client": Field("N_c"),
+    "federation.alpha": Field("α"),
+    "rounds": Field("T"),
+    "local.steps": Field("J", axis="J (local {unit})"),
+    "local.lr": Field("lr"),
+    "local.momentum": Field("momentum"),
+    "local.weight_decay": Field("weight decay"),
+    "local.batch_size": Field("batch"),
+    "head.method": Field(level="head {}"),
+    "fine_tune.strategy": Field("strategy", plain=True),
+    "mask.rule": Field("mask rule", caption="trainable {}", plain=True),
+    "mask.sparsity": Field(
+        "sparsity", "s", "sparsity (share frozen)", caption="sparsity {} (share frozen)"
+    ),
+    "mask.rounds": Field("R", axis="calibration rounds R", caption="R = {} calibration rounds"),
+    "mask.scope": Field("scope", caption="scope {}", plain=True),
+    "mask.source": Field(caption="source {}"),
+    "mask.layers": Field(caption="layers {}"),
+    "mask.granularity": Field(caption="threshold {}"),
+    "mask.fisher": Field(caption="Fisher {}"),
+    "mask.examples": Field(caption="{} calibration examples"),
+    "mask.dropped_weight": Field(caption="dropped weights × {} while calibrating"),
+    "mask.hybrid_weight": Field(
+        "hybrid weight", "w", caption="hybrid: {} Fisher, the rest magnitude"
+    ),
+    "mask.min_active": Field(caption="guard: at least {} active entries a tensor"),
+    "mask.min_share": Field(caption="and a share of {} of it"),
+    "mask.average": Field(caption="averaged over {}"),
+}
+#: The fields that say together how the examples are spread over the clients.
+SHARDING = ("federation.sharding", "federation.classes_per_client", "federation.alpha")
+#: Mask rules that look at gradients, so that Fisher information and its examples mean something.
+FISHER_RULES = ("least_sensitive", "most_sensitive", "hybrid")
+
+
+def field(name: str) -> Field:
+    """How a field is shown; an unknown one by its name alone."""
+    return FIELDS.get(name, Field())
+
+
+def compact(name: str) -> str:
+    """A short column name.
+
+    >>> compact("local.lr"), compact("server.lr"), compact("bytes_up")
+    ('lr', 'server lr', 'bytes up')
+    """
+    return field(name).column or name.replace(".", " ").replace("_", " ")
+
+
+# --- data sets ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set's name in print and its size."""
+
+    title: str
+    classes: int
+    train: int  # examples
+    test: int
+
+
+#: By the value of `data.name`.
+DATA_SETS: Mapping[str, DataSet] = {
+    "cifar100": DataSet("CIFAR-100", classes=100, train=50_000, test=10_000),
+    "cifar10": DataSet("CIFAR-10", classes=10, train=50_000, test=10_000),
+}
+
+
+def data_title(name: str) -> str:
+    """A data set's name in print; an unknown one is printed as it is."""
+    return DATA_SETS[name].title if name in DATA_SETS else name
+
+
+# --- metrics --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a number of a trial's record means.
+
+    A metric is a chart on the page of every trial and a value for every evaluation; one that no
+    table reads (`chart=False`) goes into a file of the trial instead.
+    """
+
+    text: str
+    unit: str = ""  # none: a share in [0, 1], a loss in nats or a count, as the text says
+    chart: bool = True
+
+
+_WAYS = {"up": "from the clients to the server", "down": "from the server to the clients"}
+_ENCODINGS = ("dense", "index", "bitmap", "values")
+
+METRICS: Mapping[str, Metric] = {
+    "score": Metric("what a search maximises: validation accuracy of the parameters that count"),
+    "val_accuracy": Metric("accuracy on the validation examples"),
+    "val_loss": Metric("mean cross-entropy on the validation examples"),
+    "test_accuracy": Metric("accuracy on the test set, of confirmation runs alone"),
+    "test_loss": Metric("mean cross-entropy on the test set, of confirmation runs alone"),
+    "train_loss": Metric("mean cross-entropy over the examples of the last round's local steps"),
+    "client_drift": Metric("mean L2 distance of the clients' parameters to the server's"),
+    "client_drift_active": Metric("the same over the entries that each client sends"),
+    "client_accuracy_worst": Metric("accuracy on the classes of the client that does worst"),
+    "client_accuracy_best": Metric("accuracy on the classes of the client that does best"),
+    "client_accuracy_std": Metric("standard deviation of the clients' accuracies (ddof = 0)"),
+    "round": Metric("communication rounds done"),
+    "local_steps": Metric("rounds times J; epochs where local.unit says so"),
+    "seconds_train": Metric("time of training so far", "s"),
+    "seconds_eval": Metric("time of evaluations so far", "s"),
+    "seconds_overhead": Metric("time of all else so far: checkpoints, waiting for the study", "s"),
+    "images_per_second": Metric("training examples in a second of training"),
+    "peak_memory_bytes": Metric("highest memory use of the process", "B"),
+    **{f"bytes_{way}": Metric(f"sent {where} so far, all clients", "B")
+       for way, where in _WAYS.items()},
+    **{f"bytes_{way}_round": Metric(f"sent {where} in the last round", "B", chart=False)
+       for way, where in _WAYS.items()},
+    **{f"bytes_{way}_{code}": Metric(f"the same with every message {code}", "B", code == "dense")
+       for way in _WAYS for code in _ENCODINGS if code != "values"},
+    **{f"messages_{way}_{code}": Metric(f"messages sent {where} as {code}", chart=False)
+       for way, where in _WAYS.items() for code in _ENCODINGS},
+    "mask_active": Metric("parameters that a mask leaves trainable"),
+    "mask_active_share": Metric("the same as a share of the maskable parameters"),
+    "mask_added": Metric("entries that the guard against empty tensors added to a mask"),
+    "mask_jaccard": Metric("Jaccard index of two clients' masks, mean over pairs"),
+    "mask_expected": Metric("the same of independent masks with these active shares"),
+    "mask_excess": Metric("mask_jaccard minus mask_expected"),
+    "mask_expected_given_layers": Metric("mask_expected with the active shares of every tensor"),
+}  # fmt: skip
+#: Those that become charts, and columns of the frames that analysis reads.
+CHARTS = tuple(name for name, metric in METRICS.items() if metric.chart)
+
+# --- values and arms ------------------------------------------------------------------------------
+
+
+def known(value: object) -> bool:
+    """Whether there is a value at all: not None and not NaN."""
+    return value is not None and not (isinstance(value, float) and math.isnan(value))
+
+
+def cell(value: object) -> str:
+    """A parameter's value in a table: three significant digits, — for none."""
+    if not known(value):
+        return DASH
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return str(value)
+
+
+def shards(config: Mapping[str, object]) -> str:
+    """How the examples are spread, in words: iid, N_c=5, Dir(0.3)."""
+    kind, classes, alpha = (config.get(name) for name in SHARDING)
+    if kind == "classes" or (not known(kind) and known(classes)):
+        return f"N_c={cell(classes)}"
+    if kind == "dirichlet":
+        return f"Dir({cell(alpha)})"
+    return cell(kind)
+
+
+def masked(config: Mapping[str, object]) -> bool:
+    """Whether a mask freezes anything: some sparsity, or a choice of layers.
+
+    >>> masked({"mask.sparsity": 0.0}), masked({"mask.sparsity": 0.0, "mask.layers": "norm"})
+    (False, True)
+    """
+    sparsity, layers = config.get("mask.sparsity"), config.get("mask.layers")
+    return (known(sparsity) and sparsity != 0) or (known(layers) and layers != "all")
+
+
+def arm_name(setting: Mapping[str, object]) -> str:
+    """An arm in a few words, from what it sets.
+
+    Values stand in full: arms that differ have names that differ.
+
+    >>> arm_name({"federation.sharding": "classes", "federation.classes_per_client": 5,
+    ...           "local.steps": 4, "mask.rule": "random", "mask.sparsity": 0.9})
+    'N_c=5, J=4, random, s=0.9'
+    >>> arm_name({"federation.sharding": "iid", "mask.sparsity": 0.0}), arm_name({})
+    ('iid, dense', 'all')
+    """
+    spread = [name for name in setting if name in SHARDING]
+    alone = [name for name in setting if name.startswith("mask.")] == ["mask.sparsity"]
+    parts = []
+    for name, value in setting.items():
+        if name in spread:
+            parts += [shards(setting)] if name == spread[0] else []
+        elif alone and name == "mask.sparsity" and value == 0:
+            parts.append(DENSE)
+        elif field(name).plain:
+            parts.append(str(value))
+        elif known(value) or name != "mask.hybrid_weight":  # which only one rule has
+            symbol = field(name).symbol or field(name).column or name.removesuffix(".name")
+            parts.append(f"{symbol}={value}")
+    return ", ".join(parts) or "all"
