@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from fl_core.base.errors import ConfigError, UserError
 from fl_core.config.trial_config import TrialConfig, Value
-from fl_core.study.arms import Setting, arm_name
+from fl_core.config.vocabulary import arm_name
+from fl_core.study.arms import Setting
 from fl_core.study.jobs import Arm
 from fl_core.study.plan import Space
 from fl_core.study.presets import PACE, Preset
