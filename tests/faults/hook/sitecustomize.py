@@ -80,14 +80,14 @@ def _is_held(kind: str) -> bool:
 
 
 def watch_rounds(module: ModuleType) -> None:
-    """`updates` begins a round; the loop calls it once for each."""
-    inner = module.updates
+    """`client_updates` begins a round; the loop calls it once for each."""
+    inner = module.client_updates
 
-    def updates(config: Any, fed: Any, state: Any, clients: Any) -> Any:
-        event("round", config.digest(), state.round)
-        return inner(config, fed, state, clients)
+    def client_updates(run: Any, state: Any, clients: Any) -> Any:
+        event("round", run.config.digest(), state.round)
+        return inner(run, state, clients)
 
-    replace(module, "updates", updates)
+    replace(module, "client_updates", client_updates)
 
 
 def watch_files(module: ModuleType) -> None:
