@@ -36,7 +36,7 @@ OWNERS = {
     "safetensors": {"base.cache", "models.backbone"},
     "huggingface_hub": {"models.backbone"},
     "mlflow": {"study.tracking.runs", "study.tracking.client", "study.replay"},
-    "ray": {"study.workers.ray_tune", "study.workers.cluster"},
+    "ray": {"study.workers.ray_tune", "study.workers.ray_instance", "study.workers.cluster"},
     # plan, resolved and session: for a type
     "optuna": {
         *("study.search.journal", "study.search.samplers", "study.search.pruning"),
@@ -44,7 +44,7 @@ OWNERS = {
         *("study.plan", "study.resolved", "study.session"),
     },
     "upath": {"base.locations"},
-    "psutil": {"study.workers.ray_tune"},
+    "psutil": {"study.workers.ray_tune", "study.workers.ray_instance"},
     "rich": {"study.display"},
     "analysis": {"study.session"},
 }

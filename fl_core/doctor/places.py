@@ -19,6 +19,7 @@ from fl_core.base import addresses, host
 from fl_core.base.errors import UserError, kind_and_line
 from fl_core.config.trial_config import TrialConfig
 from fl_core.doctor.software import Finding, Where, imported
+from fl_core.study import environment
 from fl_core.study.folder import LOCK, MIN_FREE_BYTES, holder
 
 IMAGES = "only studies on images need it"
@@ -158,9 +159,8 @@ def check_store(where: Where) -> Iterator[Finding]:
     uri = imported("fl_core.study.options").tracking_uri(
         argparse.Namespace(tracking_uri=where.tracking_uri)
     )
-    imported(
-        "fl_core.study.tracking.tracker"
-    )  # first: it sets what mlflow reads when it is imported
+    environment.before_mlflow()
+    imported("fl_core.study.tracking.tracker")
     mlflow = imported("mlflow")
     file = None
     if urlparse(uri).scheme == "sqlite":
@@ -207,13 +207,15 @@ def check_ray(where: Where) -> Iterator[Finding]:
     """Start Ray as a study does, or join a cluster, and run one task."""
     if where.ray_address is not None:
         addresses.check_ray_address(where.ray_address)
-    ray, tuning = imported("ray"), imported("fl_core.study.workers.ray_tune")
+    environment.before_ray()
+    ray, instance = imported("ray"), imported("fl_core.study.workers.ray_instance")
+    imported("fl_core.study.workers.ray_tune")
     version = f"ray {ray.__version__}"
     if where.quick:
         yield Finding("ok", "Ray", f"{version} loads; not started (--quick)")
         return
     started = time.monotonic()
-    with tuning.ray_session(where.ray_address, 1):
+    with instance.ray_session(where.ray_address, 1):
         ray.get(ray.remote(lambda: None).remote(), timeout=60)
     took = time.monotonic() - started
     yield Finding("ok", "Ray", f"{version} started and ran a task in {took:.0f} s")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from fl_core.base.addresses import check_ray_address
 from fl_core.base.errors import UserError
 from fl_core.base.machine import Machine
-from fl_core.study import options, resources
+from fl_core.study import environment, options, resources
 from fl_core.study.folder import locked, start_over
 from fl_core.study.jobs import Arm, Workers
 from fl_core.study.resolved import resolve
@@ -93,10 +93,12 @@ def _executor(args: argparse.Namespace, workers: Workers) -> Iterator[Executor]:
 
         yield run_serial
         return
-    from fl_core.study.workers import ray_tune as tuning
+    environment.before_ray()
+    from fl_core.study.workers.ray_instance import ray_session
+    from fl_core.study.workers.ray_tune import run_on_ray
 
-    with tuning.ray_session(args.ray_address, workers.slots):
-        yield partial(tuning.run_on_ray, workers=workers)
+    with ray_session(args.ray_address, workers.slots):
+        yield partial(run_on_ray, workers=workers)
 
 
 def check_inputs(arms: list[Arm], machine: Machine) -> dict[str, np.ndarray]:
@@ -118,6 +120,7 @@ def check_inputs(arms: list[Arm], machine: Machine) -> dict[str, np.ndarray]:
 
 
 def _open_tracker(uri: str, experiment: str) -> Tracker:
-    from fl_core.study.tracking import tracker as tracking
+    environment.before_mlflow()
+    from fl_core.study.tracking.tracker import Tracker
 
-    return tracking.Tracker(uri, experiment)
+    return Tracker(uri, experiment)

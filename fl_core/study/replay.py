@@ -19,7 +19,7 @@ from pathlib import Path
 from fl_core.base.cache import DamagedArtefact, load_artefact
 from fl_core.base.errors import UserError
 from fl_core.config.trial_config import TrialConfig, Value
-from fl_core.study import options, resources
+from fl_core.study import environment, options, resources
 from fl_core.study.jobs import TIME, Job
 from fl_core.study.trial_files import Places
 from fl_core.study.workers.run_job import run_job
@@ -107,6 +107,7 @@ def _by_digest(study: str, args: argparse.Namespace) -> Recorded:
 
 def _by_run(args: argparse.Namespace) -> Recorded:
     """From MLflow: parameters, tags and the histories of all metrics."""
+    environment.before_mlflow()
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 

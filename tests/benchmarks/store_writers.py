@@ -29,6 +29,9 @@ def value(writer: int, trial: int, record: int) -> float:
 
 def write(uri: str, experiment: str, writer: int, seconds: float, gate: Any, out: Path) -> None:
     """One study: trials until the time is over; notes how many, and what close() said."""
+    from fl_core.study import environment
+
+    environment.before_mlflow()
     from fl_core.config.trial_config import TrialConfig
     from fl_core.study.jobs import Arm, Job
     from fl_core.study.tracking.tracker import Tracker
@@ -47,7 +50,7 @@ def write(uri: str, experiment: str, writer: int, seconds: float, gate: Any, out
             tracker.job_record(job, {"local_steps": record, "score": value(writer, trial, record)})
         tracker.job_ended(job, "finished", "")
         trial += 1
-        while tracker.waiting() > AHEAD * (RECORDS + 2) and time.monotonic() < end:
+        while tracker._writer.waiting() > AHEAD * (RECORDS + 2) and time.monotonic() < end:
             time.sleep(0.05)
     began = time.monotonic()
     warning = tracker.close("FINISHED")

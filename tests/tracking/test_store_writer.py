@@ -211,7 +211,7 @@ def test_a_server_that_is_restarted(server: Server, capsys: pytest.CaptureFixtur
     for job in jobs[:2]:
         tracker.job_started(job)
         tracker.job_record(job, record(4))
-    until(lambda: tracker.waiting() == 0)
+    until(lambda: tracker._writer.waiting() == 0)
 
     server.stop()
     errors: list[str] = []
@@ -227,7 +227,7 @@ def test_a_server_that_is_restarted(server: Server, capsys: pytest.CaptureFixtur
         return "MLflow store does not answer" in "".join(errors)
 
     until(announced)
-    assert tracker.waiting() > 0
+    assert tracker._writer.waiting() > 0
     server.start()
     tracker.job_ended(jobs[1], "diverged", "")
     assert tracker.close("FINISHED") is None

@@ -30,8 +30,7 @@ from toy import plain
 from fl_core.base.errors import UserError
 from fl_core.base.locations import location
 from fl_core.study.jobs import Workers
-from fl_core.study.workers import cluster
-from fl_core.study.workers import ray_tune as tuning
+from fl_core.study.workers import cluster, ray_instance
 from fl_core.trial import Record
 
 pytestmark = pytest.mark.soak
@@ -166,7 +165,7 @@ def test_what_cannot_work_is_one_line(
 ) -> None:
     """Rather than a study that waits for ever, or whose results depend on the node."""
     one_core = Workers(2, 1.0, 0.0)
-    with tuning.ray_session(nodes.address):
+    with ray_instance.ray_session(nodes.address):
         cluster.check_cluster(tmp_path, one_core)
         assert "warning" not in capfd.readouterr().err
         assert list(tmp_path.iterdir()) == []
@@ -225,12 +224,12 @@ def test_a_head_that_dies_ends_the_study(monkeypatch: pytest.MonkeyPatch) -> Non
     """Ray would end the process after a minute, without a word to the store."""
     with socket.create_server(("127.0.0.1", 0)) as head:
         context = SimpleNamespace(gcs_address=f"127.0.0.1:{head.getsockname()[1]}")
-        monkeypatch.setattr(tuning.ray, "get_runtime_context", lambda: context)
-        monkeypatch.setattr(tuning, "SILENCE", 0.5)
+        monkeypatch.setattr(ray_instance.ray, "get_runtime_context", lambda: context)
+        monkeypatch.setattr(ray_instance, "SILENCE", 0.5)
         conductor: Any = SimpleNamespace(aborted=None)
 
         def study() -> None:
-            with tuning._watched(conductor):
+            with ray_instance.watched(conductor):
                 time.sleep(2)
                 assert conductor.aborted is None
                 head.close()

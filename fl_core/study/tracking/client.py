@@ -1,14 +1,7 @@
-"""Reaching an MLflow store: settings, set-up, and what its errors mean.
-
-Importing this module sets the MLflow variables below where the user has not: no network beyond
-the store, no retries inside MLflow (`store_writer` retries, and only it knows that a run whose
-answer was lost must be looked for before it is created again), no links printed for every run.
-"""
+"""Reaching an MLflow store: set-up, and what its errors mean."""
 
 from __future__ import annotations
 
-import logging
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,30 +10,14 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlparse
 
-for _name, _value in {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-}.items():
-    os.environ.setdefault(_name, _value)
-# a new store's set-up is ten lines, an outage a traceback for every try: we say it in one
-for _name in (
-    "alembic",
-    "mlflow.store.db.utils",
-    "urllib3.connectionpool",
-    "mlflow.system_metrics",
-):
-    logging.getLogger(_name).setLevel(logging.CRITICAL)
+import requests
+from filelock import FileLock
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException, RestException
 
-import requests  # noqa: E402
-from filelock import FileLock  # noqa: E402
-from mlflow import MlflowClient  # noqa: E402
-from mlflow.exceptions import MlflowException, RestException  # noqa: E402
-
-from fl_core.base.errors import UserError, first_line  # noqa: E402
-from fl_core.study.tracking.notes import NOTE  # noqa: E402
-from fl_core.study.tracking.outbox import FIRST_PAUSE  # noqa: E402
+from fl_core.base.errors import UserError, first_line
+from fl_core.study.tracking.notes import NOTE
+from fl_core.study.tracking.outbox import FIRST_PAUSE
 
 AT_START = 30.0  # seconds that a study's start waits for a store that is away (or locked)
 _AWAY = (requests.ConnectionError, requests.Timeout, ConnectionError, TimeoutError)

@@ -170,10 +170,6 @@ class Tracker:
         """Attach a text to a run."""
         self._later(self.client.log_text, run, text, name)
 
-    def waiting(self) -> int:
-        """How many writes have not reached the store yet."""
-        return self._writer.waiting()
-
     def arm_best(self, arm: Arm, best: TrialConfig) -> None:
         """Show an arm's best configuration in its description."""
         self._later(self.client.set_tag, self.arm_run(arm), NOTE, arm_note(arm, best.to_flat()))

@@ -34,6 +34,7 @@ from fl_core.base.host import readable
 from fl_core.base.locations import is_local
 from fl_core.base.machine import Machine
 from fl_core.config.trial_config import TrialConfig, Value
+from fl_core.study.environment import KERNELS
 from fl_core.study.workers.largest import describe
 from fl_core.study.workers.meters import Meter, meter_of
 from fl_core.trial import run_trial, trial_path
@@ -42,8 +43,6 @@ MARGIN = 1.1  # other batches, other fragmentation
 HEADROOM = 0.05  # of the GPU: what nobody asked for
 PROBE_STEPS = 3  # the velocity is there from the second one
 PROBE_SECONDS = 600.0
-#: What a worker's process has too (fl_core.study.workers.ray_tune): they decide what kernels take.
-ENVIRONMENT = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "OMP_WAIT_POLICY": "PASSIVE"}
 #: Stages that a study's checks made already; masks are not among them: calibrating is measured.
 SHARED_STAGES = ("features-*", "head-*", "ridge-*")
 
@@ -100,7 +99,7 @@ def probe(
     try:
         done = subprocess.run(
             command, input=json.dumps(question), capture_output=True, text=True, timeout=timeout,
-            env={**ENVIRONMENT, **os.environ},
+            env={**KERNELS, **os.environ},
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return failed(f"it took longer than {timeout:.0f} s")

@@ -1,4 +1,4 @@
-"""Running a study's jobs on Ray Tune, on one machine or a cluster (the only Ray imports).
+"""Running a study's jobs on Ray Tune, on one machine or a cluster.
 
 Tune asks for jobs, spreads them over workers that are reused, and starts a job of a dead worker
 again; what is tried and what is stopped, `study.search` says through `dispatch`.
@@ -7,51 +7,28 @@ Neither Tune's checkpoints nor its experiment state are used: jobs are idempoten
 
 from __future__ import annotations
 
-import _thread
 import logging
 import os
 import shutil
-import sys
 import tempfile
-import threading
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-# Ray reads these when it is imported; its workers inherit them.
-for _name, _value in {
-    "RAY_AIR_NEW_OUTPUT": "0",  # our own display instead
-    "RAY_AUTH_MODE": "disabled",  # a local instance; otherwise a token is written to $HOME
-    "RAY_USAGE_STATS_ENABLED": "0",  # no network
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # MLflow is the log
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C stops at once: every trial has its checkpoint
-    "TUNE_GLOBAL_CHECKPOINT_S": "100000",  # our journal and trial files are the state
-    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # deterministic matrix products on a GPU
-    "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads collapse when cores are shared
-}.items():
-    os.environ.setdefault(_name, _value)
+import psutil
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
 
-import psutil  # noqa: E402
-import ray  # noqa: E402
-from ray import tune  # noqa: E402
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # noqa: E402
-from ray.tune.search import Searcher  # noqa: E402
-
-from fl_core.base.addresses import answers, check_ray_address, split  # noqa: E402
-from fl_core.base.errors import UserError  # noqa: E402
-from fl_core.base.machine import Machine  # noqa: E402
-from fl_core.study.jobs import Job, Workers  # noqa: E402
-from fl_core.study.reports import Evaluated, Failed, Report, from_json, to_json  # noqa: E402
-from fl_core.study.trial_files import Places  # noqa: E402
-from fl_core.study.workers.cluster import check_cluster, within_one_machine  # noqa: E402
-from fl_core.study.workers.dispatch import Conductor  # noqa: E402
-from fl_core.study.workers.gpu import release  # noqa: E402
-from fl_core.study.workers.run_job import attempt  # noqa: E402
-
-SILENCE = 20  # seconds without an answer, after which a cluster's head is given up
+from fl_core.base.machine import Machine
+from fl_core.study.jobs import Job, Workers
+from fl_core.study.reports import Evaluated, Failed, Report, from_json, to_json
+from fl_core.study.trial_files import Places
+from fl_core.study.workers.cluster import check_cluster, within_one_machine
+from fl_core.study.workers.dispatch import Conductor
+from fl_core.study.workers.gpu import release
+from fl_core.study.workers.ray_instance import watched
+from fl_core.study.workers.run_job import attempt
 
 
 class TrialRunner(tune.Trainable):  # type: ignore[misc]
@@ -175,25 +152,6 @@ class _Abort(_Unpickled, tune.Stopper):  # type: ignore[misc]
         return self.conductor.aborted is not None
 
 
-@contextmanager
-def ray_session(address: str | None = None, cpus: int | None = None) -> Iterator[None]:
-    """A local Ray instance for the time of a study (or a connection to a cluster's)."""
-    options: dict[str, Any] = {"address": address or "local", "logging_level": "ERROR"}
-    if address is None:
-        options |= {"num_cpus": cpus, "include_dashboard": False}
-    else:
-        check_ray_address(address)
-    try:
-        ray.init(log_to_driver=False, configure_logging=True, **options)
-    except Exception as error:  # Ray raises bare ones, too, when a busy machine is slow to start it
-        what = f"--ray-address {address}" if address else "Ray does not start"
-        raise UserError(f"{what}: {' '.join(str(error).split())[:300]}") from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
 def run_on_ray(conductor: Conductor, machine: Machine, places: Places, workers: Workers) -> None:
     """Every job of the study. Raises UserError where the user must mend something."""
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by the display
@@ -222,7 +180,7 @@ def run_on_ray(conductor: Conductor, machine: Machine, places: Places, workers: 
         ),
     )
     try:
-        with _watched(conductor):
+        with watched(conductor):
             tuner.fit()
     except (Exception, KeyboardInterrupt):
         if conductor.aborted is None:
@@ -238,39 +196,3 @@ def _scratch() -> str:
         if not psutil.pid_exists(int(left.name.split("-")[2])):
             shutil.rmtree(left, ignore_errors=True)
     return tempfile.mkdtemp(prefix=f"fl-tune-{os.getpid()}-")
-
-
-@contextmanager
-def _watched(conductor: Conductor) -> Iterator[None]:
-    """Stop when Ray itself dies, here or at the head of a cluster: Tune would retry its trials to
-    death first, and Ray end this process after a minute.
-    """
-    ours = [child for child in psutil.Process().children() if child.name() == "raylet"]
-    head = ray.get_runtime_context().gcs_address
-    over = threading.Event()
-
-    def watch() -> None:
-        heard = time.monotonic()
-        while not over.wait(0.5):
-            if answers(*split(head)):
-                heard = time.monotonic()
-            lost = time.monotonic() - heard > SILENCE
-            whole = all(raylet.is_running() and raylet.status() != "zombie" for raylet in ours)
-            if whole and not lost:
-                continue
-            conductor.aborted = "Ray's own process died (killed, or the machine's memory is full)"
-            if whole:
-                conductor.aborted = f"the Ray cluster's head, {head}, does not answer any more"
-            _thread.interrupt_main()
-            if not over.wait(10):
-                end = f"error: {conductor.aborted}; the same command goes on from here"
-                print(end, file=sys.stderr)
-                os._exit(2)
-            return
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()

@@ -1,0 +1,80 @@
+"""Ray for the time of a study: started here or joined, and watched while jobs run."""
+
+from __future__ import annotations
+
+import _thread
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psutil
+import ray
+
+from fl_core.base.addresses import answers, check_ray_address, split
+from fl_core.base.errors import UserError
+from fl_core.study.environment import KERNELS
+from fl_core.study.workers.dispatch import Conductor
+
+SILENCE = 20  # seconds without an answer, after which a cluster's head is given up
+
+
+@contextmanager
+def ray_session(address: str | None = None, cpus: int | None = None) -> Iterator[None]:
+    """A local Ray instance for the time of a study (or a connection to a cluster's)."""
+    options: dict[str, Any] = {"address": address or "local", "logging_level": "ERROR"}
+    if address is None:
+        options |= {"num_cpus": cpus, "include_dashboard": False}
+    else:
+        check_ray_address(address)
+        # the cluster's processes inherit nothing from this one
+        variables = {name: os.environ.get(name, value) for name, value in KERNELS.items()}
+        options["runtime_env"] = {"env_vars": variables}
+    try:
+        ray.init(log_to_driver=False, configure_logging=True, **options)
+    except Exception as error:  # Ray raises bare ones, too, when a busy machine is slow to start it
+        what = f"--ray-address {address}" if address else "Ray does not start"
+        raise UserError(f"{what}: {' '.join(str(error).split())[:300]}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def watched(conductor: Conductor) -> Iterator[None]:
+    """Stop when Ray itself dies, here or at the head of a cluster: Tune would retry its trials to
+    death first, and Ray end this process after a minute.
+    """
+    ours = [child for child in psutil.Process().children() if child.name() == "raylet"]
+    head = ray.get_runtime_context().gcs_address
+    over = threading.Event()
+
+    def watch() -> None:
+        heard = time.monotonic()
+        while not over.wait(0.5):
+            if answers(*split(head)):
+                heard = time.monotonic()
+            lost = time.monotonic() - heard > SILENCE
+            whole = all(raylet.is_running() and raylet.status() != "zombie" for raylet in ours)
+            if whole and not lost:
+                continue
+            conductor.aborted = "Ray's own process died (killed, or the machine's memory is full)"
+            if whole:
+                conductor.aborted = f"the Ray cluster's head, {head}, does not answer any more"
+            _thread.interrupt_main()
+            if not over.wait(10):
+                end = f"error: {conductor.aborted}; the same command goes on from here"
+                print(end, file=sys.stderr)
+                os._exit(2)
+            return
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()

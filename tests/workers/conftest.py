@@ -1,0 +1,7 @@
+"""As the command of a study does, before Ray is imported."""
+
+from __future__ import annotations
+
+from fl_core.study import environment
+
+environment.before_ray()
