@@ -8,14 +8,14 @@ scientific  schedule.name: constant, step, cosine, warm-up + cosine
 nuisance    learning rate, momentum, weight decay, batch size
 fixed       split, backbone, epochs
 
-    python studies/centralized.py                     # linear head on embedded features
-    python studies/centralized.py --preset paper      # fine-tunes DINO ViT-S/16
+    python studies/centralized.py                     # linear head; minutes
+    python studies/centralized.py --preset paper      # all of DINO ViT-S/16; hours on a large GPU
 
 Expect on the embedded default: all schedules within a point of each other, cosine ahead.
 """
 
 from fl_core.study.command import main
-from fl_core.study.presets import PAPER_BACKBONE, Preset
+from fl_core.study.presets import PAPER_FULL, embedded, paper, smoke
 from fl_core.study.study import Study
 from search_spaces import centralized
 
@@ -29,7 +29,6 @@ BASE = {
     "patience": 6,
 }
 ARMS = [{"schedule.name": name} for name in ("constant", "step", "cosine", "warmup_cosine")]
-PAPER = {**PAPER_BACKBONE, "head.method": "ridge", "fine_tune.strategy": "full"}
 
 STUDY = Study(
     name="centralized",
@@ -38,15 +37,11 @@ STUDY = Study(
     arms=ARMS,
     space=centralized.sgdm,
     presets={
-        "embedded": Preset("linear head on features that ship with it; minutes, no GPU",
-                           budget=30, eval_steps=1, trials=16, seeds=3, finalists=2),
-        "smoke": Preset("the same, shortened to about a minute",
-                        budget=2, eval_steps=1, trials=2, seeds=2, prune=False),
-        "paper": Preset("all of DINO ViT-S/16 on CIFAR-100 images; hours on a large GPU",
-                        budget=30, eval_steps=1, trials=16, seeds=3, finalists=2,
-                        overrides=PAPER),
+        "embedded": embedded(budget=30, eval_steps=1, trials=16, seeds=3, finalists=2),
+        "smoke": smoke(budget=2, eval_steps=1),
+        "paper": paper(budget=30, eval_steps=1, trials=16, finalists=2, overrides=PAPER_FULL),
     },
-)  # fmt: skip
+)
 
 if __name__ == "__main__":
     main(STUDY)

@@ -9,16 +9,16 @@ scientific  sharding: iid, N_c=10
 searched    mask.sparsity, mask.scope, R, J, C, learning rate, momentum
 fixed       K, local steps in total, split, backbone, the head's warm-up, rule (least sensitive)
 
-    python studies/communication.py                       # linear head on embedded features
-    python studies/communication.py --preset vit-tiny --weights FILE
-    python studies/communication.py --preset paper        # fine-tunes DINO ViT-S/16
+    python studies/communication.py                       # linear head; minutes
+    python studies/communication.py --preset vit-tiny --weights FILE      # hours on a CPU
+    python studies/communication.py --preset paper        # DINO ViT-S/16; days on a large GPU
 
 Expect on the embedded default: a front from few, sparse and cheap rounds to many dense ones.
 """
 
 from fl_core.study.arms import shardings
 from fl_core.study.command import main
-from fl_core.study.presets import FIRST, PAPER_BACKBONE, SPARSE_BACKBONE, VIT_TINY, Preset
+from fl_core.study.presets import PAPER_SPARSE, VIT_TINY_SPARSE, embedded, paper, smoke, vit_tiny
 from fl_core.study.study import Study
 from search_spaces import masks
 
@@ -32,20 +32,14 @@ STUDY = Study(
     space=masks.communication,
     objectives=("bytes_up",),
     presets={
-        "embedded": Preset("linear head on features that ship with it; minutes, no GPU",
-                           budget=400, eval_steps=80, trials=24, seeds=3),
-        "smoke": Preset("the same, shortened to about a minute",
-                        budget=64, eval_steps=16, trials=5, seeds=2),
-        "vit-tiny": Preset("ViT-Ti/16 on images at 64 px, a few rounds; hours without a GPU",
-                           budget=80, eval_steps=40, trials=6, seeds=1, first=FIRST,
-                           overrides={**VIT_TINY, **SPARSE_BACKBONE},
-                           space=masks.communication_backbone),
-        "paper": Preset("DINO ViT-S/16 on images; days on a large GPU",
-                        budget=800, eval_steps=80, trials=60, seeds=3,
-                        overrides={**PAPER_BACKBONE, **SPARSE_BACKBONE},
-                        space=masks.communication_backbone),
+        "embedded": embedded(budget=400, eval_steps=80, trials=24, seeds=3),
+        "smoke": smoke(trials=5),
+        "vit-tiny": vit_tiny(
+            trials=6, overrides=VIT_TINY_SPARSE, space=masks.communication_backbone
+        ),
+        "paper": paper(trials=60, overrides=PAPER_SPARSE, space=masks.communication_backbone),
     },
-)  # fmt: skip
+)
 
 if __name__ == "__main__":
     main(STUDY)

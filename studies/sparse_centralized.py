@@ -4,13 +4,13 @@ The head is warmed up densely; then SparseSGDM trains only the parameters that a
 sparsity is the fraction that stays frozen. One client holds every example and keeps its momentum;
 one round is one epoch, and the best epoch counts.
 
-scientific  mask.rule x mask.sparsity, beside dense training
+scientific  mask.rule x mask.sparsity; and dense training
 nuisance    learning rate, momentum
 fixed       split, backbone, the head's warm-up, epochs, batch size, R=4 rounds of calibration
 
-    python studies/sparse_centralized.py                  # linear head on embedded features
-    python studies/sparse_centralized.py --preset vit-tiny --weights FILE
-    python studies/sparse_centralized.py --preset paper   # fine-tunes DINO ViT-S/16
+    python studies/sparse_centralized.py                  # linear head; minutes
+    python studies/sparse_centralized.py --preset vit-tiny --weights FILE      # an hour on a CPU
+    python studies/sparse_centralized.py --preset paper   # DINO ViT-S/16; a day on a large GPU
 
 Expect on the embedded default: freezing half of the head costs a point, nine tenths three to five;
 the least sensitive weights do no better than random ones.
@@ -18,7 +18,7 @@ the least sensitive weights do no better than random ones.
 
 from fl_core.study.arms import DENSE, each, grid, rules
 from fl_core.study.command import main
-from fl_core.study.presets import FIRST, PAPER_BACKBONE, SPARSE_BACKBONE, VIT_TINY, Preset
+from fl_core.study.presets import PAPER_SPARSE, VIT_TINY_SPARSE, embedded, paper, smoke, vit_tiny
 from fl_core.study.study import Study
 from search_spaces import masks
 
@@ -35,9 +35,10 @@ BASE = {
 }
 ARMS = [DENSE, *grid(rules(), each("mask.sparsity", (0.5, 0.8, 0.9, 0.99)))]
 FEW = [DENSE, *grid(rules("least_sensitive"), each("mask.sparsity", (0.5, 0.9)))]
-HEAD = {"fine_tune.strategy": "head", "mask.sparsity": 0.0}
+ONLY_HEAD = {"fine_tune.strategy": "head", "mask.sparsity": 0.0}
 #: A "round" is 50 steps of the one client.
 STEPS = {"local.unit": "steps", "local.steps": 50, "federation.participation": 1.0}
+TINY = {**VIT_TINY_SPARSE, **STEPS}
 
 STUDY = Study(
     name="sparse_centralized",
@@ -46,19 +47,18 @@ STUDY = Study(
     arms=ARMS,
     space=masks.head,
     presets={
-        "embedded": Preset("linear head on features that ship with it; minutes, no GPU",
-                           budget=8, eval_steps=1, trials=6, seeds=3),
-        "smoke": Preset("the same, shortened to about a minute",
-                        budget=1, eval_steps=1, trials=2, seeds=2, arms=FEW, prune=False),
-        "vit-tiny": Preset("ViT-Ti/16 on images at 64 px, 400 steps; an hour without a GPU",
-                           budget=400, eval_steps=200, trials=2, seeds=1, first=FIRST,
-                           arms=[HEAD, *FEW], overrides={**VIT_TINY, **SPARSE_BACKBONE, **STEPS},
-                           space=masks.fine_tuning),
-        "paper": Preset("DINO ViT-S/16 on images; a day on a large GPU",
-                        budget=30, eval_steps=1, trials=8, seeds=3,
-                        overrides={**PAPER_BACKBONE, **SPARSE_BACKBONE}, space=masks.fine_tuning),
+        "embedded": embedded(budget=8, eval_steps=1, trials=6, seeds=3),
+        "smoke": smoke(budget=1, eval_steps=1, arms=FEW),
+        "vit-tiny": vit_tiny(
+            budget=400,
+            eval_steps=200,
+            arms=[ONLY_HEAD, *FEW],
+            overrides=TINY,
+            space=masks.fine_tuning,
+        ),
+        "paper": paper(budget=30, eval_steps=1, overrides=PAPER_SPARSE, space=masks.fine_tuning),
     },
-)  # fmt: skip
+)
 
 if __name__ == "__main__":
     main(STUDY)

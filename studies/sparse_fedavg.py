@@ -4,21 +4,21 @@ After a warm-up of the head, the clients train only the least sensitive paramete
 from the server, or each under its own mask from its own data. The masks are calibrated in R
 rounds.
 
-scientific  mask.sparsity x mask.rounds (R) x mask.scope x sharding (iid, N_c), beside dense FedAvg
+scientific  mask.sparsity x mask.rounds (R) x mask.scope x sharding (iid, N_c); and dense FedAvg
 nuisance    learning rate, momentum
 fixed       K, C, J, split, backbone, the head's warm-up, rule (least sensitive)
 
-    python studies/sparse_fedavg.py                       # linear head on embedded features
+    python studies/sparse_fedavg.py                       # linear head; minutes
     python studies/sparse_fedavg.py --search-arms         # sparsity, R and scope jointly
-    python studies/sparse_fedavg.py --preset vit-tiny --weights FILE
-    python studies/sparse_fedavg.py --preset paper        # fine-tunes DINO ViT-S/16
+    python studies/sparse_fedavg.py --preset vit-tiny --weights FILE      # an hour on a CPU
+    python studies/sparse_fedavg.py --preset paper        # DINO ViT-S/16; days on a large GPU
 
 Expect on the embedded default: a fifth of the head's parameters costs less than heterogeneity.
 """
 
 from fl_core.study.arms import DENSE, each, grid, shardings
 from fl_core.study.command import main
-from fl_core.study.presets import FIRST, PAPER_BACKBONE, SPARSE_BACKBONE, VIT_TINY, Preset
+from fl_core.study.presets import PAPER_SPARSE, VIT_TINY_SPARSE, embedded, paper, smoke, vit_tiny
 from fl_core.study.study import Study
 from search_spaces import masks
 
@@ -33,7 +33,7 @@ SPARSITIES = each("mask.sparsity", (0.5, 0.8, 0.9))
 SHARDINGS = shardings(None, 10, 1)
 ARMS = grid(SHARDINGS, [DENSE, *grid(SCOPES, each("mask.rounds", (1, 4)), SPARSITIES)])
 FEW = [DENSE, *each("mask.sparsity", (0.5, 0.9))]
-HEAD = {"fine_tune.strategy": "head", "mask.sparsity": 0.0}
+ONLY_HEAD = {"fine_tune.strategy": "head", "mask.sparsity": 0.0}
 
 STUDY = Study(
     name="sparse_fedavg",
@@ -44,21 +44,16 @@ STUDY = Study(
     joint_arms=SHARDINGS,
     joint_space=masks.sparsity_and_rounds,
     presets={
-        "embedded": Preset("linear head on features that ship with it; minutes, no GPU",
-                           budget=400, eval_steps=80, trials=4, seeds=3),
-        "smoke": Preset("the same, shortened to about a minute",
-                        budget=64, eval_steps=16, trials=2, seeds=2, prune=False,
-                        arms=grid(shardings(None, 10), FEW)),
-        "vit-tiny": Preset("ViT-Ti/16 on images at 64 px, 20 rounds; an hour without a GPU",
-                           budget=80, eval_steps=40, trials=2, seeds=1, first=FIRST,
-                           arms=grid(shardings(None, 10), [HEAD, *FEW]),
-                           overrides={**VIT_TINY, **SPARSE_BACKBONE, "mask.rounds": 4},
-                           space=masks.fine_tuning),
-        "paper": Preset("DINO ViT-S/16 on images; days on a large GPU",
-                        budget=800, eval_steps=80, trials=8, seeds=3,
-                        overrides={**PAPER_BACKBONE, **SPARSE_BACKBONE}, space=masks.fine_tuning),
+        "embedded": embedded(budget=400, eval_steps=80, trials=4, seeds=3),
+        "smoke": smoke(arms=grid(shardings(None, 10), FEW)),
+        "vit-tiny": vit_tiny(
+            arms=grid(shardings(None, 10), [ONLY_HEAD, *FEW]),
+            overrides={**VIT_TINY_SPARSE, "mask.rounds": 4},
+            space=masks.fine_tuning,
+        ),
+        "paper": paper(overrides=PAPER_SPARSE, space=masks.fine_tuning),
     },
-)  # fmt: skip
+)
 
 if __name__ == "__main__":
     main(STUDY)

@@ -37,7 +37,8 @@ class Preset:
         return {name: value for name, value in pace.items() if name not in fixed}
 
 
-#: Every study has one, to see that it runs: `smoke(trials=4)`.
+#: The sizes that studies share; each adds what differs: `smoke(trials=4)`.
+embedded = partial(Preset, "linear head on features that ship with it; minutes, no GPU")
 smoke = partial(
     Preset,
     "the same, shortened to about a minute",
@@ -47,10 +48,41 @@ smoke = partial(
     seeds=2,
     prune=False,
 )
+#: What few trials of a fine-tuning should begin with: the least sensitive half of a transformer
+#: learns well at a rate that throws the dense one back to chance (LOG.md).
+FIRST: Sequence[Mapping[str, Value]] = (
+    {"local.lr": 0.03, "local.momentum": 0.9},
+    {"local.lr": 0.003, "local.momentum": 0.9},
+)
+vit_tiny = partial(
+    Preset,
+    "ViT-Ti/16 on images at 64 px, few rounds; slow without a GPU",
+    budget=80,
+    eval_steps=40,
+    trials=2,
+    seeds=1,
+    first=FIRST,
+)
+paper = partial(
+    Preset,
+    "DINO ViT-S/16 on CIFAR-100 images, for a large GPU",
+    budget=800,
+    eval_steps=80,
+    trials=8,
+    seeds=3,
+)
 
-PAPER_BACKBONE: Mapping[str, Value] = {
-    "backbone.name": "vit_small_patch16_224",
-    "backbone.tag": "dino",
+#: A head that is trained as long as it takes.
+HEAD: Mapping[str, Value] = {
+    "head.rounds": 200,
+    "head.local.lr": 0.03,
+    "head.local.momentum": 0.9,
+}
+#: The head first, then a part of the backbone.
+SPARSE_BACKBONE: Mapping[str, Value] = {
+    **HEAD,
+    "head.method": "fedavg",
+    "fine_tune.strategy": "head_then_sparse_backbone",
 }
 #: The real weights at hand for development, at a resolution that a CPU can train at.
 VIT_TINY: Mapping[str, Value] = {
@@ -58,17 +90,11 @@ VIT_TINY: Mapping[str, Value] = {
     "federation.participation": 0.05,
     "local.batch_size": 32,
 }
-#: What few trials of a fine-tuning should begin with: the least sensitive half of a transformer
-#: learns well at a rate that throws the dense one back to chance (LOG.md).
-FIRST: Sequence[Mapping[str, Value]] = (
-    {"local.lr": 0.03, "local.momentum": 0.9},
-    {"local.lr": 0.003, "local.momentum": 0.9},
-)
-#: The head first, as long as it takes, then a part of the backbone.
-SPARSE_BACKBONE: Mapping[str, Value] = {
-    "head.method": "fedavg",
-    "head.rounds": 200,
-    "head.local.lr": 0.03,
-    "head.local.momentum": 0.9,
-    "fine_tune.strategy": "head_then_sparse_backbone",
+VIT_TINY_SPARSE: Mapping[str, Value] = {**VIT_TINY, **SPARSE_BACKBONE}
+PAPER: Mapping[str, Value] = {
+    "backbone.name": "vit_small_patch16_224",
+    "backbone.tag": "dino",
 }
+PAPER_SPARSE: Mapping[str, Value] = {**PAPER, **SPARSE_BACKBONE}
+#: All of it, from the head that ridge regression finds.
+PAPER_FULL: Mapping[str, Value] = {**PAPER, "head.method": "ridge", "fine_tune.strategy": "full"}
