@@ -17,7 +17,7 @@ STAGE_VERSION = 4
 
 def stage_key(stage: str, read: TrialConfig, version: int = STAGE_VERSION) -> str:
     """Names a stage's artefact by the fields that it reads (`TrialConfig.only`)."""
-    return digest_of({"stage": stage, "version": version, **read.changed()})
+    return digest_of({"stage": stage, "version": version, **read.identity()})
 
 
 def stage_artefact(

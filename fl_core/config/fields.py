@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any, ClassVar, TypeVar
 
 from fl_core.base.errors import ConfigError
+from fl_core.config.own import is_own
 
 Value = str | int | float | bool | None
 S = TypeVar("S", bound="Section")
@@ -29,9 +30,14 @@ def number(
     )
 
 
-def choice(default: str, *allowed: str) -> Any:
-    """A field with one of these values."""
-    return field(default=default, metadata={"choices": allowed})
+def choice(default: str, *allowed: str, own: bool = False) -> Any:
+    """A field with one of these values; `own`: or the user's own, `package.module:name`."""
+    return field(default=default, metadata={"choices": allowed, "own": own})
+
+
+def text(default: str, *, own: bool = False) -> Any:
+    """A field with any text; `own`: `package.module:name` in it is the user's own."""
+    return field(default=default, metadata={"own": own})
 
 
 def refuse(name: str, value: object, allowed: str) -> ConfigError:
@@ -54,10 +60,11 @@ def _checked(name: str, value: object, spec: dataclasses.Field[Any]) -> object:
             raise refuse(name, value, "must be true or false")
         return value
     if kind == "str":
-        choices = spec.metadata.get("choices")
-        if not isinstance(value, str) or (choices and value not in choices):
-            raise refuse(name, value, "must be " + (" or ".join(choices) if choices else "text"))
-        return value
+        choices, own = spec.metadata.get("choices"), spec.metadata.get("own")
+        if isinstance(value, str) and (not choices or value in choices or (own and is_own(value))):
+            return value
+        also = ", or your own as package.module:name" if own and choices else ""
+        raise refuse(name, value, "must be " + (" or ".join(choices or ("text",))) + also)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise refuse(name, value, f"must be a number ({kind})")
     if isinstance(value, float) and not math.isfinite(value):
@@ -109,6 +116,17 @@ class Section:
                 value.to_flat() if isinstance(value, Section) else {self.prefix + spec.name: value}
             )
         return flat
+
+    def own(self) -> dict[str, str]:
+        """The fields that name something of the user's own, with what they name."""
+        found: dict[str, str] = {}
+        for spec in dataclasses.fields(self):
+            value = getattr(self, spec.name)
+            if isinstance(value, Section):
+                found |= value.own()
+            elif spec.metadata.get("own") and is_own(value):
+                found[self.prefix + spec.name] = value
+        return found
 
     def changed(self) -> dict[str, Value]:
         """The part of `to_flat` that differs from the defaults: what a name by content hashes.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from fl_core.config.fields import Section, choice, number, refuse
+from fl_core.config.fields import Section, choice, number, refuse, text
 from fl_core.config.vocabulary import DATA_SETS
 
 #: Rules of a mask: which parameters stay trainable.
@@ -41,7 +41,7 @@ class BackboneConfig(Section):
     """A timm classifier without its head. `weights`: pretrained, random, or sha256:<hex>."""
 
     prefix: ClassVar[str] = "backbone."
-    name: str = "vit_tiny_patch16_224"
+    name: str = text("vit_tiny_patch16_224", own=True)  # own: see models.backbone
     tag: str = "augreg_in21k_ft_in1k"  # timm's name of the pre-trained weights
     weights: str = "pretrained"
     image_size: int = number(224, 8, 1024)
@@ -185,7 +185,7 @@ class MaskConfig(Section):
     """
 
     prefix: ClassVar[str] = "mask."
-    rule: str = choice("least_sensitive", *RULES)
+    rule: str = choice("least_sensitive", *RULES, own=True)  # own: see masks.rules
     sparsity: float = number(0.0, 0, 1, below=True)
     rounds: int = number(1, 1)  # R; active fraction after round r is (1 - sparsity)^(r/R)
     scope: str = choice("shared", "shared", "per_client")

@@ -14,6 +14,7 @@ from typing import Self
 from fl_core.base.digests import digest_of
 from fl_core.base.errors import ConfigError
 from fl_core.config.fields import Section, Value, choice, from_flat, is_read, number, refuse
+from fl_core.config.own import source_of
 from fl_core.config.sections import (
     STRATEGIES,
     AggregateConfig,
@@ -31,7 +32,7 @@ from fl_core.config.sections import (
 )
 from fl_core.config.vocabulary import DATA_SETS
 
-__all__ = ["TRIAL_VERSION", "TrialConfig", "Value"]
+__all__ = ["TRIAL_VERSION", "TrialConfig", "Value", "own_sources"]
 
 #: Part of every digest: raise it when the same configuration would give other numbers, and when a
 #: default changes (a digest hashes only what differs from the defaults).
@@ -127,4 +128,16 @@ class TrialConfig(Section):
 
     def digest(self) -> str:
         """16 hex digits that name this configuration (and the code's TRIAL_VERSION)."""
-        return digest_of({"version": TRIAL_VERSION, **self.changed()})
+        return digest_of({"version": TRIAL_VERSION, **self.identity()})
+
+    def identity(self) -> dict[str, object]:
+        """What names this configuration by content: the values that differ from the defaults, and
+        the sources of the user's own choices.
+        """
+        sources = own_sources(self)
+        return {**self.changed(), **({"own": sources} if sources else {})}
+
+
+def own_sources(config: TrialConfig) -> dict[str, str]:
+    """Field -> sha256 of the source of what it names, for the choices of the user's own."""
+    return {name: source_of(value, name) for name, value in config.own().items()}

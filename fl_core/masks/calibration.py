@@ -30,8 +30,9 @@ from fl_core.config.trial_config import TrialConfig
 from fl_core.config.vocabulary import FISHER_RULES
 from fl_core.data.sharding import PARTITION_READS
 from fl_core.data.sources import Source, split_train_val
-from fl_core.masks.fisher import fisher, hybrid, magnitude
+from fl_core.masks.fisher import fisher
 from fl_core.masks.overlap import overlap_table
+from fl_core.masks.rules import FISHER_RULES, Scoring, checked_scores, rule_of
 from fl_core.masks.select import (
     active_counts,
     calibrate_mask,
@@ -76,6 +77,7 @@ class Calibration:
         self.allowed = maskable(self.model.module, self.model.layout, mask.layers).to(
             self.start.device
         )
+        rule_of(mask)  # the user's own is there
         count = int(self.allowed.sum())
         if not mask.min_active and not active_counts(count, mask.sparsity, 1)[-1]:
             raise refuse("mask.sparsity", mask.sparsity, f"freezes all {count} parameters")
@@ -165,24 +167,19 @@ class Calibration:
         return {"mask": pack(found.mask), "added": torch.tensor(found.added)}
 
     def _score(self, party: int, config: TrialConfig, active: Tensor, round: int) -> Tensor:
-        """(P,) scores of the rule, low = stays trainable, while dropped weights are damped."""
-        mask, params = config.mask, self.start
-        if mask.rule == "random":
-            draws = stream(config.seed, "mask", party + 1).random(len(params), np.float32)
-            return torch.from_numpy(draws).to(params.device)
-        if mask.rule in FISHER_RULES:
-            self.model.flat.copy_(soft_mask(params, active, self.allowed, mask.dropped_weight))
-        match mask.rule:
-            case "least_sensitive":
-                return self._sensitivity(party, config, round)
-            case "most_sensitive":
-                return -self._sensitivity(party, config, round)
-            case "hybrid":
-                assert mask.hybrid_weight is not None
-                sensitivity = self._sensitivity(party, config, round)
-                return hybrid(sensitivity, magnitude(params), mask.hybrid_weight, active)
-        size = magnitude(params)
-        return size if mask.rule == "low_magnitude" else -size
+        """(P,) scores of the rule: the lowest stay trainable."""
+        mask, layout = config.mask, self.model.layout
+
+        def sensitivity() -> Tensor:
+            damped = soft_mask(self.start, active, self.allowed, mask.dropped_weight)
+            self.model.flat.copy_(damped)
+            return self._sensitivity(party, config, round)
+
+        def draws() -> np.random.Generator:
+            return stream(config.seed, "mask", party + 1)
+
+        scoring = Scoring(mask, self.start, active, round, layout, sensitivity, draws)
+        return checked_scores(rule_of(mask)(scoring), len(self.start), mask.rule)
 
     def _sensitivity(self, party: int, config: TrialConfig, round: int) -> Tensor:
         """(P,) the party's Fisher, or the clients' averaged by their examples."""
@@ -199,6 +196,8 @@ class Calibration:
         pool = self._server_pool if party == SERVER else self.shards[party]
         # the same examples in every round of calibration, fresh labels
         rng = stream(seed, "calibration", party + 1)
+        who = "the server's calibration split" if party == SERVER else f"client {party}"
+        self._check_examples(len(pool), f"{who} has")  # the user's own rule is not known to ask
         chosen = rng.choice(pool, mask.examples, replace=False)
         labels = stream(seed, "labels", party + 1, round)
         return fisher(self.model, self.source, chosen, mask.fisher, mask.batch_size, labels)

@@ -5,6 +5,17 @@ parameter names are the same for every architecture: `backbone.…`, `head.weigh
 Models with batch statistics are refused: averaging them over clients breaks them (Hsieh et al.,
 ICML 2020); `resnet18_gn` and the like are timm's ResNets with GroupNorm, `cnn` is the
 convolutional network of McMahan et al. (2017).
+
+A model of the user's own, `backbone.name=package.module:name`, is a function of the section
+`backbone` that gives the module and the number of its features:
+
+    def perceptron(config: BackboneConfig) -> tuple[nn.Module, int]:
+        pixels = 3 * config.image_size**2
+        return nn.Sequential(nn.Flatten(), nn.Linear(pixels, 128), nn.ReLU()), 128
+
+Its random numbers come from the trial's seed. Weights it loads itself, where it wants
+`config.weights` to say so. An attribute `pretrained_cfg` with mean, std and interpolation decides
+how images are made ready for it, as in timm; else they come in [-1, 1].
 """
 
 from __future__ import annotations
@@ -23,6 +34,8 @@ from torch import Tensor, nn
 
 from fl_core.base.errors import UserError
 from fl_core.base.rng import stream
+from fl_core.config.fields import refuse
+from fl_core.config.own import imported, is_own
 from fl_core.config.sections import BackboneConfig
 from fl_core.data.sources import Preprocess
 
@@ -59,7 +72,7 @@ def build_backbone(
     """
     options: dict[str, Any] = {}
     stored: set[str] | None = None
-    if config.weights != "random":
+    if config.weights != "random" and not is_own(config.name):
         if config.weights.startswith("sha256:"):
             _check_weights_file(config, weights_file)
         options["pretrained"] = True
@@ -90,6 +103,8 @@ def build_backbone(
 
 
 def _create(config: BackboneConfig, options: dict[str, Any]) -> tuple[nn.Module, int]:
+    if is_own(config.name):
+        return _own(config)
     if config.name == "cnn":
         if options:
             raise UserError(
@@ -174,6 +189,17 @@ def _cnn(image_size: int) -> nn.Module:
         *(nn.Conv2d(32, 64, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),
         *(nn.Flatten(), nn.Linear(flat, 512), nn.ReLU()),
     )
+
+
+def _own(config: BackboneConfig) -> tuple[nn.Module, int]:
+    """The user's own model, or a ConfigError where it is none."""
+    if config.weights.startswith("sha256:"):
+        allowed = "your own model loads its own weights: leave out --weights"
+        raise refuse("backbone.weights", config.weights, allowed)
+    match imported(config.name, "backbone.name", takes=("config",))(config):
+        case (nn.Module() as model, int(features)):
+            return model, features
+    raise refuse("backbone.name", config.name, "must return a torch module and its features")
 
 
 @cache

@@ -24,6 +24,7 @@ from fl_core.base.cache import DamagedArtefact, cached, load_artefact, save_arte
 from fl_core.base.errors import UserError
 from fl_core.base.machine import Machine
 from fl_core.config.artefact import stage_key
+from fl_core.config.own import is_own
 from fl_core.config.sections import BackboneConfig
 from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sources import FeatureSource, Preprocess, load_images
@@ -38,9 +39,10 @@ READS = ("data.name", "backbone.")
 def read_fields(config: TrialConfig) -> TrialConfig:
     """The part of a trial's configuration that this stage reads.
 
-    The seed is that of random weights: pre-trained ones do not depend on it.
+    The seed is that of random weights, which a model of the user's own may have, too: pre-trained
+    ones do not depend on it.
     """
-    random = config.backbone.weights == "random"
+    random = config.backbone.weights == "random" or is_own(config.backbone.name)
     return config.only((*READS, "seed") if random else READS)
 
 
@@ -148,6 +150,8 @@ def _forward(
 
 
 def _weights_sha256(config: BackboneConfig, machine: Machine) -> str:
+    if is_own(config.name):
+        return "its own"
     if machine.weights_file is not None:
         return file_sha256(machine.weights_file)
     return f"timm's download of {config.tag}" if config.weights == "pretrained" else "none"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from fl_core.base.addresses import check_ray_address
 from fl_core.base.errors import UserError
 from fl_core.base.machine import Machine
+from fl_core.config.own import make_importable
 from fl_core.study import environment, options, resources
 from fl_core.study.folder import locked, start_over
 from fl_core.study.jobs import Arm, Workers
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 def main(study: Study, argv: Sequence[str] | None = None) -> None:
     """Run a study from its command line; a user's mistake is one line and exit code 2."""
     args = options.parse(study, argv)
+    make_importable(Path.cwd())  # the study's own folder is already: it is the script's
     try:
         if args.replay:
             from fl_core.study.replay import replay

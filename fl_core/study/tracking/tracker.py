@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from fl_core.config.trial_config import TrialConfig
+from fl_core.config.trial_config import TrialConfig, own_sources
 from fl_core.study.jobs import Arm, Job
 from fl_core.study.tracking.client import insist, one_line, tag_experiment
 from fl_core.study.tracking.load import INTERVAL, MachineLoad
@@ -95,7 +95,8 @@ class Tracker:
             fields = {"kind": "arm", "arm_digest": arm.digest(), **_arm_tags(arm)}
             run, params = self._store.find(fields), arm.config.to_flat()
             if run is None:
-                fields |= {PARENT: found, NOTE: arm_note(arm), **self._origin}
+                fields |= {PARENT: found, NOTE: arm_note(arm)}
+                fields |= {**_own_tags(arm.config), **self._origin}
                 run = self._store.create(fields, arm.name, params, now, again=False)
             self._store.complete(run, params)
             if run in self._store.unsent():
@@ -253,13 +254,18 @@ class Tracker:
             return found
         chosen = json.dumps(dict(job.chosen))  # without the dimensions a condition closed
         tags |= {"status": "running", "chosen": chosen, PARENT: self.arm_run(arm)}
-        tags |= {**_arm_tags(arm), **self._origin}
+        tags |= {**_arm_tags(arm), **_own_tags(job.config), **self._origin}
         return self._store.create(tags, run_name(arm, job), job.config.to_flat(), now, again)
 
 
 def _now() -> int:
     """Milliseconds since the epoch, when it happened: the store may hear of it later."""
     return int(time.time() * 1000)
+
+
+def _own_tags(config: TrialConfig) -> dict[str, str]:
+    """Which source each choice of the user's own had."""
+    return {f"own.{name}": sha256 for name, sha256 in own_sources(config).items()}
 
 
 def _arm_tags(arm: Arm) -> dict[str, str]:

@@ -1,0 +1,96 @@
+"""The rules of a mask: scores of the parameters, of which the LOWEST stay trainable.
+
+A rule is a function of one `Scoring`. It may be the user's own (`mask.rule=package.module:name`):
+
+    def small_and_calm(scoring: Scoring) -> Tensor:  # (P,)
+        return scoring.sensitivity() * scoring.params.abs()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fl_core.base.params import Layout
+from fl_core.config.fields import refuse
+from fl_core.config.own import resolve
+from fl_core.config.sections import MaskConfig
+from fl_core.masks.fisher import hybrid, magnitude
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What a rule may read in one round of one party's calibration."""
+
+    config: MaskConfig
+    params: Tensor  # (P,) float32: what fine-tuning starts from
+    active: Tensor  # (P,) bool: what the rounds before left trainable
+    round: int  # of config.rounds, from 0
+    layout: Layout  # names and shapes of the parameters
+    sensitivity: Callable[[], Tensor]  # (P,) Fisher information, with dropped weights damped
+    draws: Callable[[], np.random.Generator]  # the party's own random numbers
+
+
+Rule = Callable[[Scoring], Tensor]
+
+
+def least_sensitive(scoring: Scoring) -> Tensor:
+    """TaLoS (Iurada et al., ICLR 2025): what the model's output depends on least."""
+    return scoring.sensitivity()
+
+
+def most_sensitive(scoring: Scoring) -> Tensor:
+    """The opposite."""
+    return -scoring.sensitivity()
+
+
+def low_magnitude(scoring: Scoring) -> Tensor:
+    """The smallest weights."""
+    return magnitude(scoring.params)
+
+
+def high_magnitude(scoring: Scoring) -> Tensor:
+    """The largest weights."""
+    return -magnitude(scoring.params)
+
+
+def random(scoring: Scoring) -> Tensor:
+    """Any, by the seed: the baseline of every rule."""
+    draws = scoring.draws().random(len(scoring.params), np.float32)
+    return torch.from_numpy(draws).to(scoring.params.device)
+
+
+def hybrid_of_both(scoring: Scoring) -> Tensor:
+    """Ranks of sensitivity and magnitude, weighted by `mask.hybrid_weight`."""
+    weight = scoring.config.hybrid_weight
+    assert weight is not None
+    return hybrid(scoring.sensitivity(), magnitude(scoring.params), weight, scoring.active)
+
+
+RULES: dict[str, Rule] = {
+    "least_sensitive": least_sensitive,
+    "most_sensitive": most_sensitive,
+    "low_magnitude": low_magnitude,
+    "high_magnitude": high_magnitude,
+    "random": random,
+    "hybrid": hybrid_of_both,
+}
+#: Those that ask for the sensitivity, and so for `mask.examples` examples of every party.
+FISHER_RULES = ("least_sensitive", "most_sensitive", "hybrid")
+
+
+def rule_of(config: MaskConfig) -> Rule:
+    """The rule of this name, or the user's own."""
+    return resolve(RULES, config.rule, "mask.rule", takes=("scoring",))
+
+
+def checked_scores(scores: object, size: int, rule: str) -> Tensor:
+    """The scores of a rule, which may be the user's own, or a ConfigError."""
+    if isinstance(scores, Tensor) and scores.shape == (size,) and scores.dtype != torch.bool:
+        return scores
+    found = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+    raise refuse("mask.rule", rule, f"must return numbers of shape ({size},), not {found}")

@@ -1,0 +1,280 @@
+"""A user's own mask rule and model, in files of theirs: trials, studies, Ray workers, digests."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from faults.events import Events
+from other_values import DEFAULT, FIELDS
+from toy import config, machine_of, plain, write_features
+
+from fl_core import stages
+from fl_core.base.errors import ConfigError
+from fl_core.base.rng import stream
+from fl_core.config import own
+from fl_core.config.artefact import stage_key
+from fl_core.config.trial_config import TrialConfig, own_sources
+from fl_core.masks.calibration import MASK_READS
+from fl_core.models import features
+from fl_core.models.backbone import build_backbone
+from fl_core.trial import run_trial
+
+RULES = '''
+"""Rules of a researcher's own."""
+
+import torch
+
+
+def by_position(scoring):
+    return torch.arange(len(scoring.params), dtype=torch.float32)
+
+
+def calm(scoring):
+    return scoring.sensitivity() + 0 * scoring.params * scoring.round
+
+
+def of_two(scoring, other):
+    return scoring.params
+
+
+def too_short(scoring):
+    return scoring.params[1:]
+
+
+number = 3
+'''
+MODEL = '''
+"""A model of a researcher's own."""
+
+from torch import nn
+
+
+def perceptron(config):
+    pixels = 3 * config.image_size**2
+    return nn.Sequential(nn.Flatten(), nn.Linear(pixels, 8), nn.ReLU()), 8
+
+
+def bare(config):
+    return nn.Identity()
+
+
+def with_statistics(config):
+    return nn.Sequential(nn.Flatten(), nn.BatchNorm1d(3 * config.image_size**2)), 192
+'''
+MASK = {"mask__sparsity": 0.5, "mask__examples": 16, "head__method": "ridge"}
+
+
+@pytest.fixture
+def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the user's files, from which they can be imported."""
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    (folder / "my_rules.py").write_text(RULES)
+    (folder / "my_model.py").write_text(MODEL)
+    (folder / "my_broken.py").write_text("import no_such_package\n")
+    (folder / "my_bad.py").write_text("raise RuntimeError('on two\\nlines')\n")
+    monkeypatch.syspath_prepend(folder)
+    forget()
+    return folder
+
+
+def forget() -> None:
+    own.source_sha256.cache_clear()
+    for name in [name for name in sys.modules if name.startswith("my_")]:
+        del sys.modules[name]
+
+
+OWN = [name for name, spec in FIELDS.items() if spec.metadata.get("own")]
+
+
+def test_the_fields_that_take_the_users_own() -> None:
+    assert {"mask.rule", "backbone.name"} <= set(OWN)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_source_is_part_of_what_names_a_trial(name: str, beside: Path) -> None:
+    mine = DEFAULT.override({name: "my_rules:by_position"})
+    sha = hashlib.sha256(RULES.encode()).hexdigest()
+    assert own_sources(mine) == {name: sha}
+    before = mine.digest(), stage_key("any", mine)
+    assert before == (mine.digest(), stage_key("any", mine))
+    (beside / "my_rules.py").write_text(RULES + "\n# another version")
+    forget()
+    after = mine.digest(), stage_key("any", mine)
+    assert not set(before) & set(after)
+    assert own_sources(DEFAULT) == {}
+
+
+def test_a_stage_that_does_not_read_it_keeps_its_key(beside: Path) -> None:
+    base = config(**MASK)
+    mine = base.override({"mask.rule": "my_rules:calm"})
+    for reads, same in ((stages.RIDGE_READS, True), (MASK_READS, False)):
+        keys = {stage_key("any", cfg.only(reads)) for cfg in (base, mine)}
+        assert (len(keys) == 1) == same
+
+
+WRONG = [
+    ("my_missing:rule", "there is no module my_missing; it must lie beside the study file"),
+    ("my_rules:missing", "my_rules has no missing"),
+    ("my_rules:number", "must be callable with (scoring)"),
+    ("my_rules:of_two", "must be callable with (scoring)"),
+    ("my_broken:rule", "there is no module no_such_package"),
+    ("my_bad:rule", "importing my_bad fails (RuntimeError: on two lines)"),
+    ("my_rules:too_short", "must return numbers of shape (1700,), not (1699,)"),
+]
+
+
+@pytest.mark.usefixtures("beside")
+@pytest.mark.parametrize(("value", "why"), WRONG)
+def test_a_wrong_one_is_one_clear_line(value: str, why: str, tmp_path: Path) -> None:
+    machine = machine_of(tmp_path)
+    write_features(machine.cache_dir)
+    with pytest.raises(ConfigError) as caught:
+        list(run_trial(config(**MASK, mask__rule=value), machine))
+    assert str(caught.value).startswith(f"mask.rule={value!r}: {why}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["a:b:c", ":b", "a:", "a b:c", "1a:b", "a.:b", "a..b:c"])
+def test_what_is_no_name_of_an_own_is_refused_with_our_names(value: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape("or your own as package.module:name")):
+        DEFAULT.override({"mask.rule": value})
+    with pytest.raises(ConfigError, match=r"must be steps or epochs$"):
+        DEFAULT.override({"local.unit": "my_rules:calm"})
+
+
+def test_an_own_mask_rule_freezes_what_it_says(beside: Path, tmp_path: Path) -> None:
+    machine = machine_of(tmp_path)
+    write_features(machine.cache_dir)
+    cfg = config(**MASK, mask__rule="my_rules:by_position", mask__min_active=0)
+    fed, _ = stages.prepare(cfg, machine)
+    mask = fed.masks(0).mask  # type: ignore[misc]
+    assert torch.equal(mask, torch.arange(1700) < 850)
+    ours = list(run_trial(config(**MASK, mask__rule="least_sensitive"), machine))
+    theirs = list(run_trial(config(**MASK, mask__rule="my_rules:calm"), machine))
+    assert plain(ours) == plain(theirs)
+
+
+# --- a model --------------------------------------------------------------------------------------
+
+IMAGES: dict[str, Any] = {
+    "backbone.name": "my_model:perceptron", "backbone.weights": "random", "backbone.image_size": 8,
+    "data.name": "cifar10", "federation.clients": 3, "federation.participation": 0.67,
+    "local.batch_size": 8, "rounds": 2, "eval_every": 1,
+}  # fmt: skip
+
+
+@pytest.fixture
+def images(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(name: str, data_dir: Path, *, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        pixels = stream(int(train), "toy").integers(0, 256, (60, 3, 8, 8), dtype=np.uint8)
+        return torch.from_numpy(pixels), torch.arange(60) % 10
+
+    for module in (stages, features):
+        monkeypatch.setattr(module, "load_images", load)
+
+
+@pytest.mark.usefixtures("beside", "images")
+@pytest.mark.parametrize("strategy", ["head", "full"])
+def test_an_own_model_trains(strategy: str, tmp_path: Path) -> None:
+    cfg = TrialConfig().override({**IMAGES, "fine_tune.strategy": strategy})
+    machine = machine_of(tmp_path)
+    records = list(run_trial(cfg, machine))
+    assert records[-1]["done"]
+    assert plain(list(run_trial(cfg, machine))) == plain(records)
+    assert plain(list(run_trial(cfg.override({"seed": 1}), machine))) != plain(records)
+    pretrained = cfg.override({"backbone.weights": "pretrained"})
+    assert plain(list(run_trial(pretrained, machine))) == plain(records)  # it loads none
+
+
+@pytest.mark.usefixtures("beside")
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ({"name": "my_model:bare"}, "must return a torch module and its features"),
+        ({"name": "my_model:with_statistics"}, "has batch statistics"),
+        ({"name": "my_model:perceptron", "weights": "sha256:" + "0" * 64}, "leave out --weights"),
+    ],
+)
+def test_a_wrong_model_is_one_clear_line(values: dict[str, str], why: str) -> None:
+    named = {f"backbone.{name}": value for name, value in values.items()}
+    with pytest.raises(Exception, match=re.escape(why)):
+        build_backbone(DEFAULT.override({**IMAGES, **named}).backbone)
+
+
+# --- a study --------------------------------------------------------------------------------------
+
+STUDY = '''
+"""Does my rule find better masks?"""
+
+from fl_core.study.command import main
+from fl_core.study.presets import Preset
+from fl_core.study.study import Study
+
+
+def space(trial):
+    return {"local.lr": trial.suggest_float("local.lr", 0.05, 1.0, log=True)}
+
+
+if __name__ == "__main__":
+    main(Study(
+        name="mine", question=__doc__, space=space,
+        base={"federation.clients": 20, "head.method": "ridge", "mask.sparsity": 0.5,
+              "mask.examples": 32},
+        arms=[{"mask.rule": rule} for rule in ("my_rules:by_position", "my_rules:calm")],
+        presets={"embedded": Preset("short", budget=16, eval_steps=8, trials=1, seeds=1)},
+    ))
+'''
+
+
+def command(beside: Path, where: Path, *argv: str) -> subprocess.CompletedProcess[str]:
+    """The study with its rules beside it, started in another folder."""
+    (beside / "study.py").write_text(STUDY)
+    where.mkdir(exist_ok=True)
+    environment = {**os.environ, **Events(where / "events.log").environment}  # without figures
+    return subprocess.run(
+        [sys.executable, str(beside / "study.py"), "--tracking-uri", "sqlite:///m.db", *argv],
+        cwd=where, capture_output=True, text=True, check=False, env=environment,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("how", "place"),
+    [(("--serial",), "in the current folder"), (("--workers", "1"), "beside the study")],
+)
+def test_a_study_with_own_rules(how: tuple[str, ...], place: str, beside: Path) -> None:
+    """In this process, and in Ray's workers."""
+    where = beside.parent / "elsewhere"
+    if place == "in the current folder":
+        where.mkdir()
+        (beside / "my_rules.py").rename(where / "my_rules.py")
+    done = command(beside, where, *how)
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(where / "results/mine/table.csv")
+    assert len(table) == 2
+    tags = sqlite3.connect(where / "m.db").execute(
+        "select value from tags where key = 'own.mask.rule'"
+    )
+    sha = hashlib.sha256(RULES.encode()).hexdigest()
+    assert [value for (value,) in tags] == [sha] * (2 + 2 * 2)  # arms, searched, confirmed
+
+
+@pytest.mark.slow
+def test_a_study_with_a_wrong_rule_stops_before_any_work(beside: Path) -> None:
+    (beside / "my_rules.py").write_text("calm = 3")
+    done = command(beside, beside.parent / "elsewhere")
+    assert done.returncode == 2
+    assert "mask.rule='my_rules:by_position': my_rules has no by_position" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
