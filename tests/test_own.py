@@ -99,7 +99,10 @@ OWN = [name for name, spec in FIELDS.items() if spec.metadata.get("own")]
 
 
 def test_the_fields_that_take_the_users_own() -> None:
-    assert {"mask.rule", "backbone.name"} <= set(OWN)
+    assert set(OWN) >= {
+        *("mask.rule", "backbone.name", "local.rule", "head.local.rule"),
+        *("server.optimiser", "select.rule", "aggregate.rule"),
+    }
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -211,6 +214,104 @@ def test_a_wrong_model_is_one_clear_line(values: dict[str, str], why: str) -> No
     named = {f"backbone.{name}": value for name, value in values.items()}
     with pytest.raises(Exception, match=re.escape(why)):
         build_backbone(DEFAULT.override({**IMAGES, **named}).backbone)
+
+
+# --- the seams of a round -------------------------------------------------------------------------
+
+METHODS = """
+from dataclasses import dataclass
+
+import numpy as np
+
+from fl_core.federated.aggregate import mean
+from fl_core.federated.rule import LocalRule
+
+
+def prox(local):
+    def correct(grad, params, visit):
+        grad.add_(params - visit.start, alpha=local.mu)
+
+    return LocalRule(correct=correct)
+
+
+@dataclass
+class Plain:
+    plain: bool = False
+
+    def step(self, params, grad, state, lr, layout=None, active=None):
+        params.add_(grad, alpha=-lr)
+
+
+def sgd(server):
+    return Plain()
+
+
+def average(updates, start, config):
+    return mean(updates, start, config)
+
+
+def the_first(state, fed, config):
+    return np.arange(3)
+
+
+def nothing(section):
+    return None
+
+
+def too_short(updates, start, config):
+    return mean(updates, start, config)[1:]
+
+
+def strangers(state, fed, config):
+    return np.array([3, 1000])
+"""
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ({"local.rule": "my_methods:prox", "local.mu": 0.3},
+         {"local.rule": "prox", "local.mu": 0.3}),
+        ({"server.optimiser": "my_methods:sgd", "server.lr": 0.5}, {"server.lr": 0.5}),
+        ({"aggregate.rule": "my_methods:average"}, {}),
+        ({"select.rule": "my_methods:the_first", "federation.clients": 3},
+         {"federation.participation": 1.0, "federation.clients": 3}),
+    ],
+)  # fmt: skip
+def test_own_methods_do_what_ours_do(
+    theirs: dict[str, Any], ours: dict[str, Any], beside: Path, tmp_path: Path
+) -> None:
+    (beside / "my_methods.py").write_text(METHODS)
+    machine = machine_of(tmp_path)
+    write_features(machine.cache_dir)
+    mine = list(run_trial(config().override(theirs), machine, tmp_path / "trials"))
+    same = plain(list(run_trial(config().override(ours), machine)))
+    assert plain(mine) == same
+    assert plain(list(run_trial(config().override(theirs), machine, tmp_path / "trials"))) == same
+
+
+@pytest.mark.parametrize(
+    ("field", "name", "why"),
+    [
+        ("local.rule", "nothing", "must give a LocalRule, not NoneType"),
+        ("server.optimiser", "nothing", "must give an Optimiser, not NoneType"),
+        ("aggregate.rule", "too_short", "must give numbers of shape (1700,)"),
+        ("select.rule", "strangers", "must give distinct clients, each in [0, 9]"),
+        ("local.rule", "the_first", "must be callable with (local)"),
+        ("server.optimiser", "the_first", "must be callable with (server)"),
+        ("aggregate.rule", "prox", "must be callable with (updates, start, config)"),
+        ("select.rule", "prox", "must be callable with (state, fed, config)"),
+    ],
+)
+def test_a_wrong_method_is_one_clear_line(
+    field: str, name: str, why: str, beside: Path, tmp_path: Path
+) -> None:
+    (beside / "my_methods.py").write_text(METHODS)
+    machine = machine_of(tmp_path)
+    write_features(machine.cache_dir)
+    with pytest.raises(ConfigError) as caught:
+        list(run_trial(config().override({field: f"my_methods:{name}"}), machine))
+    assert str(caught.value).startswith(f"{field}='my_methods:{name}': {why}")
 
 
 # --- a study --------------------------------------------------------------------------------------

@@ -99,7 +99,12 @@ class Section:
                 object.__setattr__(self, spec.name, checked)
 
     def only_for(self, choice: str, **fields: tuple[str, ...]) -> None:
-        """Refuse a field that was set though the choice made does not read it: name=choices."""
+        """Refuse a field that was set though the choice made does not read it: name=choices.
+
+        What the user's own choice reads is not known: it may read any.
+        """
+        if is_own(getattr(self, choice)):
+            return
         defaults = {spec.name: spec.default for spec in dataclasses.fields(self)}
         for name, choices in fields.items():
             value = getattr(self, name)

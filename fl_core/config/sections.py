@@ -82,7 +82,7 @@ class LocalConfig(Section):
     #: What a client starts a round from: the server's parameters, or those blended with its own
     #: old ones by Fisher information (see federated.rules.blend).
     blend: str = choice("none", "none", "fisher")
-    rule: str = choice("plain", "plain", "prox", "scaffold")  # see federated.rules
+    rule: str = choice("plain", "plain", "prox", "scaffold", own=True)  # see federated.rules
     mu: float = number(0.01, 0)  # pull of rule=prox; 0 = FedAvg
     option: int = number(2, 1, 2)  # how rule=scaffold renews a control variate
 
@@ -134,7 +134,7 @@ class ServerConfig(Section):
     """
 
     prefix: ClassVar[str] = "server."
-    optimiser: str = choice("sgd", "sgd", "momentum", "adagrad", "adam", "yogi")
+    optimiser: str = choice("sgd", "sgd", "momentum", "adagrad", "adam", "yogi", own=True)
     lr: float = number(1.0, 0, above=True)
     momentum: float = number(0.9, 0, 1, below=True)
     beta1: float = number(0.9, 0, 1, below=True)
@@ -154,7 +154,7 @@ class SelectConfig(Section):
     """Who takes part in a round."""
 
     prefix: ClassVar[str] = "select."
-    rule: str = choice("uniform", "uniform")
+    rule: str = choice("uniform", "uniform", own=True)
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class AggregateConfig(Section):
     """How the clients' parameters become one."""
 
     prefix: ClassVar[str] = "aggregate."
-    rule: str = choice("mean", "mean")
+    rule: str = choice("mean", "mean", own=True)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 from torch import Tensor
 
+from fl_core.config.fields import refuse
+from fl_core.config.own import resolve
 from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.update import Update
 
@@ -55,4 +57,10 @@ AGGREGATES: Mapping[str, Aggregate] = {"mean": mean}
 
 def aggregate(updates: Iterable[Update], start: Tensor, config: TrialConfig) -> Tensor:
     """The round's target (P,) float64."""
-    return AGGREGATES[config.aggregate.rule](updates, start, config)
+    takes = ("updates", "start", "config")
+    chosen = resolve(AGGREGATES, config.aggregate.rule, "aggregate.rule", takes)
+    target = chosen(updates, start, config)
+    if target.shape != start.shape:
+        allowed = f"must give numbers of shape {tuple(start.shape)}, not {tuple(target.shape)}"
+        raise refuse("aggregate.rule", config.aggregate.rule, allowed)
+    return target

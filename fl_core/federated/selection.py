@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from fl_core.base.rng import stream
+from fl_core.config.fields import refuse
+from fl_core.config.own import resolve
 from fl_core.config.sections import FederationConfig
 from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.state import Federation, State
@@ -32,4 +34,10 @@ SELECTIONS: Mapping[str, Select] = {"uniform": uniform}
 
 def select(state: State, fed: Federation, config: TrialConfig) -> np.ndarray:
     """The clients of the coming round."""
-    return SELECTIONS[config.select.rule](state, fed, config)
+    takes = ("state", "fed", "config")
+    chosen = resolve(SELECTIONS, config.select.rule, "select.rule", takes)(state, fed, config)
+    last = config.federation.clients - 1
+    if len(set(chosen.tolist())) < len(chosen) or not ((chosen >= 0) & (chosen <= last)).all():
+        allowed = f"must give distinct clients, each in [0, {last}]"
+        raise refuse("select.rule", config.select.rule, allowed)
+    return chosen

@@ -13,6 +13,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from fl_core.config.fields import refuse
+from fl_core.config.own import resolve
 from fl_core.config.sections import ServerConfig
 from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.rule import Gathered, LocalRule
@@ -37,6 +39,17 @@ OPTIMISERS: Mapping[str, Callable[[ServerConfig], Optimiser]] = {
     "adam": _adaptive,
     "yogi": _adaptive,
 }
+
+
+def optimiser_of(server: ServerConfig) -> Optimiser:
+    """The optimiser that the section `server` names, or the user's own."""
+    name = server.optimiser
+    found = resolve(OPTIMISERS, name, "server.optimiser", takes=("server",))(server)
+    if not isinstance(found, Optimiser):
+        raise refuse(
+            "server.optimiser", name, f"must give an Optimiser, not {type(found).__name__}"
+        )
+    return found
 
 
 def begun(state: State, rule: LocalRule) -> State:
@@ -65,7 +78,7 @@ def server_step(
         )  # fmt: skip
         told, target = rule.serve(gathered)
         server |= {f"rule/{name}": tensor for name, tensor in told.items()}
-    optimiser = OPTIMISERS[config.server.optimiser](config.server)
+    optimiser = optimiser_of(config.server)
     if optimiser.plain and config.server.lr == 1:
         params = target  # exactly: w - (w - target) rounds
     else:

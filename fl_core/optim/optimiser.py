@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -10,6 +10,7 @@ from fl_core.base.params import Layout
 from fl_core.optim.sgdm import Active
 
 
+@runtime_checkable
 class Optimiser(Protocol):
     """One step at a time, in place; all that it remembers are tensors by name."""
 

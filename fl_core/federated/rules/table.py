@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from fl_core.config.fields import refuse
+from fl_core.config.own import resolve
 from fl_core.config.sections import LocalConfig
 from fl_core.federated.rule import PLAIN, LocalRule
 from fl_core.federated.rules.blend import blend
@@ -22,4 +24,8 @@ def rule_of(local: LocalConfig) -> LocalRule:
     """The rule that the section `local` names."""
     if local.blend != "none":
         return blend()
-    return LOCAL_RULES[local.rule](local)
+    field = f"{local.prefix}rule"
+    rule = resolve(LOCAL_RULES, local.rule, field, takes=("local",))(local)
+    if not isinstance(rule, LocalRule):
+        raise refuse(field, local.rule, f"must give a LocalRule, not {type(rule).__name__}")
+    return rule
