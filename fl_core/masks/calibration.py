@@ -32,7 +32,7 @@ from fl_core.data.sharding import PARTITION_READS
 from fl_core.data.sources import Source, split_train_val
 from fl_core.masks.fisher import fisher
 from fl_core.masks.overlap import overlap_table
-from fl_core.masks.rules import FISHER_RULES, Scoring, checked_scores, rule_of
+from fl_core.masks.rules import Scoring, checked_scores, rule_of
 from fl_core.masks.select import (
     active_counts,
     calibrate_mask,

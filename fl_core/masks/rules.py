@@ -79,8 +79,6 @@ RULES: dict[str, Rule] = {
     "random": random,
     "hybrid": hybrid_of_both,
 }
-#: Those that ask for the sensitivity, and so for `mask.examples` examples of every party.
-FISHER_RULES = ("least_sensitive", "most_sensitive", "hybrid")
 
 
 def rule_of(config: MaskConfig) -> Rule:
