@@ -1,1 +1,3 @@
-"""What everything stands on: random streams, flat parameter vectors, artefacts on disk, places."""
+"""What everything stands on, and what knows nothing of learning: random streams by name, models as
+flat vectors, artefacts checked by digest, folders here and elsewhere, errors told in one line.
+"""

@@ -1,1 +1,3 @@
-"""What a trial may be asked: fields that check themselves, sections, the whole configuration."""
+"""What a trial may be asked: fields that check themselves, sections of them, the whole frozen
+configuration, the vocabulary of names and symbols, and the key of what a stage computes.
+"""

@@ -1,1 +1,3 @@
-"""Examples on the device, their split, and who holds which of them."""
+"""Examples on the device, their split, and who holds which of them: tasks, sources, partitions that
+use every example once.
+"""

@@ -13,10 +13,9 @@ Every count is the length of an encoded message.
   at most the union of the masks of all clients of earlier rounds; a client does not know the
   others' masks, so the positions go along.
 
-* Further vectors of the model's size that a rule sends up (SCAFFOLD's change of a control variate)
-  or the server down (`LocalRule.broadcast`): a message each, of the same entries as the
-  parameters beside it. So their positions are not sent again. Anything else that is sent counts
-  its bytes and a header.
+* Further vectors of the model's size that a rule sends up, or the server down
+  (`LocalRule.broadcast`): a message each, of the same entries as the parameters before it. So
+  their positions are not sent again. Anything else that is sent counts its bytes and a header.
 
 Of the encodings that the receiver can decode the shortest is sent. For comparison the same
 traffic is also counted with every message dense, index or bitmap. There a first download is the

@@ -1,9 +1,9 @@
 """What a local rule is: how a client's work differs from plain SGD on its own loss.
 
 A rule is a function of the section `local` that gives a `LocalRule`: a handful of functions, each
-optional. FedProx, whole:
+optional. A pull towards the start, whole:
 
-    def prox(local: LocalConfig) -> LocalRule:
+    def pulled(local: LocalConfig) -> LocalRule:
         def correct(grad: Tensor, params: Tensor, visit: Visit) -> None:
             grad.add_(params - visit.start, alpha=local.mu)
 

@@ -1,8 +1,8 @@
 """The server's side of a round: from the aggregate to the next parameters.
 
-The rule of the clients has its say first (SCAFFOLD's control variate, FedDyn's correction), then
-an optimiser steps along the pseudo-gradient w - target (Reddi et al., ICLR 2021): SGD with rate 1
-takes the target itself, which is FedAvg.
+The clients' rule has its say first (`LocalRule.serve`), then an optimiser steps along the
+pseudo-gradient w - target (Reddi et al., ICLR 2021): SGD with rate 1 takes the target itself,
+which is FedAvg.
 """
 
 from __future__ import annotations

@@ -1,1 +1,3 @@
-"""Which parameters stay trainable: scores, selection, calibration in rounds, overlap."""
+"""Which parameters stay trainable (TaLoS and its relatives): scores -> selection, in rounds of
+calibration; and how far the masks of several clients agree.
+"""

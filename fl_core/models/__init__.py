@@ -1,1 +1,3 @@
-"""Pre-trained backbones, linear and ridge heads, the features of a frozen backbone."""
+"""Pre-trained backbones, linear and ridge heads, and the features of a frozen backbone: computed
+once, and shipped for the default task (`embedded/`).
+"""

@@ -1,1 +1,3 @@
-"""One question from its file to its tables: arms, presets, options, the command."""
+"""One question, from its file to its tables: arms, presets, options, the command. Below it lie
+`search` (what is tried next), `workers` (where trials run) and `tracking` (what is kept).
+"""

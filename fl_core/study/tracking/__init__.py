@@ -1,1 +1,3 @@
-"""Every run in MLflow, found again by its tags, written from one queue."""
+"""Every run in MLflow: written from one queue that outlives a store that is away, found again by
+its tags.
+"""

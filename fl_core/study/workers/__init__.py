@@ -1,1 +1,3 @@
-"""Where jobs run: Ray Tune, this process, shares of a GPU, clusters."""
+"""Where trials run: Ray Tune on one machine or a cluster, or one after the other in this process;
+how many share a GPU. Nothing here decides what is tried.
+"""

@@ -34,6 +34,8 @@ from fl_core.base.host import readable
 from fl_core.base.locations import is_local
 from fl_core.base.machine import Machine
 from fl_core.config.trial_config import TrialConfig, Value
+from fl_core.federated.memory import LIMIT
+from fl_core.federated.rules.table import rule_of
 from fl_core.study.environment import KERNELS
 from fl_core.study.workers.largest import describe
 from fl_core.study.workers.meters import Meter, meter_of
@@ -117,10 +119,15 @@ def probe(
 
 def shortened(config: TrialConfig) -> TrialConfig:
     """The same memory in a few seconds: one round of few steps, one round of calibration."""
-    rounds = 1 if config.local.blend == "none" else 2  # there is something to blend in the second
+    rounds = 2 if _clients_keep(config) else 1  # what clients keep is there in the second
     short: dict[str, Value] = {"rounds": rounds, "eval_every": rounds, "local.steps": PROBE_STEPS,
              "local.unit": "steps", "mask.rounds": 1, "mask.source": "server"}  # fmt: skip
     return config.override(short)
+
+
+def _clients_keep(config: TrialConfig) -> bool:
+    """Whether clients carry tensors of their own from round to round."""
+    return rule_of(config.local).finish is not None
 
 
 def measure(
@@ -140,9 +147,9 @@ def measure(
         try:
             for _ in trial(config, own, own.cache_dir):
                 pass
-            if config.local.blend != "none":  # in time every client's parameters are kept
+            if _clients_keep(config):  # in time all of them, as far as memory is given to it
                 params = load_artefact(trial_path(own.cache_dir, config), "params")[0]["params"]
-                kept = 4.0 * config.federation.clients * params.numel()
+                kept = min(4.0 * config.federation.clients * params.numel(), LIMIT)
         except Exception as error:  # the study runs all the same, one trial a GPU
             reason = kind_and_line(error)
             if is_out_of_memory(error):
