@@ -1,3 +1,3 @@
-"""Can a study start here? `python -m fl_core.doctor` looks at software, hardware, data, store and Ray
-before anything is computed.
+"""Can a study start here? `python -m fl_core.doctor` looks at software, hardware, data, store
+and Ray before anything is computed.
 """

@@ -1,5 +1,5 @@
-"""Federated averaging and its relatives. `rounds` is algorithm 1 on a page; a method is a file behind
-one of its seams:
+"""Federated averaging and its relatives. `rounds` is algorithm 1 on a page; a method is a file
+behind one of its seams:
 
     selection   who takes part            rules/      how clients' steps differ from SGD
     aggregate   many updates to one       server      from the aggregate to the next model
