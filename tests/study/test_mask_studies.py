@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,10 @@ import pandas as pd
 import pytest
 from faults.here import run_here
 from faults.place import Place
+from torch import Tensor
 
+from fl_core import stages
+from fl_core.data.sources import load_images
 from studies import load_study
 
 
@@ -60,6 +64,20 @@ def test_sparse_clients_send_what_they_train(tmp_path: Path) -> None:
     assert all(r.data.metrics["test_accuracy"] > 0.5 for r in runs)
 
 
+@pytest.fixture
+def few_test_images(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A tenth of the test set: a transformer on all takes longer than the rest of the test."""
+
+    def load(name: str, data_dir: Path, *, train: bool) -> tuple[Tensor, Tensor]:
+        images, labels = load_images(name, data_dir, train=train)
+        return (images, labels) if train else (images[:1000], labels[:1000])
+
+    monkeypatch.setattr(stages, "load_images", load)
+    yield
+    stages.forget_inputs()  # which are kept from call to call
+
+
+@pytest.mark.usefixtures("few_test_images")
 def test_a_real_transformer_on_real_images(tmp_path: Path, cifar_dir: Path) -> None:
     """The vit-tiny preset cut to a round of two clients; without a head it needs no features."""
     weights = os.environ.get("FL_WEIGHTS")
