@@ -90,10 +90,11 @@ class LocalConfig(Section):
         super().__post_init__()
         self.only_for("rule", mu=("prox",), option=("scaffold",))
         if self.rule != "plain" and self.blend != "none":
-            raise refuse(f"{self.prefix}blend", self.blend, "only for local.rule=plain")
+            raise refuse(f"{self.prefix}blend", self.blend, f"only for {self.prefix}rule=plain")
         if self.rule == "scaffold" and self.momentum:
-            needs = "local.rule=scaffold takes no momentum: it would gather outdated corrections"
-            raise refuse(f"{self.prefix}momentum", self.momentum, needs)
+            needs = "takes no momentum: it would gather outdated corrections"
+            rule = f"{self.prefix}rule=scaffold"
+            raise refuse(f"{self.prefix}momentum", self.momentum, f"{rule} {needs}")
         if self.nesterov and (self.momentum == 0 or self.dampening != 0):
             needs = f"needs {self.prefix}momentum > 0 and {self.prefix}dampening = 0"
             raise refuse(f"{self.prefix}nesterov", True, needs)

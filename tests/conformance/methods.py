@@ -1,0 +1,136 @@
+"""Every method of every table, as a setting of the configuration: what the suite draws from.
+
+The cases come from the tables themselves. What a table cannot tell stands in FACTS, one entry a
+method; a method without one fails with the name of what is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from other_values import FIELDS
+
+from fl_core.base.errors import ConfigError
+from fl_core.config.trial_config import TrialConfig, Value
+from fl_core.federated.aggregate import AGGREGATES
+from fl_core.federated.rules.table import LOCAL_RULES
+from fl_core.federated.schedule import SCHEDULES
+from fl_core.federated.selection import SELECTIONS
+from fl_core.federated.server import OPTIMISERS
+
+Settings = Mapping[str, Value]
+
+#: The field that chooses from each table. Its first choice is the neutral one: FedAvg.
+TABLES: dict[str, Mapping[str, Any]] = {
+    "local.rule": LOCAL_RULES,
+    "server.optimiser": OPTIMISERS,
+    "select.rule": SELECTIONS,
+    "aggregate.rule": AGGREGATES,
+    "schedule.name": SCHEDULES,
+}
+#: Fields that choose a method without a table of their own: as many cases as they have choices.
+CHOICES: dict[str, tuple[Value, ...]] = {
+    "local.blend": FIELDS["local.blend"].metadata["choices"],
+    "local.keep_momentum": (False, True),
+}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What no table says of a method.
+
+    neutral: settings under which it is FedAvg to the bit, or is refused; or why there are none.
+    variants: its own settings to be drawn, by name.
+    down, up: vectors of the model's size that a client gets and sends in a round.
+    needs: what else must be set wherever it is drawn.
+    """
+
+    neutral: Settings | str
+    variants: Mapping[str, Settings] = field(default_factory=lambda: {"": {}})
+    down: int = 1
+    up: int = 1
+    needs: Settings = field(default_factory=dict)
+
+    @property
+    def neutral_values(self) -> Settings:
+        return {} if isinstance(self.neutral, str) else self.neutral
+
+
+FEDAVG = Facts({})
+FACTS: dict[str, Facts] = {
+    "local.rule=plain": FEDAVG,
+    "local.rule=prox": Facts({"local.mu": 0.0}, {"": {"local.mu": 0.5}}),
+    "local.rule=scaffold": Facts(
+        "no parameter of it gives FedAvg: clients weigh the same",
+        {"1": {"local.option": 1}, "2": {"local.option": 2}}, down=2, up=2,
+    ),
+    "local.blend=none": FEDAVG,
+    "local.blend=fisher": Facts("it has no parameter"),
+    "local.keep_momentum=False": FEDAVG,
+    "local.keep_momentum=True": Facts(
+        {"local.momentum": 0.0}, {"": {"local.momentum": 0.9}},
+        needs={"federation.clients": 1, "federation.participation": 1.0},
+    ),
+    "server.optimiser=sgd": FEDAVG,
+    "server.optimiser=momentum": Facts({"server.momentum": 0.0}),
+    "server.optimiser=adagrad": Facts("its step is of the size of the rate, whatever was sent"),
+    "server.optimiser=adam": Facts(
+        "as adagrad", {"": {}, "corrected": {"server.bias_correction": True}}
+    ),
+    "server.optimiser=yogi": Facts("as adagrad"),
+    "select.rule=uniform": FEDAVG,
+    "aggregate.rule=mean": FEDAVG,
+    "schedule.name=constant": FEDAVG,
+    "schedule.name=cosine": Facts("it has no parameter"),
+    "schedule.name=step": Facts({"schedule.gamma": 1.0}),
+    "schedule.name=warmup_cosine": Facts("it ends at zero whatever the warm-up"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Method:
+    """One choice of one field, with settings of its own."""
+
+    field: str
+    choice: Value
+    variant: str
+    values: Settings
+    facts: Facts
+
+    def __str__(self) -> str:
+        return f"{self.field}={self.choice}" + (f"/{self.variant}" if self.variant else "")
+
+
+def facts_of(name: str) -> Facts:
+    """What is known of a method; a new one must say it."""
+    if name not in FACTS:
+        raise LookupError(f"tests/conformance/methods.py: FACTS has no entry for {name}")
+    return FACTS[name]
+
+
+def all_methods() -> list[Method]:
+    """Every entry of every table, in every variant; one that FACTS does not know gets defaults."""
+    unknown = Facts("FACTS does not say")
+    methods = []
+    for name, choices in {**TABLES, **CHOICES}.items():
+        for choice in choices:
+            facts = FACTS.get(f"{name}={choice}", unknown)
+            for variant, values in facts.variants.items():
+                chosen = {name: choice, **facts.needs, **values}
+                methods.append(Method(name, choice, variant, chosen, facts))
+    return methods
+
+
+METHODS = all_methods()
+
+
+def allowed(config: TrialConfig, **wishes: Value) -> TrialConfig:
+    """The configuration with those of the wishes that it takes; the others are refused."""
+    for name, value in wishes.items():
+        try:
+            config = config.override({name.replace("__", "."): value})
+        except ConfigError:
+            continue
+    return config

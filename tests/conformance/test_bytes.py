@@ -1,0 +1,126 @@
+"""What a method sends is what the ledger counts: every byte of four rounds, by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from methods import METHODS, Method, facts_of
+from tiny import MASKS, bits, configured, federation, results, rough, start
+from torch import Tensor
+
+from fl_core.config.trial_config import TrialConfig
+from fl_core.federated.rules.table import rule_of
+from fl_core.federated.selection import select
+from fl_core.federated.server import begun
+from fl_core.federated.state import Federation, State
+from fl_core.federated.work import Run, client_updates
+
+every_method = pytest.mark.parametrize("method", METHODS, ids=str)
+HEADER = 16
+
+
+@pytest.mark.parametrize("masks", MASKS)
+@every_method
+def test_every_byte_is_counted(method: Method, masks: str) -> None:
+    facts = facts_of(f"{method.field}={method.choice}")
+    cfg = configured(method, masks)
+    fed = federation(cfg)
+    state, seen = start(fed), set[int]()
+    for result in results(cfg, fed):
+        clients = select(state, fed, cfg).tolist()
+        down = sum(download(fed, masks, client, seen, facts.down) for client in clients)
+        up = sum(upload(fed, masks, client, seen, facts.up) for client in clients)
+        assert result.metrics["bytes_down_round"] == down
+        assert result.metrics["bytes_up_round"] == up
+        seen |= set(clients)
+        state = result.state
+
+
+def trained(fed: Federation, clients: list[int]) -> Tensor:
+    """(P,) bool: the entries that any of these clients trains."""
+    if fed.masks is None:
+        return torch.ones(fed.model.layout.size, dtype=torch.bool)
+    return torch.stack([fed.masks(client).mask for client in clients]).any(0)
+
+
+def values(count: int) -> int:
+    return HEADER + 4 * count
+
+
+def located(count: int, size: int) -> int:
+    """Values with their positions: as indices or as a bitmap."""
+    return min(HEADER + 8 * count, HEADER + (size + 7) // 8 + 4 * count)
+
+
+def download(fed: Federation, masks: str, client: int, seen: set[int], vectors: int) -> int:
+    """At first everything, and a shared mask; later what may have changed."""
+    size = fed.model.layout.size
+    if fed.masks is None:
+        return vectors * values(size)
+    active = int(fed.masks(client).mask.sum())
+    if client not in seen:
+        mask = HEADER + min(4 * active, (size + 7) // 8) if masks == "shared" else 0
+        return vectors * values(size) + mask
+    if masks == "shared":
+        return vectors * values(active)
+    union = int(trained(fed, sorted(seen)).sum())
+    return min(located(union, size), values(size)) + (vectors - 1) * values(union)
+
+
+def upload(fed: Federation, masks: str, client: int, seen: set[int], vectors: int) -> int:
+    """The entries that train, with their positions where the server does not know them yet."""
+    size = fed.model.layout.size
+    if fed.masks is None:
+        return vectors * values(size)
+    active = int(fed.masks(client).mask.sum())
+    if masks == "shared" or client in seen:
+        return vectors * values(active)
+    return located(active, size) + (vectors - 1) * values(active)
+
+
+@pytest.mark.parametrize("masks", MASKS)
+@every_method
+def test_what_is_sent_is_of_the_entries_counted(method: Method, masks: str) -> None:
+    """Vectors beside the parameters are zero where a client does not train: up, and down."""
+    facts = facts_of(f"{method.field}={method.choice}")
+    cfg = rough(configured(method, masks))
+    fed, rule = federation(cfg), rule_of(cfg.local)
+    assert 1 + len(rule.broadcast) == facts.down
+    for state in states(fed, cfg):
+        for update in client_updates(Run(cfg, fed, rule), state, select(state, fed, cfg).tolist()):
+            assert len(update.sent) == facts.up
+            frozen = ~trained(fed, [update.client])
+            for name, tensor in update.sent.items():
+                assert tensor.numel() == fed.model.layout.size
+                assert tensor.dtype == torch.float32
+                wanted = state.params if name == "params" else torch.zeros_like(tensor)
+                assert torch.equal(tensor[frozen], wanted[frozen])
+        if state.participants:
+            unknown = ~trained(fed, sorted(state.participants))
+            for name in rule.broadcast:
+                assert not state.server[f"rule/{name}"][unknown].any()
+
+
+@every_method
+def test_a_client_needs_no_more_than_it_is_sent(method: Method) -> None:
+    """The server's other tensors change nothing at the clients."""
+    cfg = configured(method)
+    fed, rule = federation(cfg), rule_of(cfg.local)
+    sent = {f"rule/{name}" for name in rule.broadcast}
+    for state in states(fed, cfg):
+        clients = select(state, fed, cfg).tolist()
+        less = replace(state, server={n: t for n, t in state.server.items() if n in sent})
+        for one, other in zip(
+            *(client_updates(Run(cfg, fed, rule), s, clients) for s in (state, less)), strict=True
+        ):
+            assert {n: bits(t) for n, t in one.sent.items()} == {
+                n: bits(t) for n, t in other.sent.items()
+            }
+
+
+def states(fed: Federation, cfg: TrialConfig) -> list[State]:
+    """Before the first round, and after every one."""
+    found = [r.state for r in results(cfg, fed)]
+    return [begun(start(fed), rule_of(cfg.local)), *found[:-1]]

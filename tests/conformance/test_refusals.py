@@ -1,0 +1,98 @@
+"""A setting that makes no sense is refused in one line, before any work."""
+
+from __future__ import annotations
+
+import pytest
+from methods import METHODS, TABLES, Method, Settings
+from other_values import another_value
+from tiny import configured
+
+from fl_core.base.errors import ConfigError
+from fl_core.config.sections import HeadLocalConfig
+from fl_core.config.trial_config import TrialConfig
+
+#: (settings, the field that the line names, the reason that it gives)
+LOCAL: list[tuple[Settings, str, str]] = [
+    ({"local.rule": "scaffold", "local.momentum": 0.9}, "momentum=0.9",
+     "local.rule=scaffold takes no momentum"),
+    ({"local.mu": 0.1}, "mu=0.1", "only for local.rule=prox"),
+    ({"local.rule": "scaffold", "local.mu": 0.1}, "mu=0.1", "only for local.rule=prox"),
+    ({"local.rule": "prox", "local.mu": -0.1}, "mu=-0.1", "must be in [0, inf"),
+    ({"local.option": 1}, "option=1", "only for local.rule=scaffold"),
+    ({"local.rule": "prox", "local.option": 1}, "option=1", "only for local.rule=scaffold"),
+    ({"local.rule": "scaffold", "local.option": 3}, "option=3", "must be in [1, 2]"),
+    ({"local.rule": "fedprox"}, "rule='fedprox'", "must be plain or prox or scaffold"),
+    ({"local.nesterov": True}, "nesterov=True", "momentum > 0"),
+    ({"local.momentum": 1.0}, "momentum=1.0", "must be in [0, 1)"),
+]  # fmt: skip
+OTHERS: list[tuple[Settings, str, str]] = [
+    ({"local.rule": "prox", "local.blend": "fisher"}, "local.blend='fisher'",
+     "only for local.rule=plain"),
+    ({"local.rule": "scaffold", "local.blend": "fisher"}, "local.blend='fisher'",
+     "only for local.rule=plain"),
+    ({"local.keep_momentum": True}, "local.keep_momentum=True", "only for federation.clients=1"),
+    ({"server.beta1": 0.5}, "server.beta1=0.5", "only for server.optimiser=adagrad or adam"),
+    ({"server.tau": 0.5}, "server.tau=0.5", "only for server.optimiser=adagrad or adam or yogi"),
+    ({"server.momentum": 0.5}, "server.momentum=0.5", "only for server.optimiser=momentum"),
+    ({"server.optimiser": "adam", "server.momentum": 0.5}, "server.momentum=0.5", "only for"),
+    ({"server.optimiser": "adagrad", "server.beta2": 0.5}, "server.beta2=0.5",
+     "only for server.optimiser=adam or yogi"),
+    ({"server.optimiser": "momentum", "server.beta1": 0.5}, "server.beta1=0.5", "only for"),
+    ({"server.bias_correction": True}, "server.bias_correction=True", "only for"),
+    ({"server.optimiser": "adam", "server.tau": 0.0}, "server.tau=0.0", "must be in (0, inf"),
+    ({"server.optimiser": "adam", "server.beta1": 1.0}, "server.beta1=1.0", "must be in [0, 1)"),
+    ({"server.lr": 0.0}, "server.lr=0.0", "must be in (0, inf"),
+    ({"server.optimiser": "fedadam"}, "server.optimiser='fedadam'", "must be sgd or"),
+    ({"schedule.name": "linear"}, "schedule.name='linear'", "must be constant or"),
+    ({"mask.average": "all"}, "mask.average='all'", "only for mask.scope=per_client"),
+    ({"head.local.blend": "fisher"}, "head.local.blend='fisher'", "a head starts from"),
+    ({"head.local.keep_momentum": True}, "head.local.keep_momentum=True", "a head always"),
+]  # fmt: skip
+
+
+def own_fields(method: Method) -> list[str]:
+    """The fields that a method of a table was given beside its name."""
+    # a schedule's fields are read by one schedule each, but taken with any
+    if method.field not in TABLES or method.field == "schedule.name":
+        return []
+    return [n for n in method.values if n not in (method.field, *method.facts.needs)]
+
+
+def refused(settings: Settings) -> str:
+    with pytest.raises(ConfigError) as refusal:
+        TrialConfig().override(settings)
+    assert "\n" not in str(refusal.value)
+    return str(refusal.value)
+
+
+@pytest.mark.parametrize(("settings", "named", "reason"), [*LOCAL, *OTHERS])
+def test_refused_with_the_reason(settings: Settings, named: str, reason: str) -> None:
+    line = refused(settings)
+    assert named in line
+    assert reason in line
+
+
+@pytest.mark.parametrize(("settings", "named", "reason"), LOCAL)
+def test_refused_for_a_head_too(settings: Settings, named: str, reason: str) -> None:
+    """With the name that the field has there, and so the one that it depends on."""
+    line = refused({f"head.{name}": value for name, value in settings.items()})
+    assert line.startswith("head.local.")
+    assert named in line
+    assert reason.replace("local.", "head.local.") in line
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS if own_fields(m)], ids=str)
+def test_a_method_s_own_field_is_refused_without_it(method: Method) -> None:
+    """Where nothing reads it, it would change nothing but the digest."""
+    for name in own_fields(method):
+        line = refused({name: another_value(name, TrialConfig())})
+        assert name in line
+        assert f"only for {method.field}=" in line
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS if m.field == "local.rule"], ids=str)
+def test_a_head_may_be_learnt_by_every_rule_of_the_clients(method: Method) -> None:
+    settings = {f"head.{name}": value for name, value in method.values.items()}
+    cfg = TrialConfig().override({"head.method": "fedavg", **settings})
+    assert isinstance(cfg.head.local, HeadLocalConfig)
+    assert cfg.head.local.rule == method.choice == configured(method).local.rule
