@@ -49,7 +49,7 @@ OWNERS = {
     "analysis": {"study.session"},
 }
 #: What fl_core and the analysis both read: names, and how a winner is chosen.
-SHARED = {"config.vocabulary"}
+SHARED = {"config.vocabulary", "study.selection"}
 # enough below the study; huggingface_hub comes with timm, which downloads through it; upath is for
 # folders elsewhere
 SCIENCE = {"numpy", "torch", "torchvision", "timm", "safetensors", "huggingface_hub", "upath"}

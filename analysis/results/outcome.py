@@ -16,8 +16,6 @@ from analysis.results.finalists import Finalist, arm_finalists, finalist_lines
 from analysis.results.intervals import mean_interval
 from analysis.results.matching import asked_of, validated
 from analysis.results.selection import (
-    DEFAULT_RULE,
-    FINALISTS_RULE,
     RULES,
     border_warnings,
     diverged_share,
@@ -25,6 +23,7 @@ from analysis.results.selection import (
     searched,
 )
 from fl_core.config.vocabulary import cell
+from fl_core.study.selection import BEST, BEST_CONFIRMED
 
 __all__ = [
     *("Outcome", "border_lines", "confirmed_runs", "front_of", "outcomes", "over_seeds"),
@@ -81,9 +80,9 @@ class Outcome:
 def rule_of(runs: StudyRuns) -> str:
     """The text of the selection rule in use: the study's own where we have it."""
     if asked_of(runs).finalists > 1 and not runs.objectives:
-        return FINALISTS_RULE
+        return BEST_CONFIRMED
     named = runs.tags.get("selection", "")
-    return named if named in RULES and named != FINALISTS_RULE else DEFAULT_RULE
+    return named if named in RULES and named != BEST_CONFIRMED else BEST
 
 
 @lru_cache(maxsize=1)  # a study's tables, figures and report all begin with them

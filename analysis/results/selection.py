@@ -1,6 +1,8 @@
-"""Selection rules: small named functions that choose a trial, printed in every table's caption.
+"""Selection rules on frames: which trial of an arm was chosen, printed in every table's caption.
 
-(Not `select.py`: a script in this folder would then hide the standard library's `select`.)
+The rules themselves are those of the search, `fl_core.study.selection`; here a frame's rows become
+what they judge.
+
 Rules go by validation accuracy alone: search trials carry no test metric (`store` drops them),
 and of confirmation runs a rule looks at nothing but the validation accuracy.
 """
@@ -8,7 +10,6 @@ and of confirmation runs a rule looks at nothing but the validation accuracy.
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ import pandas as pd
 
 from analysis.results.matching import Asked, Chosen, confirming, validated
 from fl_core.config.vocabulary import known
+from fl_core.study import selection as rules
 
 BORDER = 0.02  # share of the range (of the log range where log) that counts as "at the bound"
 #: A `failed` trial is the machine's fault, an `interrupted` one the user's: no results.
@@ -39,21 +41,15 @@ def best_validation(trials: pd.DataFrame, asked: Asked = _BLIND) -> pd.Series | 
     >>> best_validation(trials)["digest"]
     'a'
     """
-    ranked = _ranked(trials, ())
-    return None if ranked.empty else ranked.iloc[0]
+    full = _finished(trials)
+    places = rules.ranked(_candidates(full))
+    return full.iloc[places[0]] if places else None
 
 
 def finalists(trials: pd.DataFrame, asked: Asked) -> pd.DataFrame:
     """The best finished search trials of distinct configurations, at most as many as asked for."""
-    ranked = _ranked(trials, ())
-    values = [ranked[name].tolist() for name in asked.fields]
-    found: dict[tuple[Any, ...], int] = {}
-    for place in range(len(ranked)):
-        if len(found) == asked.finalists:
-            break
-        key = tuple(column[place] if known(column[place]) else None for column in values)
-        found.setdefault(key, place)
-    return ranked.iloc[list(found.values())]
+    full = _finished(trials)
+    return full.iloc[rules.finalists(_candidates(full), asked.finalists)]
 
 
 def validation_over_seeds(trials: pd.DataFrame, finalist: Chosen, asked: Asked) -> dict[Any, float]:
@@ -68,11 +64,7 @@ def validation_over_seeds(trials: pd.DataFrame, finalist: Chosen, asked: Asked) 
 def complete_means(trials: pd.DataFrame, best: pd.DataFrame, asked: Asked) -> list[float | None]:
     """The finalists' mean validation accuracy over the seeds; None where a seed is missing."""
     found = [validation_over_seeds(trials, row, asked) for _, row in best.iterrows()]
-    wanted = set(asked.seeds) or {seed for values in found for seed in values}
-    return [
-        statistics.mean(values.values()) if values and wanted <= set(values) else None
-        for values in found
-    ]
+    return rules.complete_means(found, asked.seeds)
 
 
 def best_confirmed(trials: pd.DataFrame, asked: Asked = _BLIND) -> pd.Series | None:
@@ -82,11 +74,8 @@ def best_confirmed(trials: pd.DataFrame, asked: Asked = _BLIND) -> pd.Series | N
     Where none can (not confirmed yet, or trained on the validation images too): the search's best.
     """
     best = finalists(trials, asked)
-    means = complete_means(trials, best, asked)
-    complete = {rank: mean for rank, mean in enumerate(means) if mean is not None}
-    if not complete:
-        return best_validation(trials)
-    return best.iloc[max(complete, key=lambda rank: (complete[rank], -rank))]
+    place = rules.winner(complete_means(trials, best, asked))
+    return best_validation(trials) if place is None else best.iloc[place]
 
 
 def pareto_front(trials: pd.DataFrame, objectives: Sequence[str]) -> pd.DataFrame:
@@ -100,39 +89,34 @@ def pareto_front(trials: pd.DataFrame, objectives: Sequence[str]) -> pd.DataFram
     >>> list(pareto_front(trials, ["bytes_up"])["digest"])
     ['b', 'a']
     """
-    ranked = _ranked(trials, objectives)
-    costs = ranked[list(objectives)].to_numpy(dtype=float)  # (trials, objectives)
-    front: list[int] = []
-    for place in range(len(ranked)):  # only a trial ranked before can be as good in everything
-        if not any((costs[other] <= costs[place]).all() for other in front):
-            front.append(place)
-    return ranked.iloc[front]
+    full = _finished(trials)
+    return full.iloc[rules.pareto_front(_candidates(full, objectives))]
 
 
-def _ranked(trials: pd.DataFrame, objectives: Sequence[str]) -> pd.DataFrame:
-    """The finished search trials: by validation, then by cost, then the earliest first."""
-    full = trials[(trials["phase"] == "search") & (trials["status"] == "finished")]
-    values = full[["val_accuracy", *objectives]].to_numpy(dtype=float)
-    full = full[pd.Series(np.isfinite(values).all(axis=1), index=full.index)]
-    number = pd.to_numeric(full["number"]) if "number" in full else math.nan
-    order = ["val_accuracy", *objectives, "_number", "digest"]
-    order += ["run_id"] if "run_id" in full else []
-    ranked = full.assign(_number=number).sort_values(
-        order, ascending=[name != "val_accuracy" for name in order]
-    )
-    return ranked.drop(columns="_number")
+def _finished(trials: pd.DataFrame) -> pd.DataFrame:
+    return trials[(trials["phase"] == "search") & (trials["status"] == "finished")]
+
+
+def _candidates(full: pd.DataFrame, objectives: Sequence[str] = ()) -> list[rules.Candidate]:
+    """These trials as the rules see them, in their order."""
+    costs = full[list(objectives)].to_numpy(dtype=float).tolist()
+    empty = [None] * len(full)
+    numbers, runs = (full[n].tolist() if n in full else empty for n in ("number", "run_id"))
+    rows = zip(full["val_accuracy"].tolist(), costs, numbers, full["digest"], runs, strict=True)
+    return [
+        rules.Candidate(
+            float(score),
+            tuple(cost),
+            (float(number) if known(number) else math.inf, digest, run or ""),
+            digest or run,
+        )
+        for score, cost, number, digest, run in rows
+    ]
 
 
 Rule = Callable[[pd.DataFrame, Asked], "pd.Series | None"]
-
-DEFAULT_RULE = "highest validation accuracy among trials that ran to their full budget"
-FINALISTS_RULE = "highest mean validation accuracy over the confirmation seeds among the finalists"
 #: Text for the caption -> rule. A study names its rule by this text (tag `selection`).
-RULES: dict[str, Rule] = {
-    DEFAULT_RULE: best_validation,
-    "highest validation accuracy at full budget": best_validation,
-    FINALISTS_RULE: best_confirmed,
-}
+RULES: dict[str, Rule] = {rules.BEST: best_validation, rules.BEST_CONFIRMED: best_confirmed}
 
 
 def diverged_share(trials: pd.DataFrame) -> float:

@@ -9,8 +9,8 @@ from analysis.reading.store import StudyRuns
 from analysis.results.labels import unit_of_j
 from analysis.results.matching import asked_of
 from analysis.results.outcome import Outcome, rule_of
-from analysis.results.selection import FINALISTS_RULE
 from fl_core.config.vocabulary import DASH, FISHER_RULES, cell, data_title, field, masked
+from fl_core.study.selection import BEST_CONFIRMED
 
 
 def caption(runs: StudyRuns, results: Sequence[Outcome]) -> str:
@@ -51,7 +51,7 @@ def caption(runs: StudyRuns, results: Sequence[Outcome]) -> str:
 def _selection(runs: StudyRuns) -> str:
     """The rule, over how many finalists, and how ties are broken."""
     rule = rule_of(runs)
-    if rule == FINALISTS_RULE:
+    if rule == BEST_CONFIRMED:
         count = asked_of(runs).finalists
         return f"{rule} ({count} an arm: its best trials of the search), ties: the better of those"
     ties = "the earliest trial"

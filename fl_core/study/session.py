@@ -25,6 +25,7 @@ from fl_core.study.folder import generation
 from fl_core.study.jobs import Job, Listener
 from fl_core.study.plan import Plan
 from fl_core.study.resolved import ResolvedStudy
+from fl_core.study.selection import BEST, BEST_CONFIRMED
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,10 +37,6 @@ if TYPE_CHECKING:
 
 Executor = Callable[["Conductor", Machine, "Places"], None]
 PACKAGES = ("torch", "torchvision", "timm", "ray", "optuna", "mlflow", "pandas", "numpy")
-SELECTION = {  # by whether there are several finalists; the text names the rule in analysis/
-    False: "highest validation accuracy among trials that ran to their full budget",
-    True: "highest mean validation accuracy over the confirmation seeds among the finalists",
-}
 
 
 @dataclass(frozen=True)
@@ -136,7 +133,7 @@ def describe(session: Session) -> dict[str, Any]:
         "study": study.name,
         "preset": args.preset,
         "question": study.question.strip(),
-        "selection": SELECTION[session.finalists > 1],
+        "selection": BEST_CONFIRMED if session.finalists > 1 else BEST,
         "objectives": list(study.objectives),
         "trials": plan.trials,
         "finalists": session.finalists,

@@ -13,7 +13,7 @@ import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
-from analysis.results.selection import DEFAULT_RULE
+from fl_core.study.selection import BEST
 
 BASE: dict[str, Any] = {
     "data.name": "cifar100",
@@ -102,7 +102,7 @@ class Store:
         full = {
             **{"preset": "paper", "question": "?", "space": SPACE, "trials": 3, "seeds": [0, 1, 2]},
             **{
-                "selection": DEFAULT_RULE,
+                "selection": BEST,
                 "command": "python x",
             },
             **{

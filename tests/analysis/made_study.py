@@ -10,8 +10,8 @@ import pandas as pd
 from fake_store import BASE, SPACE
 
 from analysis.reading.store import StudyRuns
-from analysis.results.selection import FINALISTS_RULE
 from fl_core.config.vocabulary import CHARTS
+from fl_core.study.selection import BEST_CONFIRMED
 
 SEEDS = (1, 2, 3)
 
@@ -51,7 +51,7 @@ def study(
     table = pd.DataFrame(
         [{"run_id": f"arm{i}", "arm_name": f"arm {i}", **BASE, **s} for i, s in enumerate(settings)]
     ).astype(object)
-    found = {} if finalists is None else {"finalists": str(finalists), "selection": FINALISTS_RULE}
+    found = {} if finalists is None else {"finalists": str(finalists), "selection": BEST_CONFIRMED}
     return StudyRuns(
         tracking_uri="none",
         study="made",

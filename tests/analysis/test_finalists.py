@@ -19,10 +19,11 @@ from analysis.final_tables import write_tables
 from analysis.reading.store import StudyRuns
 from analysis.results.matching import asked_of
 from analysis.results.outcome import outcomes, rule_of
-from analysis.results.selection import DEFAULT_RULE, FINALISTS_RULE, RULES, finalists
+from analysis.results.selection import RULES, finalists
 from analysis.tables.conditions import caption
 from analysis.tables.final import final_table, table_csv, table_latex, table_markdown
 from analysis.tables.finalists import finalists_block
+from fl_core.study.selection import BEST, BEST_CONFIRMED
 
 #: By hand: trial 0 wins the search, trial 1 the confirmation, trial 2 has the best test numbers.
 ROWS: list[dict[str, Any]] = [
@@ -52,8 +53,8 @@ def test_the_highest_mean_validation_over_the_seeds_wins() -> None:
     assert outcome.search_gap == pytest.approx(0.79 - 0.76)
     assert [f.validation[0] for f in outcome.finalists] == pytest.approx([0.72, 0.76, 0.73])
     assert [f.chosen for f in outcome.finalists] == [False, True, False]
-    assert rule_of(runs) == FINALISTS_RULE
-    assert RULES[FINALISTS_RULE](runs.trials, asked_of(runs))["number"] == 1  # type: ignore[index]
+    assert rule_of(runs) == BEST_CONFIRMED
+    assert RULES[BEST_CONFIRMED](runs.trials, asked_of(runs))["number"] == 1  # type: ignore[index]
 
 
 def test_one_finalist_is_the_search_s_best_whatever_the_confirmation_says() -> None:
@@ -61,7 +62,7 @@ def test_one_finalist_is_the_search_s_best_whatever_the_confirmation_says() -> N
         runs = study(ROWS, finalists=count)
         assert chosen(runs) == 0
         assert outcomes(runs)[0].finalists == ()
-        assert rule_of(runs) == DEFAULT_RULE
+        assert rule_of(runs) == BEST
         assert finalists_block(outcomes(runs)) is None
     assert outcomes(study(ROWS))[0].warnings == (
         "arm 0: 6 confirmation run(s) of another configuration left out",
@@ -124,7 +125,7 @@ def test_no_complete_finalist_falls_back_with_a_warning() -> None:
 def test_finalists_are_distinct_finished_configurations_earliest_of_ties() -> None:
     rows = [
         search(0, 0.7), search(1, 0.9, status="pruned"), search(2, 0.8), search(3, 0.8),
-        search(4, 0.8, lr=0.03),  # the configuration of trial 2 again
+        search(4, 0.8, lr=0.03, digest="s0.2"),  # the configuration of trial 2 again
         search(5, 0.9, status="interrupted"), search(6, math.nan),
     ]  # fmt: skip
     runs = study(rows, finalists=3)
@@ -143,7 +144,7 @@ def test_interrupted_trials_are_no_results() -> None:
 def test_the_caption_names_the_rule_the_count_and_the_search() -> None:
     runs = study(ROWS, finalists=3, searcher="tpe", scheduler="asha", time_budget="3600")
     text = caption(runs, outcomes(runs))
-    assert f"Selection rule: {FINALISTS_RULE} (3 an arm" in text
+    assert f"Selection rule: {BEST_CONFIRMED} (3 an arm" in text
     assert "searcher tpe, scheduler asha, time budget 3600 s)" in text
     assert "searcher" not in caption(study(ROWS), outcomes(study(ROWS)))
 

@@ -5,59 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from fl_core.config.trial_config import Value
+from fl_core.study import selection
 from fl_core.study.jobs import SCORE, TIME, Arm, Job
 from fl_core.study.trial_files import known_records
 from fl_core.trial import Record
 
-MOST = 6  # configurations of a Pareto front that are confirmed
-
 
 def best_trials(study: optuna.Study, most: int = 1) -> list[FrozenTrial]:
-    """The selection rule: the highest scores among trials that ran to their full budget.
-
-    Ties go to the earliest; of trials with the same configuration the first stands for all.
-    """
-    finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    ranked = sorted(finished, key=lambda t: (-t.values[0], t.number))
-    distinct = {trial.user_attrs["digest"]: trial for trial in reversed(ranked)}
-    return [trial for trial in ranked if distinct[trial.user_attrs["digest"]] is trial][:most]
+    """The finished trials with the highest scores, of distinct configurations."""
+    trials = _finished(study)
+    rows = [_candidate(trial)._replace(costs=()) for trial in trials]
+    return [trials[place] for place in selection.finalists(rows, most)]
 
 
 def pareto_front(study: optuna.Study) -> list[FrozenTrial]:
-    """The finished trials that none beats in everything, best score first.
-
-    Of trials with equal values the earliest: the others add nothing to the front.
-    """
-    points: dict[tuple[float, ...], FrozenTrial] = {}
-    for trial in sorted(study.best_trials, key=lambda t: t.number):
-        points.setdefault(tuple(trial.values), trial)
-    return [points[values] for values in sorted(points, key=lambda v: (-v[0], *v[1:]))]
+    """The finished trials that none beats in everything, best score first."""
+    trials = _finished(study)
+    return [trials[place] for place in selection.pareto_front(list(map(_candidate, trials)))]
 
 
-def thinned(front: list[FrozenTrial], most: int = MOST) -> list[FrozenTrial]:
-    """At most `most` trials spread along a front, its ends (the best in each objective) included.
-
-    Each further one is the farthest from those chosen, the score and the logarithms of the costs
-    (bytes span decades) scaled to the ranges they have on the front; ties go to the higher score.
-    """
-    if len(front) <= most:
-        return front
-    points = np.array([trial.values for trial in front])  # (trials, objectives)
-    costs = points[:, 1:]  # a view
-    if (costs > 0).all():
-        np.log(costs, out=costs)
-    span = np.ptp(points, axis=0)
-    points = points / np.where(span > 0, span, 1.0)
-    chosen = list(dict.fromkeys([0, *map(int, points[:, 1:].argmin(axis=0))]))
-    while len(chosen) < most:
-        apart = np.linalg.norm(points[:, None] - points[chosen], axis=2)  # (trials, chosen)
-        chosen.append(int(apart.min(axis=1).argmax()))
-    return [front[place] for place in sorted(chosen[:most])]
+def thinned(front: list[FrozenTrial], most: int = selection.MOST) -> list[FrozenTrial]:
+    """At most `most` trials spread along a front."""
+    return [front[place] for place in selection.thinned(list(map(_candidate, front)), most)]
 
 
 def finalists(study: optuna.Study, most: int) -> list[FrozenTrial]:
@@ -65,6 +38,17 @@ def finalists(study: optuna.Study, most: int) -> list[FrozenTrial]:
     if len(study.directions) > 1:
         return thinned(pareto_front(study))
     return best_trials(study, most)
+
+
+def _finished(study: optuna.Study) -> list[FrozenTrial]:
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+
+
+def _candidate(trial: FrozenTrial) -> selection.Candidate:
+    """A finished trial as the rules see it."""
+    score, *costs = trial.values
+    configuration = trial.user_attrs.get("digest", trial.number)
+    return selection.Candidate(score, tuple(costs), (trial.number,), configuration)
 
 
 def confirm(
