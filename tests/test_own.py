@@ -350,10 +350,12 @@ def command(beside: Path, where: Path, *argv: str) -> subprocess.CompletedProces
     )  # fmt: skip
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "place"),
-    [(("--serial",), "in the current folder"), (("--workers", "1"), "beside the study")],
+    [
+        (("--serial",), "in the current folder"),
+        pytest.param(("--workers", "1"), "beside the study", marks=pytest.mark.soak),
+    ],
 )
 def test_a_study_with_own_rules(how: tuple[str, ...], place: str, beside: Path) -> None:
     """In this process, and in Ray's workers."""
@@ -372,7 +374,6 @@ def test_a_study_with_own_rules(how: tuple[str, ...], place: str, beside: Path) 
     assert [value for (value,) in tags] == [sha] * (2 + 2 * 2)  # arms, searched, confirmed
 
 
-@pytest.mark.slow
 def test_a_study_with_a_wrong_rule_stops_before_any_work(beside: Path) -> None:
     (beside / "my_rules.py").write_text("calm = 3")
     done = command(beside, beside.parent / "elsewhere")

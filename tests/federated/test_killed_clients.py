@@ -23,7 +23,7 @@ from fl_core.config.trial_config import TrialConfig
 from fl_core.federated import memory
 from fl_core.trial import clients_path, run_trial, trial_path
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.soak
 
 SCAFFOLD = {
     "local__rule": "scaffold", "rounds": 4, "eval_every": 2, "federation__clients": 6,

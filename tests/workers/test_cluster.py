@@ -33,7 +33,7 @@ from fl_core.study.jobs import Workers
 from fl_core.study.workers import cluster, ray_instance
 from fl_core.trial import Record
 
-pytestmark = pytest.mark.soak
+pytestmark = [pytest.mark.soak, pytest.mark.usefixtures("interruptible")]
 
 PATIENCE = 300.0
 IN_SEARCH = ROUNDS + ROUNDS // 2  # not the first round of two trials at once
