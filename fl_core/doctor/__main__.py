@@ -87,9 +87,12 @@ class Runner:
             options = [json.dumps(asdict(self.where))]
             # files, not pipes: a daemon left behind would hold a pipe open
             process = subprocess.Popen(
-                command + options, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+                command + options,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
                 start_new_session=True,
-            )  # fmt: skip
+            )
             self.running.add(process)
             try:
                 trouble = _ending(process.wait(check.seconds))
@@ -163,8 +166,12 @@ class _Parser(argparse.ArgumentParser):
 
 def parse(argv: list[str] | None = None) -> Where:
     """The options; a mistake ends the program with one line."""
-    parser = _Parser(prog="python -m fl_core.doctor", description=__doc__, allow_abbrev=False,
-                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = _Parser(
+        prog="python -m fl_core.doctor",
+        description=__doc__,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     add = parser.add_argument
     add("--quick", action="store_true", help="don't start Ray, don't make a store")
     add("--out", default=Where.out, metavar="DIR", help="the study's folder (results)")

@@ -46,47 +46,98 @@ def parse(study: Study, argv: Sequence[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    what = parser.add_argument_group("what to run")
-    add = what.add_argument
+    _what_to_run(parser, study)
+    _how_to_search(parser)
+    _where_things_are(parser, study)
+    _machine(parser)
+    return parser.parse_args(argv)
+
+
+def _what_to_run(parser: argparse.ArgumentParser, study: Study) -> None:
+    add = parser.add_argument_group("what to run").add_argument
     add("--preset", choices=list(study.presets), default="embedded", help="size of the study")
     add("--trials", type=_positive, metavar="N", help="search trials of each arm")
     add("--seeds", type=_positive, metavar="N", help="confirmation seeds of each arm")
     add("--seed", type=_natural, default=0, metavar="N", help="seed of the search (0)")
-    add("--finalists", type=_positive, metavar="N",
-        help="best trials of each arm that are confirmed with every seed")  # fmt: skip
+    add(
+        "--finalists",
+        type=_positive,
+        metavar="N",
+        help="best trials of each arm that are confirmed with every seed",
+    )
     add("--search-arms", action="store_true", help="one joint search that chooses the arm too")
-    add("--confirm-on", choices=("train", "train+val"), default="train",
-        help="what the confirmation trains on (train)")  # fmt: skip
+    add(
+        "--confirm-on",
+        choices=("train", "train+val"),
+        default="train",
+        help="what the confirmation trains on (train)",
+    )
     add("--image-size", type=_positive, metavar="PX", help="input resolution of the backbone")
-    add("--set", action="append", default=[], metavar="NAME=VALUE", dest="values",
-        help="fix any configuration field, e.g. --set federation.clients=1000")  # fmt: skip
-    add("--fresh", action="store_true",
-        help="start over; what is there stays, in a folder of its own")  # fmt: skip
-    add("--replay", metavar="RUN",
-        help="run one recorded trial again (an MLflow run id or a digest) and compare")  # fmt: skip
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        dest="values",
+        help="fix any configuration field, e.g. --set federation.clients=1000",
+    )
+    add(
+        "--fresh",
+        action="store_true",
+        help="start over; what is there stays, in a folder of its own",
+    )
+    add(
+        "--replay",
+        metavar="RUN",
+        help="run one recorded trial again (an MLflow run id or a digest) and compare",
+    )
+
+
+def _how_to_search(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("how to search").add_argument
     add("--searcher", choices=SEARCHERS, default="tpe", help="what is tried next (tpe)")
     add("--scheduler", choices=PRUNERS, help="what stops trials early (asha)")
-    add("--time-budget", type=_seconds, metavar="TIME",
-        help="no search trial starts later (90s, 30m, 8h); confirmed all the same")  # fmt: skip
+    add(
+        "--time-budget",
+        type=_seconds,
+        metavar="TIME",
+        help="no search trial starts later (90s, 30m, 8h); confirmed all the same",
+    )
+
+
+def _where_things_are(parser: argparse.ArgumentParser, study: Study) -> None:
     add = parser.add_argument_group("where things are").add_argument
     add("--out", type=Path, metavar="DIR", help=f"the study's folder (results/{study.name})")
     add("--tracking-uri", metavar="URI", help="MLflow store (MLFLOW_TRACKING_URI, ./mlflow.db)")
     add("--data-dir", type=Path, metavar="DIR", help="CIFAR's folder (FL_DATA_DIR, ./data)")
-    add("--cache-dir", type=Path, metavar="DIR",
-        help="artefacts shared by studies (FL_CACHE_DIR, ./results/artefacts)")  # fmt: skip
-    add("--storage", metavar="URL",
-        help="artefacts and checkpoints on a path or fsspec URL that all nodes share")  # fmt: skip
+    add(
+        "--cache-dir",
+        type=Path,
+        metavar="DIR",
+        help="artefacts shared by studies (FL_CACHE_DIR, ./results/artefacts)",
+    )
+    add(
+        "--storage",
+        metavar="URL",
+        help="artefacts and checkpoints on a path or fsspec URL that all nodes share",
+    )
     add("--keep-checkpoints", action="store_true", help="keep the parameters of ended trials")
     add("--weights", type=Path, metavar="FILE", help="local weights file of the backbone")
+
+
+def _machine(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("machine").add_argument
     add("--device", default="auto", help="auto, cpu or cuda (auto)")
     add("--workers", type=_positive, metavar="N", help="trials at a time (one a core)")
     add("--serial", action="store_true", help="one trial at a time in this process, without Ray")
-    add("--gpus-per-trial", type=_fraction, default=1.0, metavar="F",
-        help="1, or 1/n to share a GPU among n trials, or auto to measure n (1)")  # fmt: skip
+    add(
+        "--gpus-per-trial",
+        type=_fraction,
+        default=1.0,
+        metavar="F",
+        help="1, or 1/n to share a GPU among n trials, or auto to measure n (1)",
+    )
     add("--ray-address", metavar="ADDR", help="join a running Ray cluster")
-    return parser.parse_args(argv)
 
 
 def fixed_values(args: argparse.Namespace) -> dict[str, Value]:

@@ -71,9 +71,14 @@ class Session:
         # not the arms, trials or seeds: a study with more of them is the same study, extended
         again = [generation(self.out)] if generation(self.out) else []
         digest = digest_of(
-            [tags.pop("base"), sorted(facts["space"]), self.study.preset.budget,
-             *self.study.objectives, *again]
-        )  # fmt: skip
+            [
+                tags.pop("base"),
+                sorted(facts["space"]),
+                self.study.preset.budget,
+                *self.study.objectives,
+                *again,
+            ]
+        )
         self.tracker.open(digest, {n: str(v) for n, v in tags.items()}, self.study.arms)
         status = "KILLED"
         try:

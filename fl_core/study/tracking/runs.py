@@ -1,8 +1,9 @@
 """The runs of one study in MLflow, found by the tags that name them.
 
-Works in the thread of `store_writer`. Every method may be repeated after an answer that was lost:
-a run is looked for before it is created again, rows that the store has are not doubled (a metric's
-key, time, step and value are its identity there), and what is buffered is dropped only once sent.
+Works in the thread of the queue (`outbox`). Every method may be repeated after an answer that
+was lost: a run is looked for before it is created again, rows that the store has are not doubled
+(a metric's key, time, step and value are its identity there), and what is buffered is dropped only
+once sent.
 """
 
 from __future__ import annotations
@@ -54,9 +55,11 @@ class RunStore:
         token: str | None = ""
         while token is not None:
             page = self.client.search_runs(
-                [self.experiment], f"tags.study_digest = '{study}'", max_results=PAGE,
+                [self.experiment],
+                f"tags.study_digest = '{study}'",
+                max_results=PAGE,
                 page_token=token or None,
-            )  # fmt: skip
+            )
             for run in page:
                 self._note(run)
             token = page.token or None

@@ -1,34 +1,31 @@
 """Every run in MLflow: study -> arm -> trial.
 
 Runs are found again by their tags, so a resumed trial continues its own run. All writes go
-through one background queue (`store_writer`): the search does not wait for the store, and what a
+through one background queue (`outbox`): the search does not wait for the store, and what a
 store that is away for a while should have heard waits for it. `analysis/` reads what is written
 here; the schema is in its README section.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from fl_core.config.trial_config import TrialConfig, own_sources
+from fl_core.config.trial_config import TrialConfig
 from fl_core.study.jobs import Arm, Job
-from fl_core.study.tracking.client import insist, one_line, tag_experiment
+from fl_core.study.tracking.client import insist, one_line
 from fl_core.study.tracking.load import INTERVAL, MachineLoad
 from fl_core.study.tracking.metrics import DETAILS_FILE, split, table_of
 from fl_core.study.tracking.notes import (
     NOTE,
     arm_note,
-    experiment_tags,
-    origin,
-    run_name,
     study_note,
 )
 from fl_core.study.tracking.outbox import Writer
-from fl_core.study.tracking.runs import OUTCOMES, PARENT, RunStore
+from fl_core.study.tracking.runs import OUTCOMES, RunStore
+from fl_core.study.tracking.tree import RunTree, moment
 from fl_core.trial import Record
 
 FLUSH_SECONDS = 5.0  # what is known of a running trial reaches the store at least this often
@@ -36,7 +33,7 @@ PATIENCE = 600.0  # seconds that a study which ends waits for a store that is aw
 
 
 class Tracker:
-    """Logs one study. A listener of `fl_core.study.workers.ray_tune`; close it to drain its queue.
+    """Logs one study. A listener of `fl_core.study.workers.dispatch`; close it to drain its queue.
 
     `patience`: seconds that `close` waits for a store that is away. `load_seconds`: between
     samples of the machine's load.
@@ -52,13 +49,12 @@ class Tracker:
         self.uri = uri
         self._store = RunStore(uri, experiment)
         self.client, self.experiment = self._store.client, self._store.experiment
+        self._tree = RunTree(self._store)
         self._writer = Writer(self._store.is_away, patience)
         self._load_seconds = load_seconds
         self._load: MachineLoad | None = None
-        self.arms: list[Arm] = []
-        self.study_run = ""
+        self._tags: dict[str, str] = {}
         self._details: dict[str, dict[int, Mapping[str, float]]] = {}  # run -> step -> values
-        self._named: dict[tuple[str, int, int], tuple[TrialConfig, dict[str, str]]] = {}
         self._flushed = time.monotonic()
         self._closed = False
 
@@ -67,9 +63,9 @@ class Tracker:
 
         Trials that a dead driver left running are marked as interrupted.
         """
-        self.arms, self._tags, self._origin = arms, dict(tags), origin(tags)
+        self._tags = dict(tags)
         with one_line(self.uri):
-            stale = insist(partial(self._open, digest))
+            stale = insist(partial(self._tree.open, digest, tags, arms))
         for run in stale:
             self._later(self._store.interrupt, run)
         for arm in arms:
@@ -78,45 +74,22 @@ class Tracker:
         self._load = MachineLoad(self._machine, start, self._load_seconds)
         return self.study_run
 
-    def _open(self, digest: str) -> list[str]:
-        """Repeatable: it begins with what the store has."""
-        stale = self._store.load(digest)
-        tags, now = {"kind": "study", **self._tags}, _now()
-        tag_experiment(self.client, self.experiment, experiment_tags(tags, self.experiment))
-        found = self._store.find(tags)
-        if found is None:
-            note = {NOTE: study_note(tags, self.experiment), **self._origin}
-            name = f"{tags['study']} ({tags['preset']})"
-            found = self._store.create({**tags, **note}, name, {}, now, again=False)
-        self.study_run = found
-        self._store.revive(found)
-        self._store.flush(found, tags)
-        for arm in self.arms:
-            fields = {"kind": "arm", "arm_digest": arm.digest(), **_arm_tags(arm)}
-            run, params = self._store.find(fields), arm.config.to_flat()
-            if run is None:
-                fields |= {PARENT: found, NOTE: arm_note(arm)}
-                fields |= {**_own_tags(arm.config), **self._origin}
-                run = self._store.create(fields, arm.name, params, now, again=False)
-            self._store.complete(run, params)
-            if run in self._store.unsent():
-                self._store.flush(run)
-        return stale
+    @property
+    def study_run(self) -> str:
+        """The run id of the study; empty before it was opened."""
+        return self._tree.study_run
 
     def arm_run(self, arm: Arm) -> str:
         """The run id of an arm."""
-        run = self._store.find({"kind": "arm", "arm_digest": arm.digest()})
-        if run is None:
-            raise KeyError(f"arm {arm.name}: not of this study")
-        return run
+        return self._tree.arm_run(arm)
 
     def knows(self, job: Job) -> bool:
         """Whether the store has this job's run, ended as jobs end."""
-        return bool(self._store.outcome(self._store.find(self._job_tags(job))))
+        return bool(self._store.outcome(self._tree.known(job)))
 
     def job_started(self, job: Job) -> None:
         """Create the job's run, or go on with the one it has."""
-        self._writer.put(partial(self._start, job, _now()))
+        self._writer.put(partial(self._start, job, moment()))
 
     def job_record(self, job: Job, record: Record) -> None:
         """Log an evaluation; ones the store has already (a replayed curve) are skipped.
@@ -124,11 +97,11 @@ class Tracker:
         Tables of a trial's last record become artifacts. They are written again when the record
         comes again: the driver may have been killed between the metrics and them.
         """
-        metrics, details = split(record, self.arms[job.arm].objectives)
-        step, now, tables = int(record["local_steps"]), _now(), dict(record.get("tables", {}))
+        metrics, details = split(record, self._tree.arms[job.arm].objectives)
+        step, now, tables = int(record["local_steps"]), moment(), dict(record.get("tables", {}))
 
         def write(again: bool) -> None:
-            run = self._job_run(job, now, again)
+            run = self._tree.job_run(job, now, again)
             for name, text in tables.items():
                 self.client.log_text(run, text, name)
             if details:
@@ -140,10 +113,10 @@ class Tracker:
 
     def job_ended(self, job: Job, status: str, message: str) -> None:
         """Log what is left of the curve, and how the job ended."""
-        now = _now()
+        now = moment()
 
         def write(again: bool) -> None:
-            run = self._job_run(job, now, again)
+            run = self._tree.job_run(job, now, again)
             if self._store.outcome(run) == status:
                 return  # told before, and nothing new since
             if run in self._details:
@@ -153,7 +126,7 @@ class Tracker:
 
         def refused() -> None:
             """The end is worth more than a curve that the store refuses."""
-            run = self._store.find(self._job_tags(job))
+            run = self._tree.known(job)
             if run is not None:
                 self._store.drop(run)
                 self._details.pop(run, None)
@@ -192,12 +165,12 @@ class Tracker:
         """
         if self._load:
             self._load.stop()
-        now = _now()
+        now = moment()
 
         def end(again: bool) -> None:
             for run in self._store.running_trials():
                 self._later(self._store.cut, run, now)
-            for run in filter(None, [*map(self.arm_run, self.arms), self.study_run]):
+            for run in self._tree.all_but_trials():
                 self._later(self._store.end, run, status, now)
 
         self._writer.put(end)
@@ -205,14 +178,14 @@ class Tracker:
         return self._writer.close()
 
     def _start(self, job: Job, now: int, again: bool) -> None:
-        run = self._job_run(job, now, again)
+        run = self._tree.job_run(job, now, again)
         if self._store.outcome(run) not in OUTCOMES:  # else it is a replay, until news come
             self._store.revive(run)
         self._flush_if_due()
 
     def _machine(self, means: Mapping[str, float], step: int) -> None:
         """The machine's load, on the study's run."""
-        now = _now()
+        now = moment()
 
         def write(again: bool) -> None:
             self._store.log(self.study_run, means, step, now)
@@ -233,40 +206,3 @@ class Tracker:
     ) -> None:
         """Queue a write that may simply be repeated."""
         self._writer.put(lambda again: write(*args), refused)
-
-    def _job_tags(self, job: Job) -> dict[str, str]:
-        """The tags that name its run; digests take milliseconds, so they are kept."""
-        key = (job.phase, job.arm, job.number)
-        config, tags = self._named.get(key, (None, {}))
-        if config != job.config:
-            tags = {"kind": "trial", "arm_digest": self.arms[job.arm].digest(),
-                    "phase": job.phase, "number": str(job.number),
-                    "digest": job.config.digest()}  # fmt: skip
-            self._named[key] = job.config, tags
-        return dict(tags)
-
-    def _job_run(self, job: Job, now: int, again: bool) -> str:
-        """The job's run, created if it is new."""
-        tags, arm = self._job_tags(job), self.arms[job.arm]
-        found = self._store.find(tags)
-        if found is not None:
-            self._store.complete(found, job.config.to_flat())
-            return found
-        chosen = json.dumps(dict(job.chosen))  # without the dimensions a condition closed
-        tags |= {"status": "running", "chosen": chosen, PARENT: self.arm_run(arm)}
-        tags |= {**_arm_tags(arm), **_own_tags(job.config), **self._origin}
-        return self._store.create(tags, run_name(arm, job), job.config.to_flat(), now, again)
-
-
-def _now() -> int:
-    """Milliseconds since the epoch, when it happened: the store may hear of it later."""
-    return int(time.time() * 1000)
-
-
-def _own_tags(config: TrialConfig) -> dict[str, str]:
-    """Which source each choice of the user's own had."""
-    return {f"own.{name}": sha256 for name, sha256 in own_sources(config).items()}
-
-
-def _arm_tags(arm: Arm) -> dict[str, str]:
-    return {"arm": json.dumps(dict(arm.values)), "arm_name": arm.name}

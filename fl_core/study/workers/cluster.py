@@ -88,8 +88,11 @@ def _check_nodes(nodes: list[dict[str, Any]], folder: Path) -> None:
                     "every node needs the same environment"
                 )
             if not sees:
-                print(f"warning: node {name} does not see {folder}: give --storage a path or URL "
-                      "that all nodes share", file=sys.stderr)  # fmt: skip
+                print(
+                    f"warning: node {name} does not see {folder}: give --storage a path or URL "
+                    "that all nodes share",
+                    file=sys.stderr,
+                )
     except ray.exceptions.RayError as error:
         reason = str(error).strip().splitlines()[-1]
         raise UserError(

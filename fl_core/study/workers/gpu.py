@@ -100,9 +100,13 @@ def probe(
 
     try:
         done = subprocess.run(
-            command, input=json.dumps(question), capture_output=True, text=True, timeout=timeout,
+            command,
+            input=json.dumps(question),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
             env={**KERNELS, **os.environ},
-        )  # fmt: skip
+        )
     except subprocess.TimeoutExpired:
         return failed(f"it took longer than {timeout:.0f} s")
     except OSError as error:
@@ -120,8 +124,14 @@ def probe(
 def shortened(config: TrialConfig) -> TrialConfig:
     """The same memory in a few seconds: one round of few steps, one round of calibration."""
     rounds = 2 if _clients_keep(config) else 1  # what clients keep is there in the second
-    short: dict[str, Value] = {"rounds": rounds, "eval_every": rounds, "local.steps": PROBE_STEPS,
-             "local.unit": "steps", "mask.rounds": 1, "mask.source": "server"}  # fmt: skip
+    short: dict[str, Value] = {
+        "rounds": rounds,
+        "eval_every": rounds,
+        "local.steps": PROBE_STEPS,
+        "local.unit": "steps",
+        "mask.rounds": 1,
+        "mask.source": "server",
+    }
     return config.override(short)
 
 
@@ -186,8 +196,13 @@ def limit_process_memory(fraction: float, device: str) -> None:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether this error, or one that caused it, says that memory was short."""
-    words = ("out of memory", "alloc_failed", "not enough memory", "can't allocate memory",
-             "cannot allocate memory")  # fmt: skip
+    words = (
+        "out of memory",
+        "alloc_failed",
+        "not enough memory",
+        "can't allocate memory",
+        "cannot allocate memory",
+    )
     seen: BaseException | None = error
     for _ in range(10):  # a chain may be a ring
         if seen is None:
