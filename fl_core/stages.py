@@ -18,6 +18,7 @@ from fl_core.base.machine import Machine
 from fl_core.base.params import FlatModule, Layout
 from fl_core.base.rng import stream
 from fl_core.config.artefact import stage_artefact
+from fl_core.config.fields import refuse
 from fl_core.config.sections import (
     DataConfig,
     FederationConfig,
@@ -25,13 +26,12 @@ from fl_core.config.sections import (
 from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sharding import PARTITION_READS, class_counts, shard
 from fl_core.data.sources import (
-    NUM_CLASSES,
     ImageSource,
     Preprocess,
     Source,
-    load_images,
     split_train_val,
 )
+from fl_core.data.tasks import load_examples, task_of
 from fl_core.federated.rounds import fedavg
 from fl_core.federated.rules.table import rule_of
 from fl_core.federated.state import Federation, State
@@ -86,7 +86,7 @@ def train_head(config: TrialConfig, machine: Machine) -> Tensor | None:
 def _ridge_statistics(config: TrialConfig, machine: Machine) -> dict[str, Tensor]:
     """Every client's statistics, summed: one communication round, whatever the penalty."""
     fed = _feature_federation(config, machine)
-    labels, classes = fed.train.labels, NUM_CLASSES[config.data.name]
+    labels, classes = fed.train.labels, task_of(config.data.name).classes
     chosen = (torch.from_numpy(indices).to(labels.device) for indices in fed.shards)
     gram, target = summed(ridge_statistics(fed.train.batch(c), labels[c], classes) for c in chosen)
     return {"gram": gram, "target": target}
@@ -151,12 +151,15 @@ def forget_inputs() -> None:
 def _feature_federation(config: TrialConfig, machine: Machine) -> Federation:
     """A linear model on cached features."""
     source = extract_features(config, machine)
-    model = linear_head(source.features.shape[1], NUM_CLASSES[config.data.name])
+    model = linear_head(source.features.shape[1], task_of(config.data.name).classes)
     return _federation(config, FlatModule(model.to(machine.device)), source)
 
 
 def _image_federation(config: TrialConfig, machine: Machine, head: Tensor | None) -> Federation:
     """The whole classifier on images, with the part that the strategy trains unfrozen."""
+    if task_of(config.data.name).features:
+        allowed = f"data.name={config.data.name!r} has features, not images: only head"
+        raise refuse("fine_tune.strategy", config.fine_tune.strategy, allowed)
     model, preprocess = build_classifier(config, machine, head)
     images = _images(config.data.name, machine.data_dir, machine.device, train=True)
     source = ImageSource(*images, preprocess, config.data)
@@ -167,7 +170,7 @@ def _federation(config: TrialConfig, model: FlatModule, source: Source) -> Feder
     labels = source.labels.cpu().numpy()
     _, val = split_train_val(labels, config.data)
     shards = partition(config, labels)
-    counts = class_counts(labels, shards, NUM_CLASSES[config.data.name])
+    counts = class_counts(labels, shards, task_of(config.data.name).classes)
     return Federation(model, source, source.subset(val) if len(val) else None, shards, counts)
 
 
@@ -178,7 +181,7 @@ def build_classifier(
     backbone, features, preprocess = build_backbone(
         config.backbone, machine.weights_file, config.seed
     )
-    model = Classifier(backbone, features, NUM_CLASSES[config.data.name])
+    model = Classifier(backbone, features, task_of(config.data.name).classes)
     if head is not None:
         layout = Layout.of(model.head.named_parameters())
         model.head.load_state_dict(layout.views(head.cpu()))
@@ -206,5 +209,5 @@ def test_source(config: TrialConfig, machine: Machine, fed: Federation) -> Sourc
 @lru_cache(maxsize=2)
 def _images(name: str, data_dir: Path, device: str, *, train: bool) -> tuple[Tensor, Tensor]:
     """Images and labels on the device, read once per process."""
-    pixels, labels = load_images(name, data_dir, train=train)
+    pixels, labels = load_examples(name, data_dir, train=train)
     return pixels.to(device), labels.to(device)

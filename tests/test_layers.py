@@ -32,7 +32,7 @@ ANALYSIS_FLOORS = (("reading",), ("results",), ("tables", "plots"), ("page", "da
 #: Packages that only these modules of fl_core may import.
 OWNERS = {
     "timm": {"models.backbone", "models.features"},  # features: its version, for the record
-    "torchvision": {"data.sources", "models.features"},
+    "torchvision": {"data.cifar", "models.features"},
     "safetensors": {"base.cache", "models.backbone"},
     "huggingface_hub": {"models.backbone"},
     "mlflow": {"study.tracking.runs", "study.tracking.client", "study.replay"},
@@ -285,13 +285,17 @@ def test_the_test_images_are_read_by_test_source_alone() -> None:
     def train(call: ast.Call) -> str:
         return next(ast.unparse(word.value) for word in call.keywords if word.arg == "train")
 
-    sites = {site[:2]: train(site[2]) for site in calls("load_images") + calls("_images")}
+    sites = {site[:2]: train(site[2]) for site in calls("load_examples") + calls("_images")}
     assert sites == {
         ("fl_core.stages", "_image_federation"): "True",
         ("fl_core.stages", "test_source"): "False",
         ("fl_core.stages", "_images"): "train",  # as its caller says: the two above
         ("fl_core.models.features", "compute_features"): "part == 'train'",  # both, stored apart
+        ("fl_core.models.features", "_features"): "part == 'train'",  # a task's own features
     }
+    doors = [site[:2] for site in calls("load") if dotted(site[2].func) == "task.load"]
+    assert doors == [("fl_core.data.tasks", "load_examples")]
+    assert mentions("load_images") == 1  # in the table of tasks
 
 
 # --- contract 1: no global random state, and every consumer has its own streams -------------------

@@ -28,7 +28,8 @@ from fl_core.config.trial_config import TrialConfig, own_sources
 from fl_core.masks.calibration import MASK_READS
 from fl_core.models import features
 from fl_core.models.backbone import build_backbone
-from fl_core.trial import run_trial
+from fl_core.study.workers import largest
+from fl_core.trial import Trial, run_trial
 
 RULES = '''
 """Rules of a researcher's own."""
@@ -101,7 +102,7 @@ OWN = [name for name, spec in FIELDS.items() if spec.metadata.get("own")]
 def test_the_fields_that_take_the_users_own() -> None:
     assert set(OWN) >= {
         *("mask.rule", "backbone.name", "local.rule", "head.local.rule"),
-        *("server.optimiser", "select.rule", "aggregate.rule"),
+        *("server.optimiser", "select.rule", "aggregate.rule", "data.name"),
     }
 
 
@@ -185,7 +186,7 @@ def images(monkeypatch: pytest.MonkeyPatch) -> None:
         return torch.from_numpy(pixels), torch.arange(60) % 10
 
     for module in (stages, features):
-        monkeypatch.setattr(module, "load_images", load)
+        monkeypatch.setattr(module, "load_examples", load)
 
 
 @pytest.mark.usefixtures("beside", "images")
@@ -312,6 +313,93 @@ def test_a_wrong_method_is_one_clear_line(
     with pytest.raises(ConfigError) as caught:
         list(run_trial(config().override({field: f"my_methods:{name}"}), machine))
     assert str(caught.value).startswith(f"{field}='my_methods:{name}': {why}")
+
+
+# --- a task ---------------------------------------------------------------------------------------
+
+TASK = """
+import torch
+
+from fl_core.data.tasks import Task
+
+
+def features(folder, *, train):
+    drawn = torch.Generator().manual_seed(int(train))
+    labels = torch.arange(300 if train else 90) % 3
+    noise = torch.randn(len(labels), 5, generator=drawn, dtype=torch.float64)
+    return 0.4 * noise + 3 * torch.eye(3, 5)[labels], labels
+
+
+def images(folder, *, train):
+    inputs, labels = features(folder, train=train)
+    pixels = (inputs.clamp(-4, 4) * 30 + 128).to(torch.uint8)
+    return pixels[:, None, :, None].expand(-1, 3, 5, 7).contiguous(), labels
+
+
+spectra = Task(3, features, features=True)
+pictures = Task(3, images)
+two = Task(2, features, features=True)
+confused = Task(3, images, features=True)
+blind = Task(3, features)
+"""
+SMALL: dict[str, Any] = {"federation.clients": 5, "federation.participation": 0.4, "rounds": 15,
+                         "eval_every": 5, "local.batch_size": 16, "local.steps": 10}  # fmt: skip
+
+
+@pytest.fixture
+def tasks(beside: Path) -> None:
+    (beside / "my_task.py").write_text(TASK)
+
+
+@pytest.mark.usefixtures("tasks")
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"data.name": "my_task:spectra"},
+        {"data.name": "my_task:spectra", "head.method": "ridge", "mask.sparsity": 0.2,
+         "mask.examples": 8, "federation.sharding": "classes", "federation.classes_per_client": 2},
+        {"data.name": "my_task:pictures", "backbone.name": "cnn", "backbone.weights": "random",
+         "backbone.image_size": 8, "fine_tune.strategy": "full"},
+        {"data.name": "my_task:pictures", "backbone.name": "my_model:perceptron",
+         "backbone.image_size": 8},
+    ],
+    ids=["features", "features, ridge, mask", "images", "images, frozen model"],
+)  # fmt: skip
+def test_an_own_task_is_learnt_and_tested(values: dict[str, Any], tmp_path: Path) -> None:
+    cfg, machine = TrialConfig().override({**SMALL, **values}), machine_of(tmp_path)
+    trial = Trial(cfg, machine, tmp_path / "trials")
+    records = list(trial.records())
+    assert records[-1]["val_accuracy"] > 0.6
+    metrics, files = trial.test_metrics()
+    assert metrics["test_accuracy"] > 0.6
+    assert len(files["predictions.csv"].splitlines()) == 1 + 90
+    assert plain(list(run_trial(cfg, machine))) == plain(records)
+    assert largest.estimated_bytes(cfg) > 0
+
+
+@pytest.mark.usefixtures("tasks")
+@pytest.mark.parametrize(
+    ("values", "field", "why"),
+    [
+        ({"data.name": "my_task:features"}, "data.name", "must be a Task, not function"),
+        ({"data.name": "my_task:two"}, "data.name", "its labels must be in [0, 1]"),
+        ({"data.name": "my_task:confused"}, "data.name", "its inputs must be float (N, D), not"),
+        ({"data.name": "my_task:blind", "backbone.name": "cnn", "backbone.weights": "random",
+          "fine_tune.strategy": "full"}, "data.name", "its inputs must be uint8 (N, 3, H, W), not"),
+        ({"data.name": "my_task:spectra", "fine_tune.strategy": "full", "backbone.name": "cnn"},
+         "fine_tune.strategy", "data.name='my_task:spectra' has features, not images: only head"),
+        ({"data.name": "my_task:spectra", "federation.clients": 1000}, "federation.clients", ""),
+        ({"data.name": "my_task:spectra", "federation.sharding": "classes",
+          "federation.classes_per_client": 9}, "federation.classes_per_client", ""),
+    ],
+)  # fmt: skip
+def test_a_wrong_task_is_one_clear_line(
+    values: dict[str, Any], field: str, why: str, tmp_path: Path
+) -> None:
+    cfg = TrialConfig().override({**SMALL, **values})
+    with pytest.raises(ConfigError) as caught:
+        list(run_trial(cfg, machine_of(tmp_path)))
+    assert str(caught.value).startswith(f"{field}={values[field]!r}: {why}")
 
 
 # --- a study --------------------------------------------------------------------------------------

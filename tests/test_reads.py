@@ -217,7 +217,7 @@ def test_features_follow_what_they_read_alone(
         return real(own.__class__(**{**vars(own), "weights": "random"}), weights_file, seed)
 
     real, seeds = features.build_backbone, list[int]()
-    monkeypatch.setattr(features, "load_images", load)
+    monkeypatch.setattr(features, "load_examples", load)
     monkeypatch.setattr(features, "build_backbone", builds)
     base = TrialConfig().override(
         {"backbone.name": "cnn", "backbone.image_size": 8, "backbone.weights": weights}

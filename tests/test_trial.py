@@ -43,7 +43,7 @@ def _offline(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     threads = torch.get_num_threads()
     for module in (stages, features_stage):
-        monkeypatch.setattr(module, "load_images", none)
+        monkeypatch.setattr(module, "load_examples", none)
     yield
     torch.set_num_threads(threads)
     stages._images.cache_clear()
@@ -510,7 +510,7 @@ def images(monkeypatch: pytest.MonkeyPatch) -> None:
         return torch.from_numpy(pixels), torch.from_numpy(rng.integers(0, 10, count))
 
     for module in (stages, features_stage):
-        monkeypatch.setattr(module, "load_images", load)
+        monkeypatch.setattr(module, "load_examples", load)
 
 
 def image_config(backbone: str, trainable: str) -> TrialConfig:

@@ -27,7 +27,7 @@ class DataConfig(Section):
     """The data set, its validation split and the augmentation of training images."""
 
     prefix: ClassVar[str] = "data."
-    name: str = choice("cifar100", *DATA_SETS)
+    name: str = choice("cifar100", *DATA_SETS, own=True)  # own: see data.tasks
     val_fraction: float = number(0.1, 0, 1, above=True, below=True)
     split_seed: int = number(0, 0)  # the split is fixed: it does not follow the trial's seed
     train_on: str = choice("train", "train", "train+val")

@@ -30,7 +30,7 @@ from fl_core.config.sections import (
     SelectConfig,
     ServerConfig,
 )
-from fl_core.config.vocabulary import DATA_SETS
+from fl_core.config.vocabulary import DATA_SETS, DataSet
 
 __all__ = ["TRIAL_VERSION", "TrialConfig", "Value", "own_sources"]
 
@@ -74,16 +74,21 @@ class TrialConfig(Section):
             if (fed.sharding == mode) != (value is not None):
                 need = "needed by" if value is None else "only for"
                 raise refuse(f"federation.{name}", value, f"{need} federation.sharding={mode}")
-        classes, examples = DATA_SETS[self.data.name].classes, DATA_SETS[self.data.name].train
-        if fed.classes_per_client is not None and fed.classes_per_client > classes:
-            allowed = f"{self.data.name} has {classes} classes: must be in [1, {classes}]"
-            raise refuse("federation.classes_per_client", fed.classes_per_client, allowed)
-        if fed.clients > examples:
-            only = f"{self.data.name} has only {examples} training examples"
-            raise refuse("federation.clients", fed.clients, only)
+        if self.data.name in DATA_SETS:  # of the user's own the sharding itself finds out
+            self._check_sizes(DATA_SETS[self.data.name])
         if local.keep_momentum and fed.clients > 1:
             raise refuse("local.keep_momentum", True, "only for federation.clients=1 (centralised)")
         self._check_strategy()
+
+    def _check_sizes(self, data: DataSet) -> None:
+        """The data set is large enough for this federation."""
+        name, fed = self.data.name, self.federation
+        if fed.classes_per_client is not None and fed.classes_per_client > data.classes:
+            allowed = f"{name} has {data.classes} classes: must be in [1, {data.classes}]"
+            raise refuse("federation.classes_per_client", fed.classes_per_client, allowed)
+        if fed.clients > data.train:
+            only = f"{name} has only {data.train} training examples"
+            raise refuse("federation.clients", fed.clients, only)
 
     def _check_strategy(self) -> None:
         """The strategy, the head it starts from and the mask fit together."""

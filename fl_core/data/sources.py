@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from http.client import HTTPException
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -18,12 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fl_core.base.errors import UserError
 from fl_core.base.rng import stream
 from fl_core.config.sections import DataConfig
-from fl_core.config.vocabulary import DATA_SETS
 
-NUM_CLASSES = {name: data.classes for name, data in DATA_SETS.items()}
 DRAWS_PER_IMAGE = 4  # flip, crop row, crop column, rotation: always drawn, used or not
 
 
@@ -134,30 +129,6 @@ def _rotate(pixels: Tensor, radians: Tensor) -> Tensor:
     theta = torch.stack([cos, -sin, zero, sin, cos, zero], dim=1).view(-1, 2, 3)
     grid = F.affine_grid(theta, list(pixels.shape), align_corners=False)
     return F.grid_sample(pixels.float(), grid, align_corners=False)
-
-
-def load_images(name: str, data_dir: Path, *, train: bool) -> tuple[Tensor, Tensor]:
-    """(uint8 pixels (N, 3, 32, 32), int64 labels (N,)) of a CIFAR data set.
-
-    Found in `data_dir` in torchvision's format (md5-checked by torchvision), else downloaded
-    there by torchvision. Raises UserError where neither is possible.
-    """
-    from torchvision import datasets  # eight seconds of import: only where images are needed
-
-    dataset = {"cifar100": datasets.CIFAR100, "cifar10": datasets.CIFAR10}[name]
-    try:
-        data = dataset(str(data_dir), train=train, download=False)
-    except RuntimeError:
-        try:
-            data = dataset(str(data_dir), train=train, download=True)
-        except (OSError, RuntimeError, HTTPException) as error:
-            raise UserError(
-                f"{name} is not in {data_dir} and cannot be downloaded ({error}): put "
-                f"torchvision's {dataset.base_folder} there or name its parent with --data-dir or "
-                "FL_DATA_DIR (the embedded preset needs no data)"
-            ) from error
-    pixels = torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous()
-    return pixels, torch.tensor(data.targets)
 
 
 def split_train_val(labels: np.ndarray, config: DataConfig) -> tuple[np.ndarray, np.ndarray]:

@@ -27,7 +27,8 @@ from fl_core.config.artefact import stage_key
 from fl_core.config.own import is_own
 from fl_core.config.sections import BackboneConfig
 from fl_core.config.trial_config import TrialConfig
-from fl_core.data.sources import FeatureSource, Preprocess, load_images
+from fl_core.data.sources import FeatureSource, Preprocess
+from fl_core.data.tasks import load_examples, task_of
 from fl_core.models.backbone import build_backbone, file_sha256
 
 FEATURES_VERSION = 2  # part of every artefact's name; raised like TRIAL_VERSION
@@ -65,6 +66,9 @@ def extract_features(config: TrialConfig, machine: Machine, part: str = "train")
 @lru_cache(maxsize=2)
 def _features(config: TrialConfig, machine: Machine, part: str) -> FeatureSource:
     """Kept in memory: a reused worker does not read them again."""
+    if task_of(config.data.name).features:
+        features, labels = load_examples(config.data.name, machine.data_dir, train=part == "train")
+        return FeatureSource(features.to(machine.device), labels.to(machine.device))
     path = features_path(config, machine.cache_dir)
     if path.parent != EMBEDDED:
         tensors, _ = cached(path, lambda: compute_features(config, machine), part)
@@ -107,15 +111,15 @@ def compute_features(
     tensors: dict[str, Tensor] = {}
     scale: Tensor | None = None
     for part in ("train", "test"):
-        pixels, labels = load_images(data, machine.data_dir, train=part == "train")
+        pixels, labels = load_examples(data, machine.data_dir, train=part == "train")
         features = _forward(backbone, pixels, preprocess, machine.device, part)
         if scale is None:  # from the training images alone
             scale = features.abs().amax(0).clamp_min(1e-12) / 127
         tensors[f"{part}_features"] = quantise(features, scale)
-        tensors[f"{part}_labels"] = labels.to(torch.uint8)
+        tensors[f"{part}_labels"] = labels.to(torch.uint8 if labels.max() < 256 else torch.int32)
         tensors[f"{part}_scale"] = scale.clone()
     meta = {
-        "source": f"{data} (torchvision, md5-checked), all images, no augmentation",
+        "source": f"{data}, all images, no augmentation",
         "backbone": f"{own.name}.{own.tag}",
         "weights_sha256": _weights_sha256(own, machine),
         "resolution": own.image_size,

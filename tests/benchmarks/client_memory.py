@@ -80,7 +80,7 @@ def main() -> int:
         }
     )  # fmt: skip
     images = random_images(50_000)
-    stages.load_images = lambda *_, **__: images  # type: ignore[assignment]
+    stages.load_examples = lambda *_, **__: images  # type: ignore[assignment]
     checkpoints, files = Meter(trial._save), Meter(memory_entry.save_artefact)
     trial._save, memory_entry.save_artefact = checkpoints, files  # type: ignore[assignment]
     with tempfile.TemporaryDirectory(prefix="fl-benchmark-") as text:

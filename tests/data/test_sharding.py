@@ -15,8 +15,8 @@ from test_levelling import cuts, least_squares
 from fl_core.base.errors import UserError
 from fl_core.base.rng import stream
 from fl_core.config.sections import FederationConfig
+from fl_core.data import sharding
 from fl_core.data.sharding import class_counts, shard, shard_by_classes, shard_dirichlet, shard_iid
-from fl_core.data.sources import sharding
 
 Array = np.ndarray[Any, Any]
 CLIENTS = (10, 100, 1000)

@@ -14,7 +14,7 @@ from fl_core.base.errors import ConfigError
 from fl_core.config.fields import is_read
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.config.vocabulary import DATA_SETS
-from fl_core.data.sources import NUM_CLASSES
+from fl_core.data.tasks import task_of
 from fl_core.federated.memory import LIMIT
 from fl_core.federated.rules.table import rule_of
 from fl_core.federated.selection import num_sampled
@@ -60,7 +60,7 @@ def estimated_bytes(config: TrialConfig, device: str = "cuda") -> float:
     local rule keeps.
     """
     weights, width = next(size for word, size in SIZES.items() if word in config.backbone.name)
-    classes = NUM_CLASSES[config.data.name]
+    classes = task_of(config.data.name).classes
     fed, local = config.federation, config.local
     copies = clients_at_a_time(config, device)
     on_head = config.part == "head"
@@ -71,7 +71,7 @@ def estimated_bytes(config: TrialConfig, device: str = "cuda") -> float:
     masks = 0.25 * config.mask.in_force * (copies if config.mask.scope == "per_client" else 1)
     memory = min(fed.clients * trained * (rule.finish is not None), LIMIT / 4)
     kept = trained * (copies * numbers + masks) + memory
-    images = copies * min(local.batch_size, DATA_SETS[config.data.name].train // fed.clients + 1)
+    images = copies * min(local.batch_size, _most_examples(config))
     if on_head:
         return 4 * (kept + images * width)
     size = config.backbone.image_size
@@ -112,6 +112,12 @@ def _deciding(values: Mapping[str, Value]) -> str:
     """What of a point decides the estimate."""
     kept = ((n, bool(v) if n in DECIDING[-2:] else v) for n, v in values.items())
     return repr([pair for pair in kept if is_read(pair[0], DECIDING)])
+
+
+def _most_examples(config: TrialConfig) -> int:
+    """Of one client, where they are spread evenly; of a task of the user's own it is not known."""
+    data = DATA_SETS.get(config.data.name)
+    return config.local.batch_size if data is None else data.train // config.federation.clients + 1
 
 
 def _patch_size(config: TrialConfig) -> int:
