@@ -12,7 +12,7 @@ class ConfigError(UserError):
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line of bearable length; its kind if it says nothing."""
+    """What an error says, in one line, not too long; its kind if it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 

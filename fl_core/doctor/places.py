@@ -154,7 +154,7 @@ def check_lock(where: Where) -> Iterator[Finding]:
 
 
 def check_store(where: Where) -> Iterator[Finding]:
-    """MLflow's store: opened and locked for writing, or a new one made beside it and removed."""
+    """MLflow's store: opened and locked for writing, or a new one made next to it and removed."""
     os.environ |= {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
     uri = imported("fl_core.study.options").tracking_uri(
         argparse.Namespace(tracking_uri=where.tracking_uri)

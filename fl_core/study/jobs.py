@@ -45,7 +45,7 @@ class Arm:
 class Job:
     """One trial to run: of the search (number counts up) or the confirmation (number = seed).
 
-    alone: with the whole machine to itself, after it ran out of memory beside others.
+    alone: with the whole machine to itself, after it ran out of memory while others ran.
     """
 
     phase: str  # "search" | "confirm"
@@ -79,7 +79,7 @@ class Workers:
     gpus: float  # of each, a fraction 1/n shares a GPU
 
     def of(self, config: Mapping[str, Any]) -> dict[str, float]:
-        """What a job asks of Ray; one that ran out of memory beside others has a GPU, or the
+        """What a job asks of Ray; one that ran out of memory while others ran has a GPU, or the
         machine, to itself.
         """
         if not json.loads(config["job"])["alone"]:

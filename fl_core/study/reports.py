@@ -1,7 +1,7 @@
 """What a worker reports of its job, and how that travels as text.
 
 A job reports its evaluations one by one. Trouble that is no fault of its own ends it for now:
-`Aborted`, until the user has mended something, or `OutOfMemory`, until it has the machine to
+`Aborted`, until the user has repaired something, or `OutOfMemory`, until it has the machine to
 itself. `Failed` is an error of its own.
 """
 
@@ -22,7 +22,7 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Aborted:
-    """No job can go on before the user has mended something, as a full disk."""
+    """No job can go on before the user has repaired something, such as a full disk."""
 
     reason: str
 

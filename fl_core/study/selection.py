@@ -21,7 +21,7 @@ MOST = 6  # configurations of a Pareto front that are confirmed
 class Candidate(NamedTuple):
     """A search trial that ran to its full budget.
 
-    costs: what the search minimises beside maximising the score. order: the earliest is the least.
+    costs: what the search minimises while it maximises the score. order: the earliest is the least.
     configuration: equal for trials of the same configuration.
     """
 

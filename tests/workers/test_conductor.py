@@ -107,7 +107,7 @@ def test_out_of_memory_is_tried_once_more_alone(
     assert tried == [(0, False), (1, False), (2, False), (1, True), (1, False)]
     assert len(heard.started) == 4  # the same trial, started once
     assert states(one) == [TrialState.COMPLETE] * 3
-    alone = ("finished", "out of memory beside others: run again alone")
+    alone = ("finished", "out of memory while others ran: run again alone")
     assert heard.ends == [*[("finished", "")] * 2, alone, ("finished", "")]
 
 

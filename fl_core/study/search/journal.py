@@ -2,8 +2,8 @@
 
 Reopened, a search goes on where it was, running trials included. A study's name says which arm
 and which choices it holds, because Optuna refuses other choices in the same study; ranges may
-change freely. An arm whose choices changed starts a study of its own with everything that was
-learnt before.
+change freely. An arm whose choices changed starts a study of its own with all earlier trials
+that the new choices allow.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def try_again(study: optuna.Study) -> int:
     """Queue what failed in earlier runs with the same values, unless it was tried since; how many
     trials failed.
 
-    Whatever made them fail may be mended. A trial that fails again waits for the next run.
+    What made them fail may be repaired since. A trial that fails again waits for the next run.
     """
     trials = study.get_trials(deepcopy=False)
     failed = [trial for trial in trials if trial.state == TrialState.FAIL]

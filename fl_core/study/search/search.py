@@ -104,8 +104,8 @@ class Search:
         return stop or (self._overtime() and self._has_finished(study))
 
     def end(self, job: Job, record: Record | None) -> None:
-        """The end of a job; None if it failed. Diverged trials are told as pruned: never chosen,
-        but learned from. A confirmation teaches nothing.
+        """The end of a job; None if it failed. Optuna hears of a diverged trial as a pruned one:
+        it is never chosen, but the sampler learns from it. A confirmation is not part of a search.
         """
         trial = self._live.pop((job.arm, job.number), None) if job.phase == "search" else None
         if trial is None:

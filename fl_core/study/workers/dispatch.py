@@ -25,7 +25,7 @@ FAILURES = "failures.log"  # in the study's folder: tracebacks
 class Conductor:
     """One study's jobs from the first to the last. `folder` holds the trials, `out` is the study's.
 
-    aborted: why no job can run until the user has mended something; what runs then is stopped
+    aborted: why no job can run until the user has repaired something; what runs then is stopped
     and goes on with the next run of the study.
     """
 
@@ -83,7 +83,7 @@ class Conductor:
         record, status, message = None, "failed", ""
         if isinstance(last, Evaluated):
             record, status = last.record, outcome(last.record)
-            message = "out of memory beside others: run again alone" if job.alone else ""
+            message = "out of memory while others ran: run again alone" if job.alone else ""
         elif isinstance(last, Failed):
             message = self._note(job, last.details)
         self.search.end(job, record)

@@ -6,7 +6,7 @@ local steps in a process of its own, whose memory is surely given back, and divi
     n = floor( (1 - HEADROOM) * total / (MARGIN * peak + context) ),   1 <= n <= cores
 
 peak: what the allocator reserved at most; context: what the CUDA driver and its libraries take for
-every process beside it. `python -m` this module is that process: JSON in, JSON out; without a GPU
+every process on top. `python -m` this module is that process: JSON in, JSON out; without a GPU
 it reports the peak of its resident memory.
 """
 
@@ -53,7 +53,7 @@ SHARED_STAGES = ("features-*", "head-*", "ridge-*")
 class Probe:
     """What the largest configuration needs, in bytes."""
 
-    peak_bytes: float  # beside the context
+    peak_bytes: float  # without the context
     total_bytes: float  # that all trials together may take
     context_bytes: float  # of each process
     seconds: float

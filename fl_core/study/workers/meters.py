@@ -36,7 +36,7 @@ def meter_of(device: str) -> Meter:
 
 
 class CudaMeter:
-    """What the caching allocator reserved at most, and what the CUDA context takes beside it.
+    """What the caching allocator reserved at most, and what the CUDA context takes on top.
 
     The driver tells what all processes use together. Of what is used when the context is made, up
     to CONTEXT_LIMIT counts as the context; it grows as kernels are loaded.
@@ -52,7 +52,7 @@ class CudaMeter:
         torch.cuda.reset_peak_memory_stats(self.device)
 
     def read(self) -> Reading:
-        """`total`: what was free at the start, beside this process' own context."""
+        """`total`: what was free at the start, without this process' own context."""
         torch.cuda.synchronize(self.device)
         free, _ = torch.cuda.mem_get_info(self.device)
         grown = self.free - free - torch.cuda.memory_reserved(self.device)
