@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from fake_store import SHARDS, Store, Trial, confirm, params
 from masked_studies import write_masked_studies
+from once import once
 
 from analysis.reading.store import StudyRuns, read_study
 
@@ -28,17 +29,7 @@ ARMS: list[dict[str, Any]] = [
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Holds the filled mlflow.db and an empty.db, a store without a single study."""
-    path: Path = tmp_path_factory.mktemp("store")
-    store = Store(path)
-    shutil.copy(path / "mlflow.db", path / "empty.db")
-    old = store.study("golden", ARMS[:1])
-    arm = store.arm("golden", old, ARMS[0])
-    store.trial("golden", arm, ARMS[0], confirm(params(0.1), 0, 0.01))
-    (path / "old_run").write_text(old)
-    _golden(store)
-    store.study("bare", ARMS[:1])
-    store.experiment("foreign")
-    return path
+    return once(tmp_path_factory, "golden", _write_golden)
 
 
 @pytest.fixture(scope="session")
@@ -55,6 +46,18 @@ def empty_uri(folder: Path) -> str:
 def old_run(folder: Path) -> str:
     """An earlier run of the study `golden`, with one arm."""
     return (folder / "old_run").read_text()
+
+
+def _write_golden(path: Path) -> None:
+    store = Store(path)
+    shutil.copy(path / "mlflow.db", path / "empty.db")
+    old = store.study("golden", ARMS[:1])
+    arm = store.arm("golden", old, ARMS[0])
+    store.trial("golden", arm, ARMS[0], confirm(params(0.1), 0, 0.01))
+    (path / "old_run").write_text(old)
+    _golden(store)
+    store.study("bare", ARMS[:1])
+    store.experiment("foreign")
 
 
 def _golden(store: Store) -> None:
@@ -105,11 +108,12 @@ def golden(uri: str) -> StudyRuns:
 @pytest.fixture(scope="session")
 def masked_uri(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A store with the studies `rules` (masks of every client) and `front` (two objectives)."""
-    path: Path = tmp_path_factory.mktemp("masked")
-    shutil.copy(folder / "empty.db", path / "mlflow.db")
-    store = Store(path)
-    write_masked_studies(store)
-    return store.uri
+
+    def fill(path: Path) -> None:
+        shutil.copy(folder / "empty.db", path / "mlflow.db")
+        write_masked_studies(Store(path))
+
+    return f"sqlite:///{once(tmp_path_factory, 'masked', fill) / 'mlflow.db'}"
 
 
 @pytest.fixture(scope="session")
