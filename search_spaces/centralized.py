@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import optuna
 
-    from fl_core.config.trial_config import Value
+    from fl_core import Value
 
 
 def sgdm(trial: optuna.Trial) -> Mapping[str, Value]:

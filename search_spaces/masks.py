@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from fl_core.config.vocabulary import FISHER_RULES
+from fl_core import FISHER_RULES
 
 if TYPE_CHECKING:
     import optuna
 
-    from fl_core.config.trial_config import Value
+    from fl_core import Value
 
 PLAIN = ("low_magnitude", "high_magnitude", "random")
 

@@ -16,10 +16,21 @@ Expect on the embedded default: rules within a point of each other once each has
 rate.
 """
 
-from fl_core.study.arms import DENSE, each, grid, rules, shardings
-from fl_core.study.command import main
-from fl_core.study.presets import PAPER_SPARSE, VIT_TINY_SPARSE, embedded, paper, smoke, vit_tiny
-from fl_core.study.study import Study
+from fl_core import (
+    DENSE,
+    PAPER_SPARSE,
+    VIT_TINY_SPARSE,
+    Study,
+    each,
+    embedded,
+    grid,
+    main,
+    paper,
+    rules,
+    shardings,
+    smoke,
+    vit_tiny,
+)
 from search_spaces import masks
 
 BASE = {

@@ -14,9 +14,7 @@ fixed       split, backbone, epochs
 Expect on the embedded default: all schedules within a point of each other, cosine ahead.
 """
 
-from fl_core.study.command import main
-from fl_core.study.presets import PAPER_FULL, embedded, paper, smoke
-from fl_core.study.study import Study
+from fl_core import PAPER_FULL, Study, embedded, main, paper, smoke
 from search_spaces import centralized
 
 BASE = {

@@ -16,10 +16,17 @@ fixed       K, local steps in total, split, backbone, the head's warm-up, rule (
 Expect on the embedded default: a front from few, sparse and cheap rounds to many dense ones.
 """
 
-from fl_core.study.arms import shardings
-from fl_core.study.command import main
-from fl_core.study.presets import PAPER_SPARSE, VIT_TINY_SPARSE, embedded, paper, smoke, vit_tiny
-from fl_core.study.study import Study
+from fl_core import (
+    PAPER_SPARSE,
+    VIT_TINY_SPARSE,
+    Study,
+    embedded,
+    main,
+    paper,
+    shardings,
+    smoke,
+    vit_tiny,
+)
 from search_spaces import masks
 
 BASE = {"federation.clients": 100, "head.method": "fedavg"}

@@ -13,9 +13,7 @@ fixed       K, C, J, iid shards, split, backbone, rounds
 Expect on the embedded default: within 1.5 points of the centralised head.
 """
 
-from fl_core.study.command import main
-from fl_core.study.presets import PAPER_FULL, embedded, paper, smoke
-from fl_core.study.study import Study
+from fl_core import PAPER_FULL, Study, embedded, main, paper, smoke
 from search_spaces import federated
 
 BASE = {"federation.clients": 100, "federation.participation": 0.1}

@@ -15,10 +15,7 @@ Expect on the embedded default: accuracy rises from N_c=1 to iid, and J matters 
 clients differ most.
 """
 
-from fl_core.study.arms import each, grid, shardings
-from fl_core.study.command import main
-from fl_core.study.presets import PAPER_FULL, embedded, paper, smoke
-from fl_core.study.study import Study
+from fl_core import PAPER_FULL, Study, each, embedded, grid, main, paper, shardings, smoke
 from search_spaces import federated
 
 BASE = {"federation.clients": 100, "federation.participation": 0.1}

@@ -18,10 +18,20 @@ random ones overlap by chance; Fisher masks agree a little more than that among 
 more where every client holds one class.
 """
 
-from fl_core.study.arms import each, grid, rules, shardings
-from fl_core.study.command import main
-from fl_core.study.presets import PAPER_SPARSE, VIT_TINY_SPARSE, embedded, paper, smoke, vit_tiny
-from fl_core.study.study import Study
+from fl_core import (
+    PAPER_SPARSE,
+    VIT_TINY_SPARSE,
+    Study,
+    each,
+    embedded,
+    grid,
+    main,
+    paper,
+    rules,
+    shardings,
+    smoke,
+    vit_tiny,
+)
 from search_spaces import masks
 
 BASE = {

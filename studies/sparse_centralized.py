@@ -16,10 +16,20 @@ Expect on the embedded default: freezing half of the head costs a point, nine te
 the least sensitive weights do no better than random ones.
 """
 
-from fl_core.study.arms import DENSE, each, grid, rules
-from fl_core.study.command import main
-from fl_core.study.presets import PAPER_SPARSE, VIT_TINY_SPARSE, embedded, paper, smoke, vit_tiny
-from fl_core.study.study import Study
+from fl_core import (
+    DENSE,
+    PAPER_SPARSE,
+    VIT_TINY_SPARSE,
+    Study,
+    each,
+    embedded,
+    grid,
+    main,
+    paper,
+    rules,
+    smoke,
+    vit_tiny,
+)
 from search_spaces import masks
 
 BASE = {

@@ -16,10 +16,20 @@ fixed       K, C, J, split, backbone, the head's warm-up, rule (least sensitive)
 Expect on the embedded default: a fifth of the head's parameters costs less than heterogeneity.
 """
 
-from fl_core.study.arms import DENSE, each, grid, shardings
-from fl_core.study.command import main
-from fl_core.study.presets import PAPER_SPARSE, VIT_TINY_SPARSE, embedded, paper, smoke, vit_tiny
-from fl_core.study.study import Study
+from fl_core import (
+    DENSE,
+    PAPER_SPARSE,
+    VIT_TINY_SPARSE,
+    Study,
+    each,
+    embedded,
+    grid,
+    main,
+    paper,
+    shardings,
+    smoke,
+    vit_tiny,
+)
 from search_spaces import masks
 
 BASE = {

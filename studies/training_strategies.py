@@ -16,10 +16,20 @@ fixed       K, C, J, split, backbone, the head's warm-up, masks (least sensitive
 Expect on images: the head first, then a sparse backbone, ahead of the head alone, as published.
 """
 
-from fl_core.study.arms import each, grid, shardings
-from fl_core.study.command import main
-from fl_core.study.presets import HEAD, PAPER, VIT_TINY, embedded, paper, smoke, vit_tiny
-from fl_core.study.study import Study
+from fl_core import (
+    HEAD,
+    PAPER,
+    VIT_TINY,
+    Study,
+    each,
+    embedded,
+    grid,
+    main,
+    paper,
+    shardings,
+    smoke,
+    vit_tiny,
+)
 from search_spaces import masks
 
 BASE = {

@@ -31,6 +31,7 @@ from fl_core.models.backbone import build_backbone
 from fl_core.study.workers import largest
 from fl_core.trial import Trial, run_trial
 
+README = Path(__file__).parents[1] / "README.md"
 RULES = '''
 """Rules of a researcher's own."""
 
@@ -225,7 +226,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fl_core.federated.aggregate import mean
-from fl_core.federated.rule import LocalRule
+from fl_core import LocalRule
 
 
 def prox(local):
@@ -291,6 +292,18 @@ def test_own_methods_do_what_ours_do(
     assert plain(list(run_trial(config().override(theirs), machine, tmp_path / "trials"))) == same
 
 
+def test_the_method_of_the_readme_is_fedprox(beside: Path, tmp_path: Path) -> None:
+    (text,) = re.findall(r"```python\n(# my_methods\.py\n.*?)```", README.read_text(), re.S)
+    (beside / "my_methods.py").write_text(text)
+    machine = machine_of(tmp_path)
+    write_features(machine.cache_dir)
+    theirs = config(local__rule="my_methods:prox", local__mu=0.5, local__momentum=0.9)
+    ours = plain(list(run_trial(config(local__rule="prox", local__mu=0.5, local__momentum=0.9),
+                                machine)))  # fmt: skip
+    assert plain(list(run_trial(theirs, machine))) == ours
+    assert plain(list(run_trial(config(local__momentum=0.9), machine))) != ours
+
+
 @pytest.mark.parametrize(
     ("field", "name", "why"),
     [
@@ -320,7 +333,7 @@ def test_a_wrong_method_is_one_clear_line(
 TASK = """
 import torch
 
-from fl_core.data.tasks import Task
+from fl_core import Task
 
 
 def features(folder, *, train):
@@ -407,9 +420,7 @@ def test_a_wrong_task_is_one_clear_line(
 STUDY = '''
 """Does my rule find better masks?"""
 
-from fl_core.study.command import main
-from fl_core.study.presets import Preset
-from fl_core.study.study import Study
+from fl_core import Preset, Study, main
 
 
 def space(trial):
