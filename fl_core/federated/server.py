@@ -73,9 +73,13 @@ def server_step(
     server = dict(state.server)
     if rule.serve is not None:
         gathered = Gathered(
-            named(server, "rule/"), measured.start, target, measured.sums,
-            len(measured.traffic), config.federation.clients,
-        )  # fmt: skip
+            named(server, "rule/"),
+            measured.start,
+            target,
+            measured.sums,
+            len(measured.traffic),
+            config.federation.clients,
+        )
         told, target = rule.serve(gathered)
         server |= {f"rule/{name}": tensor for name, tensor in told.items()}
     optimiser = optimiser_of(config.server)

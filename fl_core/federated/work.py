@@ -88,9 +88,13 @@ def _visit(run: Run, state: State, turn: _Turn) -> Visit:
     gradient = None
     if rule.full_gradient:
         gradient = full_gradient(
-            fed.model, turn.start, fed.train, fed.shards[turn.client], config.local.batch_size,
+            fed.model,
+            turn.start,
+            fed.train,
+            fed.shards[turn.client],
+            config.local.batch_size,
             config.compute.precision,
-        )  # fmt: skip
+        )
     return Visit(
         start=turn.start,
         server=named(state.server, "rule/"),
@@ -111,10 +115,20 @@ def _one_by_one(run: Run, state: State, turns: Sequence[_Turn]) -> Iterator[tupl
         visit = _visit(run, state, turn)
         keeps = config.local.keep_momentum
         memory = named(state.clients.of(turn.client), KEPT) if keeps else None
-        yield visit, local_update(
-            fed.model, visit, fed.train, turn.work, config.local, turn.rates,
-            config.compute.precision, rule=run.rule, state=memory,
-        )  # fmt: skip
+        yield (
+            visit,
+            local_update(
+                fed.model,
+                visit,
+                fed.train,
+                turn.work,
+                config.local,
+                turn.rates,
+                config.compute.precision,
+                rule=run.rule,
+                state=memory,
+            ),
+        )
 
 
 def _together(run: Run, state: State, turns: Sequence[_Turn]) -> Iterator[tuple[Visit, Trained]]:
@@ -132,9 +146,15 @@ def _together(run: Run, state: State, turns: Sequence[_Turn]) -> Iterator[tuple[
         active=active,
     )
     trained = stacked_updates(
-        fed.model, everyone, fed.train, [turn.work for turn in turns], config.local,
-        [turn.rates for turn in turns], config.compute.precision, rule=rule,
-    )  # fmt: skip
+        fed.model,
+        everyone,
+        fed.train,
+        [turn.work for turn in turns],
+        config.local,
+        [turn.rates for turn in turns],
+        config.compute.precision,
+        rule=rule,
+    )
     return zip(visits, trained, strict=True)
 
 

@@ -46,12 +46,30 @@ from fl_core.optim.sgdm import Active
 
 #: The fields that decide the clients' examples and the parameters that fine-tuning starts from,
 #: and so a client's Fisher information; and those that decide a mask.
-FISHER_READS = (*PARTITION_READS, "backbone.", "federation.participation", "head.",
-                "fine_tune.strategy", "mask.fisher", "mask.examples",
-                "mask.batch_size")  # fmt: skip
-MASK_READS = (*FISHER_READS, "mask.rule", "mask.sparsity", "mask.rounds", "mask.scope",
-              "mask.source", "mask.layers", "mask.granularity", "mask.min_active",
-              "mask.min_share", "mask.dropped_weight", "mask.hybrid_weight")  # fmt: skip
+FISHER_READS = (
+    *PARTITION_READS,
+    "backbone.",
+    "federation.participation",
+    "head.",
+    "fine_tune.strategy",
+    "mask.fisher",
+    "mask.examples",
+    "mask.batch_size",
+)
+MASK_READS = (
+    *FISHER_READS,
+    "mask.rule",
+    "mask.sparsity",
+    "mask.rounds",
+    "mask.scope",
+    "mask.source",
+    "mask.layers",
+    "mask.granularity",
+    "mask.min_active",
+    "mask.min_share",
+    "mask.dropped_weight",
+    "mask.hybrid_weight",
+)
 SERVER = -1  # who calibrates: the server, or a client by its number
 
 

@@ -59,8 +59,14 @@ class SparseSGDM(torch.optim.Optimizer):
             if given and isinstance(given[0], dict):
                 raise ValueError('masks: give each parameter group its own "masks"')
             given = [{"params": given, "masks": masks}]
-        defaults = {"masks": None, "lr": lr, "momentum": momentum, "dampening": dampening,
-                    "weight_decay": weight_decay, "nesterov": nesterov}  # fmt: skip
+        defaults = {
+            "masks": None,
+            "lr": lr,
+            "momentum": momentum,
+            "dampening": dampening,
+            "weight_decay": weight_decay,
+            "nesterov": nesterov,
+        }
         super().__init__(given, defaults)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
