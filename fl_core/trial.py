@@ -48,6 +48,7 @@ class Trial:
     def __init__(self, config: TrialConfig, machine: Machine, folder: Path | None = None) -> None:
         self.config, self.machine = config, machine
         self.path = None if folder is None else trial_path(folder, config)
+        self._last: State | None = None  # after the last round, if this process trained it
 
     @cached_property
     def _prepared(self) -> tuple[Federation, State]:
@@ -63,11 +64,14 @@ class Trial:
         yield from records
         if records and records[-1]["done"]:
             return
+        if state is not None:
+            state.clients.forget_older()  # what a kill left behind
         fed, start = self._prepared
         for result in fedavg(self.config, fed, state or start):
             records.append({**result.metrics, "done": result.done, "diverged": result.diverged})
             if self.path is not None:
                 _save(self.path, self.config, records, result.state)
+            self._last = result.state
             yield records[-1]
 
     def test_metrics(self) -> tuple[dict[str, float], dict[str, str]]:
@@ -76,7 +80,7 @@ class Trial:
 
         Only a job of the confirmation may call this (contract 5).
         """
-        state, (fed, _) = self._stored(), self._prepared
+        state, (fed, _) = self._final(), self._prepared
         params = state.params if state.best is None else state.best  # no best: no validation set
         fed.model.flat.copy_(params)
         source = stages.test_source(self.config, self.machine, fed)
@@ -94,14 +98,16 @@ class Trial:
             return {}, {}
         fed, _ = self._prepared
         own = self.config.mask.scope == "per_client"
-        parties = sorted(self._stored().participants) if own else [SERVER]
+        parties = sorted(self._final().participants) if own else [SERVER]
         return cast("Calibration", fed.masks).report(parties)
 
-    def _stored(self) -> State:
-        state = _resume(self.path, self.machine.device)[1]
-        if state is None:
+    def _final(self) -> State:
+        """The state that the trial ended with."""
+        if self._last is None:
+            self._last = _resume(self.path, self.machine.device)[1]
+        if self._last is None:
             raise ValueError(f"trial {self.config.digest()} has no stored parameters")
-        return state
+        return self._last
 
 
 def trial_path(folder: Path, config: TrialConfig) -> Path:
@@ -165,7 +171,8 @@ def _resume(path: Path | None, device: str) -> tuple[list[Record], State | None]
         records: list[Record] = meta["records"]
         if "params" not in tensors:  # a curve without its state: useful if it is the whole curve
             return (records if records[-1]["done"] else []), None
-        return records, State.from_tensors(tensors, meta["state"], clients_path(path), device)
+        clients = None if records[-1]["done"] else clients_path(path)  # no round comes any more
+        return records, State.from_tensors(tensors, meta["state"], clients, device)
     except DamagedArtefact:
         drop_trial(path)  # noticed, and computed again
         return [], None

@@ -51,6 +51,7 @@ def fedavg(config: TrialConfig, fed: Federation, state: State) -> Iterator[Round
         measured = Measured(state.params)
         target = aggregate(measured.passing(updates), measured.start, config)  # w + mean D_k
         state = server_step(config, run.rule, state, target, measured)
+        measured.kept.clear()  # the state has it
         clock.charge("seconds_train")
         clock.totals["images"] += measured.images
         ledger.round_trip(state.params, measured.traffic, len(run.rule.broadcast), _mask_of(fed))

@@ -71,11 +71,15 @@ class State:
 
     @classmethod
     def from_tensors(
-        cls, tensors: Mapping[str, Tensor], values: Mapping[str, Any], folder: Path, device: str
+        cls,
+        tensors: Mapping[str, Tensor],
+        values: Mapping[str, Any],
+        folder: Path | None,
+        device: str,
     ) -> State:
         """The inverse of `to_tensors`; DamagedArtefact where a client's file is damaged.
 
-        `folder`: where clients' tensors lie.
+        `folder`: where clients' tensors lie; None leaves them there.
         """
         own = {name: tensor.to(device) for name, tensor in tensors.items()}
         return cls(
@@ -84,7 +88,9 @@ class State:
             server={
                 n.removeprefix("server/"): t for n, t in own.items() if n.startswith("server/")
             },
-            clients=ClientMemory.load(values["clients"], folder, device),
+            clients=ClientMemory.empty()
+            if folder is None
+            else ClientMemory.load(values["clients"], folder, device),
             participants=frozenset(values["participants"]),
             best=own.get("best"),
             best_accuracy=values["best_accuracy"],

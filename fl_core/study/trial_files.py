@@ -55,6 +55,8 @@ def ended_records(job: Job, machine: Machine, places: Places) -> list[Record] | 
         if meta.get("device") == _kind(machine):  # a checkpoint says nothing of its device
             if folder != places.own:
                 save_artefact(ended_path(places.own, job), {}, meta)
+            if not places.keep:  # a kill may have come before they went
+                forget_clients(trial_path(places.own, job.config))
             records: list[Record] = meta["records"]
             return records
     return None
