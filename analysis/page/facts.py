@@ -20,7 +20,7 @@ SECONDS = ("seconds_train", "seconds_eval", "seconds_overhead")
 FEW_SEEDS = 3
 GAP = 0.005  # mean gap between search and confirmation from which it is a warning
 #: Tags of the study run that name how it searched, where it says so.
-_SEARCH_TAGS = ("searcher", "sampler", "scheduler", "pruner")
+_SEARCH_TAGS = ("searcher", "scheduler")
 
 
 def protocol(runs: StudyRuns, results: Sequence[Outcome]) -> list[tuple[str, str]]:
