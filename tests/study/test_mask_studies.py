@@ -14,7 +14,7 @@ from faults.place import Place
 from torch import Tensor
 
 from fl_core import stages
-from fl_core.data.sources import load_images
+from fl_core.data.tasks import load_examples
 from studies import load_study
 
 
@@ -69,10 +69,10 @@ def few_test_images(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A tenth of the test set: a transformer on all takes longer than the rest of the test."""
 
     def load(name: str, data_dir: Path, *, train: bool) -> tuple[Tensor, Tensor]:
-        images, labels = load_images(name, data_dir, train=train)
+        images, labels = load_examples(name, data_dir, train=train)
         return (images, labels) if train else (images[:1000], labels[:1000])
 
-    monkeypatch.setattr(stages, "load_images", load)
+    monkeypatch.setattr(stages, "load_examples", load)
     yield
     stages.forget_inputs()  # which are kept from call to call
 
