@@ -1,7 +1,7 @@
 """What travels between server and clients, in bytes, each way.
 
-Encoders and decoders of parameter vectors and masks; `ledger` counts their lengths. All
-numbers are little-endian; a message is
+Encoders of parameter vectors and masks, whose lengths `ledger` counts; what a receiver would do
+stands in tests/federated/decoding.py. All numbers are little-endian; a message is
 
     offset  0  3 bytes  "FLP" (parameters) or "FLM" (a mask)
             3  uint8    encoding, its place in ENCODINGS
@@ -50,27 +50,10 @@ def encode(params: Tensor, mask: Tensor | None, encoding: str) -> bytes:
     return _seal(_PARAMS, encoding, active, values[active].astype("<f4").tobytes())
 
 
-def decode(buffer: bytes, base: Tensor, mask: Tensor | None = None) -> Tensor:
-    """(P,) float32: `base` with the transmitted entries replaced; "values" needs the mask.
-
-    ValueError for a buffer that is not a whole, undamaged message of this layout.
-    """
-    new = _vector(base, torch.float32, "base").copy()
-    agreed = None if mask is None else _vector(mask, torch.bool, "mask", new.size)
-    active, values = _open(buffer, _PARAMS, new.size, agreed)
-    new[active] = np.frombuffer(values, "<f4")
-    return torch.from_numpy(new).to(base.device)
-
-
 def encode_mask(mask: Tensor) -> bytes:
     """The mask (P,) bool as a message: bit-packed or int32 indices, whichever is shorter."""
     active = _vector(mask, torch.bool, "mask")
     return min(_seal(_MASK, "index", active), _seal(_MASK, "bitmap", active), key=len)
-
-
-def decode_mask(buffer: bytes, size: int) -> Tensor:
-    """The mask (size,) bool; ValueError as in `decode`."""
-    return torch.from_numpy(_open(buffer, _MASK, size)[0])
 
 
 def cheapest(lengths: Mapping[str, int]) -> str:
@@ -103,46 +86,3 @@ def _positions(encoding: str, active: np.ndarray) -> bytes:
     if encoding == "index":
         return np.flatnonzero(active).astype("<i4").tobytes()
     return np.packbits(active, bitorder="little").tobytes() if encoding == "bitmap" else b""
-
-
-def _open(
-    buffer: bytes, kind: bytes, size: int, mask: np.ndarray | None = None
-) -> tuple[np.ndarray, bytes]:
-    """(active entries (size,) bool, the bytes of their values) of a message of this kind."""
-    codes = range(len(ENCODINGS)) if kind == _PARAMS else (1, 2)
-    if len(buffer) < HEADER or buffer[:3] != kind or buffer[3] not in codes:
-        raise ValueError(f"message: {len(buffer)} bytes that are not of the kind {kind.decode()}")
-    _, code, entries, count = _HEAD.unpack_from(buffer)
-    encoding, payload = ENCODINGS[code], buffer[HEADER:]
-    if entries != size:
-        raise ValueError(f"message: for {entries} entries, not {size}")
-    if encoding == "values" and mask is None:
-        raise ValueError("message: values alone, which need the mask")
-    places = {"index": 4 * count, "bitmap": (size + 7) // 8}.get(encoding, 0)
-    length = places + (4 * count if kind == _PARAMS else 0)
-    if len(payload) != length:
-        raise ValueError(f"message: {len(payload)} bytes of payload, its header says {length}")
-    if buffer[_HEAD.size : HEADER] != _checksum(encoding, mask, buffer[: _HEAD.size], payload):
-        raise ValueError("message: wrong checksum (damaged, or values under another mask)")
-    active = _located(encoding, payload[:places], size, mask)
-    if np.count_nonzero(active) != count:
-        raise ValueError(f"message: {count} entries, their positions say otherwise")
-    return active, payload[places:]
-
-
-def _located(encoding: str, places: bytes, size: int, mask: np.ndarray | None) -> np.ndarray:
-    """The active entries (size,) bool that a message's positions name."""
-    if encoding == "bitmap":
-        bits = np.unpackbits(np.frombuffer(places, np.uint8), bitorder="little").view(bool)
-        if bits[size:].any():
-            raise ValueError(f"message: positions beyond the {size} entries")
-        return bits[:size]
-    if encoding == "values" and mask is not None:
-        return mask
-    active = np.full(size, encoding == "dense")
-    if encoding == "index" and places:
-        index = np.frombuffer(places, "<i4")
-        if index[0] < 0 or index[-1] >= size or (index[1:] <= index[:-1]).any():
-            raise ValueError(f"message: indices do not increase within [0, {size})")
-        active[index] = True
-    return active

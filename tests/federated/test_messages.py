@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 
 import pytest
 import torch
+from decoding import decode, decode_mask
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fl_core.federated.messages import ENCODINGS, cheapest, decode, decode_mask, encode, encode_mask
+from fl_core.federated.messages import ENCODINGS, cheapest, encode, encode_mask
 
 NINE = torch.tensor([1.0, 9, 9, -2, 9, 9, 9, 9, 0.5])
 NINE_MASK = torch.tensor([True, False, False, True, False, False, False, False, True])
