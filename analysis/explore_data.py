@@ -30,6 +30,7 @@ from analysis.reading.connect import AnalysisError
 from analysis.reading.images import FOLDER, find_images, read_images, where
 from analysis.reading.store import StudyRuns, read_study
 from analysis.results.outcome import outcomes
+from analysis.tables.render import csv
 
 PARTITIONS = (
     "they are read from a study's arms in MLflow; run python studies/fedavg_noniid.py, "
@@ -95,7 +96,7 @@ def write(args: argparse.Namespace, out: Path) -> list[Path]:
     }
     files["captions.md"] = ("\n".join(lines) + "\n").encode()
     files["summary.md"] = summary(explored).encode()
-    files["classes.csv"] = class_table(explored).to_csv(index=False, lineterminator="\n").encode()
+    files["classes.csv"] = csv(class_table(explored)).encode()
     return [command.write(out / name, content) for name, content in files.items()]
 
 

@@ -48,8 +48,8 @@ OWNERS = {
     "rich": {"study.display"},
     "analysis": {"study.session"},
 }
-#: What fl_core and the analysis both read: names, and how a winner is chosen.
-SHARED = {"config.vocabulary", "study.selection"}
+#: What fl_core and the analysis both read: names, how a winner is chosen, errors, whole files.
+SHARED = {"base.errors", "base.files", "config.vocabulary", "study.selection"}
 # enough below the study; huggingface_hub comes with timm, which downloads through it; upath is for
 # folders elsewhere
 SCIENCE = {"numpy", "torch", "torchvision", "timm", "safetensors", "huggingface_hub", "upath"}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from analysis.reading.connect import AnalysisError
 from analysis.reading.store import StudyRuns, list_studies, read_study
+from fl_core.base.files import replacing
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
@@ -60,14 +60,9 @@ def reported(task: Callable[[], object]) -> int:
 
 
 def write(path: Path, content: bytes) -> Path:
-    """A whole file or none: written to a temporary name, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    """A whole file or none."""
+    with replacing(path) as part:
         part.write_bytes(content)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fl_core.base.errors import first_line
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
@@ -84,8 +86,7 @@ def one_line(uri: str) -> Iterator[None]:
     except AnalysisError:
         raise
     except Exception as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise AnalysisError(f"{uri}: {first[:300]}") from None
+        raise AnalysisError(f"{uri}: {first_line(error)}") from None
 
 
 def search(client: MlflowClient, experiments: list[str], query: str) -> list[Run]:

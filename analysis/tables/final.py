@@ -24,7 +24,7 @@ from analysis.tables.front import front_block
 from analysis.tables.masks import cost_cells, cost_notes, mask_columns, overlap_block
 from analysis.tables.pairs import pairs_block
 from analysis.tables.published_tables import published_blocks
-from analysis.tables.render import Block, html, latex, markdown
+from analysis.tables.render import Block, csv
 from fl_core.config.vocabulary import DASH, SHARDING, cell, compact, known
 
 _CI_NOTE = (
@@ -58,22 +58,7 @@ def final_table(runs: StudyRuns) -> pd.DataFrame:
 
 def table_csv(runs: StudyRuns) -> str:
     """The final table as CSV."""
-    return final_table(runs).to_csv(index=False, lineterminator="\n")
-
-
-def table_markdown(runs: StudyRuns) -> str:
-    """The final table, warnings and published numbers as Markdown."""
-    return markdown(runs.study, blocks(runs))
-
-
-def table_latex(runs: StudyRuns) -> str:
-    """The same as LaTeX."""
-    return latex(runs.study, blocks(runs))
-
-
-def table_html(runs: StudyRuns) -> str:
-    """The same as a page that stands alone."""
-    return html(runs.study, blocks(runs))
+    return csv(final_table(runs))
 
 
 def _frame(runs: StudyRuns, results: Sequence[Outcome]) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.reading.store import StudyRuns
 from analysis.results.labels import percent
 from analysis.results.outcome import Outcome
-from analysis.tables.render import Block
+from analysis.tables.render import Block, csv
 
 
 def finalists_block(results: Sequence[Outcome]) -> Block | None:
@@ -62,4 +62,4 @@ def finalists_csv(runs: StudyRuns, results: Sequence[Outcome]) -> str | None:
         for outcome in results
         for finalist in outcome.finalists
     ]
-    return pd.DataFrame(records).to_csv(index=False, lineterminator="\n") if records else None
+    return csv(pd.DataFrame(records)) if records else None

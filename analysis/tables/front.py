@@ -10,7 +10,7 @@ from analysis.reading.store import StudyRuns
 from analysis.results.labels import byte_cells, percent
 from analysis.results.outcome import Outcome
 from analysis.results.pareto import FrontPoint, front_points
-from analysis.tables.render import Block
+from analysis.tables.render import Block, csv
 from fl_core.config.vocabulary import cell, compact
 
 
@@ -71,4 +71,4 @@ def front_csv(runs: StudyRuns, results: Sequence[Outcome]) -> str | None:
         }
         for point in points
     ]
-    return pd.DataFrame(records).to_csv(index=False, lineterminator="\n")
+    return csv(pd.DataFrame(records))

@@ -11,7 +11,7 @@ from analysis.results.labels import points, span
 from analysis.results.matching import validated
 from analysis.results.outcome import Outcome
 from analysis.results.significance import MOST, Pair, pairs
-from analysis.tables.render import Block
+from analysis.tables.render import Block, csv
 from fl_core.config.vocabulary import DASH, known
 
 FEW = 5  # seeds; of fewer a p value says little
@@ -56,7 +56,7 @@ def pairs_csv(results: Sequence[Outcome]) -> str | None:
         }
         for pair in found
     ]
-    return pd.DataFrame(records).to_csv(index=False, lineterminator="\n")
+    return csv(pd.DataFrame(records))
 
 
 def p_text(p: float) -> str:

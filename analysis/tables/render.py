@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+import pandas as pd
+
 
 @dataclass(frozen=True)
 class Block:
@@ -18,6 +20,11 @@ class Block:
     rows: Sequence[Sequence[str]]
     notes: Sequence[str]
     warnings: Sequence[str]
+
+
+def csv(frame: pd.DataFrame) -> str:
+    """A frame at full precision, the same bytes everywhere."""
+    return frame.to_csv(index=False, lineterminator="\n")
 
 
 _NUMBER = re.compile(r"<?[-+]?[\d.]+(e[-+]?\d+)?%?\*?( ± ([\d.]+|—))?|\[[-+\d.]+, [-+\d.]+\]|—")

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from fl_core.base.tables import csv_text
 from fl_core.data.sources import Source
 from fl_core.federated.client import precision_context
 
@@ -44,8 +45,10 @@ class Evaluation:
     def predictions_csv(self) -> str:
         """Every example's label, prediction and its probability, in the order of the source."""
         assert self.predictions is not None, "evaluate(..., keep=True)"
-        lines = [f"{label:.0f},{guess:.0f},{p:.4f}" for label, guess, p in self.predictions]
-        return "\n".join(["label,prediction,confidence", *lines, ""])
+        rows = [
+            (f"{label:.0f}", f"{guess:.0f}", f"{p:.4f}") for label, guess, p in self.predictions
+        ]
+        return csv_text(("label", "prediction", "confidence"), rows)
 
 
 @torch.inference_mode()

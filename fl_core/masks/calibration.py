@@ -11,8 +11,6 @@ learns from them are sensitivities, under labels that the model itself draws (`m
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -24,6 +22,7 @@ from torch import Tensor
 from fl_core.base.machine import Machine
 from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
+from fl_core.base.tables import csv_text
 from fl_core.config.artefact import stage_artefact
 from fl_core.config.fields import refuse
 from fl_core.config.trial_config import TrialConfig
@@ -146,11 +145,7 @@ class Calibration:
         if len(parties) > 1:
             names = ("jaccard", "expected", "excess", "expected_given_layers")
             metrics |= {f"mask_{name}": float(overall[name]) for name in names}
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(overall), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        return metrics, {"masks.csv": text.getvalue()}
+        return metrics, {"masks.csv": csv_text(list(overall), [row.values() for row in rows])}
 
     def client_fisher(self, client: int) -> Tensor:
         """(P,) diagonal Fisher of the starting parameters on a client's own examples."""

@@ -20,6 +20,7 @@ from fl_core.base.digests import digest_of
 from fl_core.base.errors import UserError
 from fl_core.base.files import write_atomically
 from fl_core.base.machine import Machine
+from fl_core.base.tables import csv_text
 from fl_core.config.trial_config import Value
 from fl_core.study.folder import generation
 from fl_core.study.jobs import Job, Listener
@@ -123,9 +124,7 @@ class Session:
         for arm in self.study.arms:
             if arm.name in partitions:
                 table = partitions[arm.name]
-                lines = [",".join(map(str, row)) for row in table.tolist()]
-                header = ",".join(map(str, range(table.shape[1])))
-                text = "\n".join([header, *lines, ""])
+                text = csv_text(range(table.shape[1]), table.tolist())
                 self.tracker.text(self.tracker.arm_run(arm), text, "partition.csv")
 
 

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_study import SEEDS, confirm, search, study
+from texts import table_latex, table_markdown
 
 from analysis.final_tables import write_tables
 from analysis.reading.store import StudyRuns
@@ -21,7 +22,7 @@ from analysis.results.matching import asked_of
 from analysis.results.outcome import outcomes, rule_of
 from analysis.results.selection import RULES, finalists
 from analysis.tables.conditions import caption
-from analysis.tables.final import final_table, table_csv, table_latex, table_markdown
+from analysis.tables.final import final_table, table_csv
 from analysis.tables.finalists import finalists_block
 from fl_core.study.selection import BEST, BEST_CONFIRMED
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from latex import assert_balanced
 from made_study import SEEDS, confirm, search, study
+from texts import table_html, table_latex
 
 from analysis.reading import store
 from analysis.reading.store import StudyRuns
-from analysis.tables.final import table_html, table_latex
 
 HOSTILE = r"a_b & 50% #1 {x} ~y ^z \w $u <b>|*[v] 'q' \"r\" é"
 #: What booktabs defines, for an installation without it (the tables need no more of it).

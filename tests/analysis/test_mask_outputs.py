@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from masked_studies import MASKED
+from texts import table_latex, table_markdown
 
 from analysis.figures import write_figures
 from analysis.final_tables import write_tables
@@ -27,7 +28,7 @@ from analysis.results.pareto import front_points
 from analysis.results.selection import pareto_front
 from analysis.tables import masks
 from analysis.tables.conditions import mask_conditions
-from analysis.tables.final import final_table, table_latex, table_markdown
+from analysis.tables.final import final_table
 from analysis.tables.masks import overlap_block
 from analysis.tables.published import beside, beside_overlap
 from fl_core.config.vocabulary import arm_name

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_study import SEEDS, confirm, search, study
 from scipy import stats
+from texts import table_markdown
 
 from analysis.reading.store import StudyRuns
 from analysis.results import intervals, matching
@@ -23,7 +24,6 @@ from analysis.results.intervals import holm, mean_interval, paired
 from analysis.results.outcome import outcomes
 from analysis.results.significance import pairs
 from analysis.tables import pairs as pairs_table
-from analysis.tables.final import table_markdown
 from analysis.tables.pairs import pairs_block, pairs_csv
 
 accuracies = st.integers(0, 10_000).map(lambda count: count / 10_000)  # of 10,000 test images

@@ -12,11 +12,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from latex import assert_balanced
+from texts import table_latex, table_markdown
 
 from analysis import final_tables
 from analysis.final_tables import write_tables
 from analysis.reading.store import StudyRuns, read_study
-from analysis.tables.final import final_table, table_csv, table_latex, table_markdown
+from analysis.tables.final import final_table, table_csv
 from analysis.tables.published import beside, published
 
 ROWS = """\

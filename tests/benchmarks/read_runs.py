@@ -140,7 +140,7 @@ for name in ("search_runs", "get_run", "get_metric_history", "search_experiments
     setattr(mlflow.MlflowClient, name, counted)
 imported = time.perf_counter()
 from analysis.reading import sqlite_runs, store
-from analysis.tables import final as tables
+from analysis.tables import final as tables, render
 uri, text, *names = sys.argv[1:]
 if text == "client":
     sqlite_runs.readable = lambda uri: False
@@ -150,7 +150,7 @@ for name in names:
     read = time.perf_counter()
     table = tables.final_table(runs)
     if text == "tables":
-        tables.table_markdown(runs), tables.table_csv(runs)
+        render.markdown(name, tables.blocks(runs)), tables.table_csv(runs)
     total += len(runs.trials)
     assert table["test_accuracy_mean"].notna().all()
 ended = time.perf_counter()

@@ -7,11 +7,10 @@ into one file a trial, unless the study minimises it.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from fl_core.base.tables import csv_text
 from fl_core.config.vocabulary import METRICS
 
 DETAILS_FILE = "messages.csv"
@@ -40,9 +39,5 @@ def split(
 
 def table_of(rows: Mapping[int, Mapping[str, float]]) -> str:
     """Details by step as CSV, one row an evaluation."""
-    text = io.StringIO()
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows[step] for step in sorted(rows))
-    return text.getvalue()
+    return csv_text(names, ([rows[step].get(name) for name in names] for step in sorted(rows)))

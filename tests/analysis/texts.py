@@ -1,0 +1,19 @@
+"""A study's tables as text, in each format."""
+
+from __future__ import annotations
+
+from analysis.reading.store import StudyRuns
+from analysis.tables.final import blocks
+from analysis.tables.render import html, latex, markdown
+
+
+def table_markdown(runs: StudyRuns) -> str:
+    return markdown(runs.study, blocks(runs))
+
+
+def table_latex(runs: StudyRuns) -> str:
+    return latex(runs.study, blocks(runs))
+
+
+def table_html(runs: StudyRuns) -> str:
+    return html(runs.study, blocks(runs))
