@@ -6,17 +6,17 @@ STAMP := $(VENV)/.installed
 export UV_COMPILE_BYTECODE := 1
 
 # what needs more than minutes, or real processes, is marked: make soak
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 .PHONY: study test soak ui check features clean
 study: $(STAMP)
 	$(BIN)/python studies/fedavg_noniid.py $(ARGS)
 
 test: $(STAMP)
-	$(PYTEST) --dist worksteal -m "not soak" $(ARGS)
+	$(PYTEST) -m "not soak" $(ARGS)
 
 soak: $(STAMP)
-	$(PYTEST) --dist loadfile -m soak $(ARGS)
+	$(PYTEST) -m soak $(ARGS)
 
 ui: $(STAMP)
 	$(BIN)/python -m fl_core.study.ui --port $(or $(PORT),5000)
