@@ -57,16 +57,17 @@ def test_every_file_is_there(unpacked: Path) -> None:
 def test_it_works_where_it_was_unpacked(unpacked: Path, tmp_path: Path) -> None:
     """The packages are found there and nowhere else, and so is what they read."""
     code = (
-        "import sys, fl_core, analysis\n"
+        "import fl_core, analysis\n"
         "from pathlib import Path\n"
+        "from fl_core.base.machine import Machine\n"
         "from fl_core.config.trial_config import TrialConfig\n"
-        "from fl_core.models.features import FeatureSpec\n"
+        "from fl_core.models.features import extract_features\n"
         "from analysis.tables import published\n"
-        "for module in (fl_core, analysis):\n"
-        "    print(module.__file__)\n"
-        "print(FeatureSpec.of(TrialConfig()).path(Path('none')))\n"
-        "assert FeatureSpec.of(TrialConfig()).path(Path('none')).exists()\n"
+        "no = Path('no')\n"
+        "found = extract_features(TrialConfig(), Machine(data_dir=no, cache_dir=no))\n"
+        "assert len(found.labels)\n"
         "assert len(published.published())\n"
+        "print(fl_core.__file__, analysis.__file__, sep='\\n')\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False,
