@@ -9,7 +9,7 @@ from analysis.reading.store import StudyRuns
 from analysis.results.labels import unit_of_j
 from analysis.results.matching import asked_of
 from analysis.results.outcome import Outcome, rule_of
-from fl_core.config.vocabulary import DASH, FISHER_RULES, cell, data_title, field, masked
+from fl_core.config.vocabulary import DASH, FISHER_RULES, METHODS, cell, data_title, field, masked
 from fl_core.study.selection import BEST_CONFIRMED
 
 
@@ -30,12 +30,10 @@ def caption(runs: StudyRuns, results: Sequence[Outcome]) -> str:
     training = sorted({str(v) for o in results for v in o.confirmed.get("data.train_on", [])})
     size = fixed("backbone.image_size")
     start = "searched" if "head.method" in runs.space else head_start(configs)
-    blend = fixed("local.blend")
-    blended = "" if blend in ("none", DASH) else f"local start blended by {blend} information; "
     return (
         f"{data}, backbone {backbone} at {size} × {size} pixels, "
         f"trained: {fixed('fine_tune.strategy')} (start: {start}); "
-        f"{mask_conditions(runs, configs)}{blended}"
+        f"{mask_conditions(runs, configs)}{method_conditions(runs, configs)}"
         f"K = {fixed('federation.clients')} clients, C = {fixed('federation.participation')}, "
         f"T = {fixed('rounds')} rounds, J = {fixed('local.steps')} "
         f"(J counts local {units}). "
@@ -110,6 +108,23 @@ def mask_conditions(runs: StudyRuns, configs: Sequence[Mapping[str, Any]]) -> st
         if name not in open_names
     ]
     return f"masks: {', '.join(parts)}; "
+
+
+def method_conditions(runs: StudyRuns, configs: Sequence[Mapping[str, Any]]) -> str:
+    """Where the method is not FedAvg: its choices, with the fields that they read. What differs by
+    arm, or is searched, stands in columns of its own. Empty for FedAvg.
+    """
+    open_names = {name for setting in runs.settings for name in setting} | set(runs.space)
+    parts = []
+    for name, choices in METHODS.items():
+        made = field_values(name, configs)
+        if made in (next(iter(choices)), DASH):
+            continue
+        section = name.rpartition(".")[0]
+        own = {one: None for choice in made.split("/") for one in choices.get(choice, ())}
+        names = (name, *(f"{section}.{one}" for one in own))
+        parts += [f"{n} = {field_values(n, configs)}" for n in names if n not in open_names]
+    return f"method: {', '.join(parts)}; " if parts else ""
 
 
 def shared_hybrid_weight(settings: Sequence[Mapping[str, Any]]) -> object | None:

@@ -98,18 +98,20 @@ class Section:
                 checked = _checked(self.prefix + spec.name, value, spec)
                 object.__setattr__(self, spec.name, checked)
 
-    def only_for(self, choice: str, **fields: tuple[str, ...]) -> None:
-        """Refuse a field that was set though the choice made does not read it: name=choices.
+    def only_for(self, choice: str, reads: Mapping[str, Sequence[str]]) -> None:
+        """Refuse a field that was set though the choice made does not read it.
 
-        What the user's own choice reads is not known: it may read any.
+        reads: the fields that each choice alone reads. What the user's own choice reads is not
+        known: it may read any.
         """
-        if is_own(getattr(self, choice)):
+        made = getattr(self, choice)
+        if is_own(made):
             return
         defaults = {spec.name: spec.default for spec in dataclasses.fields(self)}
-        for name, choices in fields.items():
+        for name in {one for fields in reads.values() for one in fields} - set(reads[made]):
             value = getattr(self, name)
-            if value != defaults[name] and getattr(self, choice) not in choices:
-                need = " or ".join(choices)
+            if value != defaults[name]:
+                need = " or ".join(option for option, fields in reads.items() if name in fields)
                 raise refuse(self.prefix + name, value, f"only for {self.prefix}{choice}={need}")
 
     def to_flat(self) -> dict[str, Value]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from fl_core.config.fields import Section, choice, number, refuse, text
-from fl_core.config.vocabulary import DATA_SETS
+from fl_core.config.vocabulary import DATA_SETS, METHODS
 
 #: Rules of a mask: which parameters stay trainable.
 RULES = ("least_sensitive", "most_sensitive", "low_magnitude", "high_magnitude", "random", "hybrid")
@@ -81,14 +81,14 @@ class LocalConfig(Section):
     keep_momentum: bool = False  # momentum survives the round: one client only (centralised)
     #: What a client starts a round from: the server's parameters, or those blended with its own
     #: old ones by Fisher information (see federated.rules.blend).
-    blend: str = choice("none", "none", "fisher")
-    rule: str = choice("plain", "plain", "prox", "scaffold", own=True)  # see federated.rules
+    blend: str = choice("none", *METHODS["local.blend"])
+    rule: str = choice("plain", *METHODS["local.rule"], own=True)  # see federated.rules
     mu: float = number(0.01, 0)  # pull of rule=prox; 0 = FedAvg
     option: int = number(2, 1, 2)  # how rule=scaffold renews a control variate
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.only_for("rule", mu=("prox",), option=("scaffold",))
+        self.only_for("rule", METHODS["local.rule"])
         if self.rule != "plain" and self.blend != "none":
             raise refuse(f"{self.prefix}blend", self.blend, f"only for {self.prefix}rule=plain")
         if self.rule == "scaffold" and self.momentum:
@@ -135,7 +135,7 @@ class ServerConfig(Section):
     """
 
     prefix: ClassVar[str] = "server."
-    optimiser: str = choice("sgd", "sgd", "momentum", "adagrad", "adam", "yogi", own=True)
+    optimiser: str = choice("sgd", *METHODS["server.optimiser"], own=True)
     lr: float = number(1.0, 0, above=True)
     momentum: float = number(0.9, 0, 1, below=True)
     beta1: float = number(0.9, 0, 1, below=True)
@@ -145,9 +145,7 @@ class ServerConfig(Section):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        adaptive = ("adagrad", "adam", "yogi")
-        self.only_for("optimiser", momentum=("momentum",), beta1=adaptive, tau=adaptive,
-                      beta2=("adam", "yogi"), bias_correction=adaptive)  # fmt: skip
+        self.only_for("optimiser", METHODS["server.optimiser"])
 
 
 @dataclass(frozen=True)
@@ -155,7 +153,7 @@ class SelectConfig(Section):
     """Who takes part in a round."""
 
     prefix: ClassVar[str] = "select."
-    rule: str = choice("uniform", "uniform", own=True)
+    rule: str = choice("uniform", *METHODS["select.rule"], own=True)
 
 
 @dataclass(frozen=True)
@@ -163,7 +161,7 @@ class AggregateConfig(Section):
     """How the clients' parameters become one."""
 
     prefix: ClassVar[str] = "aggregate."
-    rule: str = choice("mean", "mean", own=True)
+    rule: str = choice("mean", *METHODS["aggregate.rule"], own=True)
 
 
 @dataclass(frozen=True)
