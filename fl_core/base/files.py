@@ -24,6 +24,25 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
+def sweep(folder: Path) -> None:
+    """Remove what `replacing` began here in processes that were killed since."""
+    for path in list(folder.glob(".*.*")) if folder.is_dir() else ():
+        pid = path.suffix.removeprefix(".")
+        if pid.isdigit() and not _lives(int(pid)):
+            path.unlink(missing_ok=True)
+
+
+def _lives(pid: int) -> bool:
+    """Whether there is a process of this number."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
+
+
 def write_atomically(path: Path, text: str) -> None:
     """A text as a file; UserError where it cannot be written."""
     try:

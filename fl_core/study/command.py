@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 from fl_core.base.addresses import check_ray_address
 from fl_core.base.errors import UserError
+from fl_core.base.files import sweep
+from fl_core.base.locations import is_local
 from fl_core.base.machine import Machine
 from fl_core.config.own import make_importable
 from fl_core.study import environment, options, resources
@@ -68,6 +70,8 @@ def run(study: Study, args: argparse.Namespace) -> None:
         start_over(out)
     with locked(out), ThreadPoolExecutor(1) as pool:
         machine, places = resources.machine_of(args), resources.places_of(args, study.name, out)
+        if is_local(places.own):
+            sweep(places.own)
         if resolved.uses_images:
             precision = resources.default_precision(machine)
             resolved = resolved.with_default("compute.precision", precision)
