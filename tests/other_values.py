@@ -42,13 +42,17 @@ SETTING: dict[str, dict[str, Value]] = {
     "local.option": {"local.rule": "scaffold"},
     "head.local.mu": {"head.local.rule": "prox"},
     "head.local.option": {"head.local.rule": "scaffold"},
+    "schedule.warmup": {"schedule.name": "warmup_cosine"},
+    "schedule.step_size": {"schedule.name": "step"},
+    "schedule.gamma": {"schedule.name": "step"},
     "server.momentum": {"server.optimiser": "momentum"},
     "server.beta1": {"server.optimiser": "adam"},
     "server.beta2": {"server.optimiser": "yogi"},
     "server.tau": {"server.optimiser": "adagrad"},
     "server.bias_correction": {"server.optimiser": "adam"},
     # together with others they may be refused
-    "local.rule": {}, "local.blend": {}, "head.local.rule": {},
+    "local.rule": {}, "local.blend": {}, "head.local.rule": {}, "schedule.name": {},
+    "mask.rule": {},
 }  # fmt: skip
 #: A single choice so far: there is no other value.
 ONLY = {name for name, spec in FIELDS.items() if len(spec.metadata.get("choices", "two")) == 1}

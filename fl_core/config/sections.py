@@ -125,6 +125,10 @@ class ScheduleConfig(Section):
     step_size: float = number(0.34, 0, 1, above=True)  # share of the run between drops, step
     gamma: float = number(0.1, 0, 1, above=True)  # factor of each drop, step
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.only_for("name", warmup=("warmup_cosine",), step_size=("step",), gamma=("step",))
+
 
 @dataclass(frozen=True)
 class ServerConfig(Section):

@@ -70,6 +70,9 @@ def configurations(draw: st.DrawFn) -> dict[str, Value]:
            "yogi": adaptive}.get(str(flat["server.optimiser"]), set())  # fmt: skip
     for name in {"momentum", *adaptive} - own:
         flat[f"server.{name}"] = FIELDS[f"server.{name}"].default
+    for name, reader in (("warmup", "warmup_cosine"), ("step_size", "step"), ("gamma", "step")):
+        if flat["schedule.name"] != reader:
+            flat[f"schedule.{name}"] = FIELDS[f"schedule.{name}"].default
     for local in ("local", "head.local"):
         rule = flat[f"{local}.rule"]
         for name, reader in (("mu", "prox"), ("option", "scaffold")):

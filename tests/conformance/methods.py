@@ -84,8 +84,10 @@ FACTS: dict[str, Facts] = {
     "aggregate.rule=mean": FEDAVG,
     "schedule.name=constant": FEDAVG,
     "schedule.name=cosine": Facts("it has no parameter"),
-    "schedule.name=step": Facts({"schedule.gamma": 1.0}),
-    "schedule.name=warmup_cosine": Facts("it ends at zero whatever the warm-up"),
+    "schedule.name=step": Facts({"schedule.gamma": 1.0}, {"": {"schedule.gamma": 0.5}}),
+    "schedule.name=warmup_cosine": Facts(
+        "it ends at zero whatever the warm-up", {"": {"schedule.warmup": 0.3}}
+    ),
 }  # fmt: skip
 
 
@@ -111,11 +113,16 @@ def facts_of(name: str) -> Facts:
 
 
 def all_methods() -> list[Method]:
-    """Every entry of every table, in every variant; one that FACTS does not know gets defaults."""
+    """Every entry of every table, in every variant; one that FACTS does not know gets defaults.
+
+    The neutral choices of all fields are one configuration: FedAvg stands for them, drawn once.
+    """
     unknown = Facts("FACTS does not say")
-    methods = []
+    methods = [Method("local.rule", "plain", "", {}, FEDAVG)]
     for name, choices in {**TABLES, **CHOICES}.items():
         for choice in choices:
+            if choice == FIELDS[name].default:
+                continue
             facts = FACTS.get(f"{name}={choice}", unknown)
             for variant, values in facts.variants.items():
                 chosen = {name: choice, **facts.needs, **values}

@@ -23,7 +23,13 @@ from fl_core.trial import clients_path, run_trial, trial_path
 
 every_method = pytest.mark.parametrize("method", METHODS, ids=str)
 #: What the masks are made by here: no method has a say in it.
-TRIAL: Settings = {"rounds": 5, "eval_every": 2, "mask.rule": "random", "mask.examples": 20}
+TRIAL: Settings = {
+    "rounds": 5,
+    "eval_every": 2,
+    "keep": "best",
+    "mask.rule": "random",
+    "mask.examples": 20,
+}
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from methods import CHOICES, FEDAVG, METHODS, TABLES, Method, Settings, allowed, facts_of
+from methods import (
+    CHOICES,
+    FEDAVG,
+    METHODS,
+    TABLES,
+    Method,
+    Settings,
+    all_methods,
+    allowed,
+    facts_of,
+)
 from other_values import FIELDS
 from test_fedavg import config, plain
 from tiny import BASE, MASKS, bits, configured, content, federation, results, rough, start, story
@@ -61,9 +71,15 @@ def test_every_method_says_when_it_is_fedavg(name: str) -> None:
     assert facts is FEDAVG or facts.neutral
 
 
-def test_a_method_without_facts_fails_with_its_name() -> None:
-    with pytest.raises(LookupError, match=r"no entry for local\.rule=new"):
-        facts_of("local.rule=new")
+@pytest.mark.parametrize("name", TABLES)
+def test_a_method_is_drawn_by_being_in_its_table(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And fails with its name as long as FACTS does not know it."""
+    monkeypatch.setitem(TABLES[name], "new", None)  # type: ignore[arg-type]
+    assert f"{name}=new" in [str(method) for method in all_methods()]
+    with pytest.raises(LookupError, match=f"no entry for {name}=new"):
+        facts_of(f"{name}=new")
 
 
 # --- next to FedAvg -----------------------------------------------------------------------------

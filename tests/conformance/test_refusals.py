@@ -44,6 +44,11 @@ OTHERS: list[tuple[Settings, str, str]] = [
     ({"server.lr": 0.0}, "server.lr=0.0", "must be in (0, inf"),
     ({"server.optimiser": "fedadam"}, "server.optimiser='fedadam'", "must be sgd or"),
     ({"schedule.name": "linear"}, "schedule.name='linear'", "must be constant or"),
+    ({"schedule.warmup": 0.5}, "schedule.warmup=0.5", "only for schedule.name=warmup_cosine"),
+    ({"schedule.name": "cosine", "schedule.gamma": 0.5}, "schedule.gamma=0.5",
+     "only for schedule.name=step"),
+    ({"schedule.name": "warmup_cosine", "schedule.step_size": 0.5}, "schedule.step_size=0.5",
+     "only for schedule.name=step"),
     ({"mask.average": "all"}, "mask.average='all'", "only for mask.scope=per_client"),
     ({"head.local.blend": "fisher"}, "head.local.blend='fisher'", "a head starts from"),
     ({"head.local.keep_momentum": True}, "head.local.keep_momentum=True", "a head always"),
@@ -52,8 +57,7 @@ OTHERS: list[tuple[Settings, str, str]] = [
 
 def own_fields(method: Method) -> list[str]:
     """The fields that a method of a table was given beside its name."""
-    # a schedule's fields are read by one schedule each, but taken with any
-    if method.field not in TABLES or method.field == "schedule.name":
+    if method.field not in TABLES:
         return []
     return [n for n in method.values if n not in (method.field, *method.facts.needs)]
 
