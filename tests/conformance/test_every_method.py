@@ -173,6 +173,8 @@ def test_only_those_that_took_part_keep_something(method: Method) -> None:
             kept = state.clients.of(client)
             assert set(rule.memory) <= set(kept)
             assert all(tensor.numel() > 0 for tensor in kept.values())
+    everyone = num_sampled(cfg.federation) == cfg.federation.clients
+    assert everyone or len(took_part) > num_sampled(cfg.federation)  # not the same every round
 
 
 @every_method
