@@ -6,17 +6,19 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from methods import METHODS, Method, Settings
-from tiny import MASKS, content, rough
+from tiny import MASKS, configured, content, federation, results, rough, start, story
 from toy import config, machine_of, plain, write_features
 
-from fl_core.base.cache import load_artefact
+from fl_core.base.cache import load_artefact, save_artefact
 from fl_core.base.machine import Machine
 from fl_core.config.trial_config import TrialConfig
+from fl_core.federated.memory import ClientMemory
 from fl_core.federated.state import State
 from fl_core.models import features
 from fl_core.trial import clients_path, run_trial, trial_path
@@ -68,6 +70,23 @@ def test_killed_after_every_evaluation(
     assert plain(records) == plain(whole)
     assert content(stored(tmp_path / "killed", cfg)) == content(stored(tmp_path / "whole", cfg))
     assert plain(list(run_trial(cfg, machine))) == plain(whole)  # and a folder changes nothing
+
+
+@pytest.mark.parametrize("masks", ["dense", "senders"])
+@every_method
+def test_a_checkpoint_holds_all_of_a_state(method: Method, masks: str, tmp_path: Path) -> None:
+    cfg = rough(configured(method, masks, keep="best"))
+    fed = federation(cfg)
+    folder, path = tmp_path / "clients", tmp_path / "state.safetensors"
+    whole = results(cfg, fed, replace(start(fed), clients=ClientMemory.empty(folder)))
+    for done, result in enumerate(whole, start=1):
+        tensors, values = result.state.to_tensors()
+        save_artefact(path, tensors, {"state": values})
+        tensors, meta = load_artefact(path)
+        loaded = State.from_tensors(tensors, meta["state"], folder, "cpu")
+        assert content(loaded) == content(result.state)
+        if done < cfg.rounds:
+            assert story(results(cfg, fed, loaded)) == story(whole[done:])
 
 
 #: As much state as there is: at the server, at the clients, in the masks.
