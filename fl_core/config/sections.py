@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -21,10 +20,6 @@ STRATEGIES = {
     "head_then_sparse_full": "full",
     "sparse_full": "full",
 }
-#: Schedules of the learning rate, and the fields that each alone reads.
-SCHEDULES: Mapping[str, tuple[str, ...]] = {
-    "constant": (), "cosine": (), "step": ("step_size", "gamma"), "warmup_cosine": ("warmup",)
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -125,14 +120,14 @@ class ScheduleConfig(Section):
     """Learning-rate factor over the run's progress in [0, 1]; see federated.client.lr_factor."""
 
     prefix: ClassVar[str] = "schedule."
-    name: str = choice("constant", *SCHEDULES)
+    name: str = choice("constant", *METHODS["schedule.name"])
     warmup: float = number(0.1, 0, 1, above=True, below=True)  # share of the run, warmup_cosine
     step_size: float = number(0.34, 0, 1, above=True)  # share of the run between drops, step
     gamma: float = number(0.1, 0, 1, above=True)  # factor of each drop, step
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.only_for("name", SCHEDULES)
+        self.only_for("name", METHODS["schedule.name"])
 
 
 @dataclass(frozen=True)

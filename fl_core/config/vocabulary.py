@@ -67,8 +67,8 @@ FIELDS: Mapping[str, Field] = {
     "mask.min_share": Field(caption="and a share of {} of it"),
     "mask.average": Field(caption="averaged over {}"),
 }
-#: The fields that choose a method, one a seam: each choice with the fields of its section that it
-#: alone reads. The first choices together are FedAvg.
+#: The fields that choose how it is trained, one a seam: each choice with the fields of its section
+#: that it alone reads. The first choices together are FedAvg.
 METHODS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "local.rule": {"plain": (), "prox": ("mu",), "scaffold": ("option",)},
     "local.blend": {"none": (), "fisher": ()},
@@ -78,6 +78,12 @@ METHODS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "adagrad": ("beta1", "tau", "bias_correction"),
         "adam": ("beta1", "beta2", "tau", "bias_correction"),
         "yogi": ("beta1", "beta2", "tau", "bias_correction"),
+    },
+    "schedule.name": {
+        "constant": (),
+        "cosine": (),
+        "step": ("step_size", "gamma"),
+        "warmup_cosine": ("warmup",),
     },
     "select.rule": {"uniform": ()},
     "aggregate.rule": {"mean": ()},

@@ -10,8 +10,9 @@ With g the gradient to descend (on a server the negative mean update, -Delta):
 
 m starts at 0 and v at tau^2, the least that the paper allows. It has no bias correction;
 `bias_correction` divides m by 1 - beta1^t and (but for Adagrad, whose v is no mean) v by
-1 - beta2^t, t = 1 in the first step (Kingma & Ba, ICLR 2015). An entry whose g has always been
-zero does not change by a bit.
+1 - beta2^t, t = 1 in the first step (Kingma & Ba, ICLR 2015). The start of v is divided with it, so
+that it equals Adam proper for a small tau only. An entry whose g has always been zero does not
+change by a bit.
 """
 
 from __future__ import annotations

@@ -8,7 +8,9 @@
 
 c and c_k begin as zeros. A client keeps c_k and sends its change; the server sends c: twice
 FedAvg's bytes each way. Momentum is refused: the paper has none, and it would gather corrections
-that are out of date. Under a mask all of it happens on the client's own entries.
+that are out of date. Under a mask all of it happens on the client's own entries; where few clients
+train an entry, 1/N makes its c smaller than the mean of theirs. Option 1 costs a pass over all of
+a client's examples a round, which counts in the images, not in the local steps.
 """
 
 from __future__ import annotations
