@@ -21,8 +21,15 @@ def balance_figure(counts: Mapping[str, np.ndarray]) -> Figure:
     for index, (part, number) in enumerate(counts.items()):
         edges = np.arange(len(number) + 1) - 0.5
         label = f"{part} ({number.sum():,})"
-        ax.stairs(number, edges, baseline=None, color=colours(len(counts))[index],
-                  ls=line_style(index), lw=1.2, label=label)  # fmt: skip
+        ax.stairs(
+            number,
+            edges,
+            baseline=None,
+            color=colours(len(counts))[index],
+            ls=line_style(index),
+            lw=1.2,
+            label=label,
+        )
     ax.set_xlabel("class")
     ax.set_ylabel("images")
     ax.set_ylim(0, 1.06 * max(number.max() for number in counts.values()))
@@ -42,11 +49,20 @@ def outlier_figure(classes: Classes, found: Outliers, shares: np.ndarray) -> Fig
     figure = new_figure(PAGE, 2.2)
     left, right = figure.subplots(1, 2)
     end = float(np.percentile(found.squares, 99.5))
-    left.hist(found.squares, bins=np.linspace(0, end, 81).tolist(), density=True,
-              color=OKABE_ITO[4], label="training images")  # fmt: skip
+    left.hist(
+        found.squares,
+        bins=np.linspace(0, end, 81).tolist(),
+        density=True,
+        color=OKABE_ITO[4],
+        label="training images",
+    )
     x = np.linspace(0, end, 400)[1:]
-    left.plot(x, _chi_square(x, found.components), color="black",
-              label=f"$\\chi^2$, {found.components} degrees of freedom")  # fmt: skip
+    left.plot(
+        x,
+        _chi_square(x, found.components),
+        color="black",
+        label=f"$\\chi^2$, {found.components} degrees of freedom",
+    )
     left.axvline(found.threshold, color=OKABE_ITO[1], ls="--", label=f"{100 * LEVEL:g} % quantile")
     left.set_xlim(0, end)
     left.set_xlabel("squared Mahalanobis distance to the class")

@@ -193,9 +193,14 @@ def outliers(features: np.ndarray, labels: np.ndarray, components: int = COMPONE
         gaussian = drawn @ np.linalg.cholesky(covariance).T
         reference.append(float((_one_class(gaussian)[0] > threshold).mean()))
     return Outliers(
-        squares, squares > threshold, threshold, components, kept,
-        float(np.mean(weights)), float(np.mean(reference)),
-    )  # fmt: skip
+        squares,
+        squares > threshold,
+        threshold,
+        components,
+        kept,
+        float(np.mean(weights)),
+        float(np.mean(reference)),
+    )
 
 
 def _one_class(examples: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:

@@ -119,8 +119,10 @@ def palette(count: int) -> dict[str, list[str]]:
     if count <= len(OKABE_ITO):
         return {"light": light, "dark": list(_DARK[:count])}
     scale = matplotlib.colormaps["viridis"]  # without its dark end, which a dark page swallows
-    return {"light": light, "dark": [to_hex(scale(0.25 + 0.75 * i / (count - 1)))
-                                     for i in range(count)]}  # fmt: skip
+    return {
+        "light": light,
+        "dark": [to_hex(scale(0.25 + 0.75 * i / (count - 1))) for i in range(count)],
+    }
 
 
 def colour(index: int, opacity: float | None = None) -> str:

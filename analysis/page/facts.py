@@ -105,9 +105,12 @@ def cost_block(runs: StudyRuns) -> Block:
 
 def _unknown(trials: pd.DataFrame) -> list[str]:
     """Which sums miss runs."""
-    columns = {"seconds": trials[list(SECONDS)].sum(axis=1, min_count=1),
-               "local steps": local_steps(trials), "bytes up": trials["bytes_up"],
-               "bytes down": trials["bytes_down"]}  # fmt: skip
+    columns = {
+        "seconds": trials[list(SECONDS)].sum(axis=1, min_count=1),
+        "local steps": local_steps(trials),
+        "bytes up": trials["bytes_up"],
+        "bytes down": trials["bytes_down"],
+    }
     groups: dict[int, list[str]] = {}
     for name, values in columns.items():
         groups.setdefault(int(values.isna().sum()), []).append(name)

@@ -46,13 +46,29 @@ def importance_plot(runs: StudyRuns, text: str) -> Plot | None:
     ]
     base = {"y": names, "hoverinfo": "text", "hovertext": hover}
     data = [
-        {**base, "type": "bar", "orientation": "h", "name": "importance",
-         "x": table["importance"].tolist(), "marker": {"color": colour(0)}, "width": 0.6},
-        {**base, "type": "scatter", "mode": "markers", "name": "chance (95th percentile)",
-         "x": table["chance"].tolist(),
-         "marker": {"symbol": "line-ns", "size": 18, "color": colour(1),
-                    "line": {"color": colour(1), "width": 3}}},
-    ]  # fmt: skip
+        {
+            **base,
+            "type": "bar",
+            "orientation": "h",
+            "name": "importance",
+            "x": table["importance"].tolist(),
+            "marker": {"color": colour(0)},
+            "width": 0.6,
+        },
+        {
+            **base,
+            "type": "scatter",
+            "mode": "markers",
+            "name": "chance (95th percentile)",
+            "x": table["chance"].tolist(),
+            "marker": {
+                "symbol": "line-ns",
+                "size": 18,
+                "color": colour(1),
+                "line": {"color": colour(1), "width": 3},
+            },
+        },
+    ]
     layout = {
         "height": 150 + 34 * len(table),
         "xaxis": {"title": {"text": "PED-ANOVA importance"}, "rangemode": "tozero"},
@@ -92,11 +108,21 @@ def parallel_plot(runs: StudyRuns) -> Plot | None:
         "margin": {"l": _room(axes[0]), "r": 45, "t": 90, "b": 10},
         "xaxis": {"range": [-0.02, len(axes) - 0.98], "visible": False, "fixedrange": True},
         "yaxis": {"range": [_FLOOR - 0.06, 1.06], "visible": False, "fixedrange": True},
-        "shapes": [{"type": "line", "x0": i, "x1": i, "y0": _FLOOR, "y1": 1, "layer": "below",
-                    "line": {"color": "@grid", "width": 1}} for i in range(len(axes))],
+        "shapes": [
+            {
+                "type": "line",
+                "x0": i,
+                "x1": i,
+                "y0": _FLOOR,
+                "y1": 1,
+                "layer": "below",
+                "line": {"color": "@grid", "width": 1},
+            }
+            for i in range(len(axes))
+        ],
         "annotations": [note for i, axis in enumerate(axes) for note in _notes(i, axis)],
         "wide_legend": "top",
-    }  # fmt: skip
+    }
     text = (
         "Search trials as lines. Colour: rank within the trial's arm (finished above pruned, those "
         "by the rounds they reached, diverged last), as for the importance. Categories are spread "
@@ -169,9 +195,16 @@ def _lines(group: int, axes: Sequence[_Axis], ranks: Sequence[float]) -> dict[st
         y.append(None)
         text.append("")
     return {
-        "type": "scatter", "mode": "lines", "name": name, "x": x, "y": y, "hoverinfo": "text",
-        "hovertext": text, "opacity": round(opacity, 3), "line": {"color": paint, "width": width},
-    }  # fmt: skip
+        "type": "scatter",
+        "mode": "lines",
+        "name": name,
+        "x": x,
+        "y": y,
+        "hoverinfo": "text",
+        "hovertext": text,
+        "opacity": round(opacity, 3),
+        "line": {"color": paint, "width": width},
+    }
 
 
 def _heading(label: str) -> str:
@@ -193,6 +226,16 @@ def _notes(index: int, axis: _Axis) -> list[dict[str, Any]]:
     if any(not math.isfinite(place) for place in axis.places):
         ticks.append((_FLOOR, DASH))
     for place, text in ticks:
-        notes.append({**base, "y": place, "text": plain(text), "font": small, "xanchor": "right",
-                      "xshift": -3, "bgcolor": "@veil", "borderpad": 1})  # fmt: skip
+        notes.append(
+            {
+                **base,
+                "y": place,
+                "text": plain(text),
+                "font": small,
+                "xanchor": "right",
+                "xshift": -3,
+                "bgcolor": "@veil",
+                "borderpad": 1,
+            }
+        )
     return notes

@@ -117,8 +117,13 @@ def section(runs: StudyRuns) -> Section:
         plots={plot.name: plot for plot in plots},
         absent=absent,
         pictures=[
-            Picture(name, TITLES.get(name, name.replace("_", " ").capitalize()), captions[name],
-                    round(figure.get_figwidth() * 96), _image(figure))
+            Picture(
+                name,
+                TITLES.get(name, name.replace("_", " ").capitalize()),
+                captions[name],
+                round(figure.get_figwidth() * 96),
+                _image(figure),
+            )
             for name, figure in figures.items()
             if name not in INTERACTIVE
         ],
@@ -128,7 +133,7 @@ def section(runs: StudyRuns) -> Section:
         commands=commands,
         reproduce=reproduce,
         dirty=dirty,
-    )  # fmt: skip
+    )
 
 
 def _plots(
@@ -177,9 +182,11 @@ def _tiles(runs: StudyRuns, results: Sequence[Outcome]) -> list[tuple[str, str]]
         ("arms", str(len(results))),
         ("search trials", str(len(search))),
         ("diverged", share),
-        ("seeds per arm", " – ".join(dict.fromkeys([str(seeds[0]), str(seeds[-1])]))
-         if seeds else DASH),
-    ]  # fmt: skip
+        (
+            "seeds per arm",
+            " – ".join(dict.fromkeys([str(seeds[0]), str(seeds[-1])])) if seeds else DASH,
+        ),
+    ]
 
 
 def _data_set(runs: StudyRuns) -> str:

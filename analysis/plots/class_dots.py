@@ -33,8 +33,15 @@ def class_dots(classes: Classes, values: np.ndarray, label: str, digits: int = 0
         if not len(members):
             continue
         members = members[np.argsort(values[members], kind="stable")]
-        ax.plot(values[members], [place] * len(members), "o", ms=3.5, color=OKABE_ITO[0],
-                mew=0, alpha=0.75)  # fmt: skip
+        ax.plot(
+            values[members],
+            [place] * len(members),
+            "o",
+            ms=3.5,
+            color=OKABE_ITO[0],
+            mew=0,
+            alpha=0.75,
+        )
         ax.plot([means[group]] * 2, [place - 0.35, place + 0.35], color=OKABE_ITO[1], lw=1.4)
         ends = [(members[0], -1)] + ([(members[-1], 1)] if len(members) > 1 else [])
         for member, side in ends:
@@ -58,8 +65,16 @@ def _mean(values: np.ndarray) -> float:
 
 def beside(ax: Axes, x: float, y: float, side: int, text: str, weight: str = "normal") -> None:
     """A name right (1) or left (-1) of a dot."""
-    ax.annotate(text, (x, y), xytext=(4 * side, 0), textcoords="offset points", va="center",
-                ha="left" if side > 0 else "right", size=6, weight=weight)  # fmt: skip
+    ax.annotate(
+        text,
+        (x, y),
+        xytext=(4 * side, 0),
+        textcoords="offset points",
+        va="center",
+        ha="left" if side > 0 else "right",
+        size=6,
+        weight=weight,
+    )
 
 
 def _widen(ax: Axes, values: np.ndarray) -> None:

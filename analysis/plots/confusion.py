@@ -108,8 +108,15 @@ def pairs_figure(arm: Predicted) -> Figure | None:
     ax = figure.add_subplot()
     for place, (label, other, share) in enumerate(pairs):
         near = arm.classes.related(label, other)
-        ax.barh(place, 100 * share, height=0.7, color=NEAR if near else FAR,
-                hatch=None if near else "//////", edgecolor="white", linewidth=0)  # fmt: skip
+        ax.barh(
+            place,
+            100 * share,
+            height=0.7,
+            color=NEAR if near else FAR,
+            hatch=None if near else "//////",
+            edgecolor="white",
+            linewidth=0,
+        )
         seeds = [100 * shares[label, other] for shares in each]
         ax.plot(seeds, [place] * len(seeds), "o", ms=3, color="black", mec="white", mew=0.4)
     rows = [f"{names[label]} → {names[other]}" for label, other, _ in pairs]
@@ -145,13 +152,23 @@ def errors_figure(found: Sequence[Predicted]) -> Figure:
         kinds = {name: 100 * values for name, values in error_kinds(arm).items()}
         near, far = (float(kinds[name].mean()) for name in ("near", "far"))
         ax.barh(place, near, height=0.65, color=NEAR, label="same superclass")
-        ax.barh(place, far, left=near, height=0.65, color=FAR, hatch="//////", edgecolor="white",
-                linewidth=0, label="another superclass")  # fmt: skip
+        ax.barh(
+            place,
+            far,
+            left=near,
+            height=0.65,
+            color=FAR,
+            hatch="//////",
+            edgecolor="white",
+            linewidth=0,
+            label="another superclass",
+        )
         seeds = 100 - kinds["right"]
         ax.plot(seeds, [place] * len(seeds), "o", ms=3, color="black", mec="white", mew=0.4)
     _label_bars(ax, [arm_text(o, axes) for o in outcomes], "test images classified wrongly [%]")
     if groups:
         handles, labels = ax.get_legend_handles_labels()
-        figure.legend(handles[:2], labels[:2], loc="outside upper center", ncols=2,
-                      handlelength=1.4)  # fmt: skip
+        figure.legend(
+            handles[:2], labels[:2], loc="outside upper center", ncols=2, handlelength=1.4
+        )
     return figure

@@ -94,11 +94,19 @@ def _steps_figure(
         for line in group:
             mine = frame[frame["arm"] == line.arm.arm]
             alone = "o" if len(mine) == 1 else None  # one evaluation makes no line
-            ax.plot(mine["step"], scale * mine["mean"], color=line.colour, ls=line.style,
-                    marker=alone, ms=3, label=line.label)  # fmt: skip
+            ax.plot(
+                mine["step"],
+                scale * mine["mean"],
+                color=line.colour,
+                ls=line.style,
+                marker=alone,
+                ms=3,
+                label=line.label,
+            )
             low, high = mine["mean"] - mine["std"], mine["mean"] + mine["std"]
-            ax.fill_between(mine["step"], scale * low, scale * high, color=line.colour, alpha=0.2,
-                            lw=0)  # fmt: skip
+            ax.fill_between(
+                mine["step"], scale * low, scale * high, color=line.colour, alpha=0.2, lw=0
+            )
         ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         ax.set_xlim(left=0)
     steps = "local steps" + (", T × J" if unit_of(results) != "epochs" else "")
@@ -118,8 +126,15 @@ def bytes_figure(results: Sequence[Outcome], data: Curves) -> Figure | None:
         for line in group:
             mine = known[known["arm"] == line.arm.arm]
             alone = "o" if len(mine) == 1 else None
-            ax.plot(mine["bytes"], 100 * mine["mean"], color=line.colour, ls=line.style,
-                    marker=alone, ms=3, label=line.label)  # fmt: skip
+            ax.plot(
+                mine["bytes"],
+                100 * mine["mean"],
+                color=line.colour,
+                ls=line.style,
+                marker=alone,
+                ms=3,
+                label=line.label,
+            )
         ax.set_xscale("log")
         ax.xaxis.set_major_locator(FixedLocator(ticks))
         ax.xaxis.set_major_formatter(EngFormatter(unit="B"))

@@ -19,13 +19,29 @@ def dots(results: Sequence[Outcome], axes: Sequence[str]) -> Figure:
     for place, outcome in enumerate(results):
         tests = 100 * outcome.confirmed["test_accuracy"]
         if tests.empty:
-            ax.text(0.5, place, "not confirmed", transform=ax.get_yaxis_transform(), ha="center",
-                    va="center", color="0.4", size=7)  # fmt: skip
+            ax.text(
+                0.5,
+                place,
+                "not confirmed",
+                transform=ax.get_yaxis_transform(),
+                ha="center",
+                va="center",
+                color="0.4",
+                size=7,
+            )
             continue
         ax.plot(tests, [place + 0.25] * len(tests), "o", ms=2.5, color="0.5", mew=0)  # the seeds
         spread = 100 * outcome.std if len(tests) > 1 else 0.0
-        ax.errorbar(100 * outcome.mean, place, xerr=spread, fmt="o", ms=4, capsize=2.5, lw=1,
-                    color=colours(1)[0])  # fmt: skip
+        ax.errorbar(
+            100 * outcome.mean,
+            place,
+            xerr=spread,
+            fmt="o",
+            ms=4,
+            capsize=2.5,
+            lw=1,
+            color=colours(1)[0],
+        )
     ax.set_yticks(range(len(results)), [arm_text(o, axes) for o in results])
     ax.set_ylim(len(results) - 0.5, -0.5)
     ax.set_xlabel("test accuracy [%]")
@@ -47,9 +63,17 @@ def grouped_dots(results: Sequence[Outcome], axes: Sequence[str]) -> Figure:
         i = groups.index(level)
         place = rows.index(joined(rest, outcome)) + 0.6 * ((i + 0.5) / len(groups) - 0.5)
         spread = 100 * outcome.std if len(outcome.confirmed) > 1 else 0.0
-        ax.errorbar(100 * outcome.mean, place, xerr=spread, fmt=marker(i), ms=4,
-                    capsize=2, lw=1, color=colours(len(groups))[i],
-                    label=pretty(level_label("sharding", level)))  # fmt: skip
+        ax.errorbar(
+            100 * outcome.mean,
+            place,
+            xerr=spread,
+            fmt=marker(i),
+            ms=4,
+            capsize=2,
+            lw=1,
+            color=colours(len(groups))[i],
+            label=pretty(level_label("sharding", level)),
+        )
     ax.set_yticks(range(len(rows)), rows)
     ax.set_ylim(len(rows) - 0.5, -0.5)
     for edge in range(1, len(rows)):

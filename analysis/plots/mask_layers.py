@@ -115,8 +115,13 @@ def _figure(
         ax.spines[:].set_visible(False)
         if first_column(ax):
             _label_bands(ax, rows)
-    bar = figure.colorbar(mesh, ax=grid if len(grid) > 1 else grid[0], pad=0.02, aspect=30,
-                          extend="max" if over else "neither")  # fmt: skip
+    bar = figure.colorbar(
+        mesh,
+        ax=grid if len(grid) > 1 else grid[0],
+        pad=0.02,
+        aspect=30,
+        extend="max" if over else "neither",
+    )
     bar.set_label(label)
     bar.outline.set_visible(False)
     return figure

@@ -225,6 +225,10 @@ def legend(figure: Figure, drawn: Sequence[Axes]) -> None:
     widest = 0.5 + 0.055 * max(map(len, handles))  # inches: handle, then characters
     columns = max(1, min(len(handles), room, int(figure.get_figwidth() / widest)))
     figure.legend(
-        list(handles.values()), list(handles), loc="outside upper center", ncols=columns,
-        handlelength=2.4, columnspacing=1.2,
-    )  # fmt: skip
+        list(handles.values()),
+        list(handles),
+        loc="outside upper center",
+        ncols=columns,
+        handlelength=2.4,
+        columnspacing=1.2,
+    )

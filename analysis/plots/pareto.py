@@ -30,16 +30,42 @@ def pareto_figure(runs: StudyRuns, results: Sequence[Outcome]) -> Figure | None:
         name, colour = arm_text(outcome, axes), paint[index]
         mine = done[done["arm"] == outcome.arm]
         front = sorted((p for p in points if p.arm is outcome), key=lambda p: float(p.trial[cost]))
-        ax.plot(mine[cost], 100 * mine["val_accuracy"], ".", ms=4, mew=0, color=colour, alpha=0.35,
-                label=f"{name}: trials, validation")  # fmt: skip
-        ax.plot([p.trial[cost] for p in front], [100 * p.trial["val_accuracy"] for p in front],
-                ls=line_style(index), lw=1, color=colour, marker=".", ms=4, drawstyle="steps-post",
-                label=f"{name}: front, validation")  # fmt: skip
+        ax.plot(
+            mine[cost],
+            100 * mine["val_accuracy"],
+            ".",
+            ms=4,
+            mew=0,
+            color=colour,
+            alpha=0.35,
+            label=f"{name}: trials, validation",
+        )
+        ax.plot(
+            [p.trial[cost] for p in front],
+            [100 * p.trial["val_accuracy"] for p in front],
+            ls=line_style(index),
+            lw=1,
+            color=colour,
+            marker=".",
+            ms=4,
+            drawstyle="steps-post",
+            label=f"{name}: front, validation",
+        )
         seen = [p for p in front if len(p.confirmed)]
         spread = [100 * p.test[1] if math.isfinite(p.test[1]) else 0.0 for p in seen]
-        ax.errorbar([p.trial[cost] for p in seen], [100 * p.test[0] for p in seen], yerr=spread,
-                    fmt=marker(index), ms=4, capsize=2, lw=1, color=colour, mec="black", mew=0.5,
-                    label=f"{name}: front, test")  # fmt: skip
+        ax.errorbar(
+            [p.trial[cost] for p in seen],
+            [100 * p.test[0] for p in seen],
+            yerr=spread,
+            fmt=marker(index),
+            ms=4,
+            capsize=2,
+            lw=1,
+            color=colour,
+            mec="black",
+            mew=0.5,
+            label=f"{name}: front, test",
+        )
     low, high = float(done[cost].min()), float(done[cost].max())
     if low > 0:
         ax.set_xscale("log")

@@ -45,8 +45,7 @@ def clients_figure(clients: Mapping[int, np.ndarray], results: Sequence[Outcome]
         ax.plot(values, place + aside, "o", ms=1.8, color=OKABE_ITO[4], mew=0, zorder=1)
         ax.plot([low, high], [place] * 2, color="black", lw=0.6, zorder=2)
         ax.barh(place, third - first, left=first, height=0.42, fill=False, lw=0.8, zorder=3)
-        ax.plot([np.median(values)] * 2, [place - 0.3, place + 0.3], color=WRONG, lw=1.8,
-                zorder=4)  # fmt: skip
+        ax.plot([np.median(values)] * 2, [place - 0.3, place + 0.3], color=WRONG, lw=1.8, zorder=4)
     ax.set_yticks(range(len(shown)), [arm_text(o, axes) for o in shown])
     ax.set_ylim(len(shown) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
@@ -116,8 +115,9 @@ def examples_figure(arm: Predicted, pixels: np.ndarray) -> Figure | None:
         for ax, image in zip(line, images, strict=False):
             label, prediction, confidence = frame.loc[image, ["label", "prediction", "confidence"]]
             ax.imshow(pixels[image], interpolation="nearest")
-            ax.spines[:].set(visible=True, linewidth=1.5,
-                             color=RIGHT if label == prediction else WRONG)  # fmt: skip
+            ax.spines[:].set(
+                visible=True, linewidth=1.5, color=RIGHT if label == prediction else WRONG
+            )
             text = _verdict(arm.classes, int(label), int(prediction))
             ax.set_title(f"{text}\n{confidence:.2f}", size=6, pad=2, linespacing=1.05)
     return figure

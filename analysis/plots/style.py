@@ -87,10 +87,19 @@ def error_line(
     found = sorted(mark for mark in marks if math.isfinite(mark[1]))
     if found:
         x, y, spread = zip(*found, strict=True)
-        ax.errorbar([at + aside for at in x], y,
-                    yerr=[size if math.isfinite(size) else 0.0 for size in spread],
-                    color=colours(count)[index], ls=line_style(index), lw=1, ms=3,
-                    marker=marker(index), capsize=1.5, elinewidth=0.8, label=label)  # fmt: skip
+        ax.errorbar(
+            [at + aside for at in x],
+            y,
+            yerr=[size if math.isfinite(size) else 0.0 for size in spread],
+            color=colours(count)[index],
+            ls=line_style(index),
+            lw=1,
+            ms=3,
+            marker=marker(index),
+            capsize=1.5,
+            elinewidth=0.8,
+            label=label,
+        )
 
 
 def marker(index: int) -> str:

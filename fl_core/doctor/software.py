@@ -103,9 +103,27 @@ def _requirements() -> dict[str, str]:
     try:
         lines = metadata.requires(DISTRIBUTION) or []
     except metadata.PackageNotFoundError:  # run from its folder, not installed: no versions
-        lines = ["torch", "torchvision", "timm", "safetensors", "numpy", "ray", "optuna", "mlflow",
-                 "pandas", "matplotlib", "rich", "pyyaml", "psutil", "scipy", "plotly", "jinja2",
-                 "universal-pathlib", "cmaes", "filelock"]  # fmt: skip
+        lines = [
+            "torch",
+            "torchvision",
+            "timm",
+            "safetensors",
+            "numpy",
+            "ray",
+            "optuna",
+            "mlflow",
+            "pandas",
+            "matplotlib",
+            "rich",
+            "pyyaml",
+            "psutil",
+            "scipy",
+            "plotly",
+            "jinja2",
+            "universal-pathlib",
+            "cmaes",
+            "filelock",
+        ]
     required = [line.strip() for line in lines if "extra ==" not in line]
     ends = [min([len(r), *(r.index(c) for c in "[<>=!~; " if c in r)]) for r in required]
     return {line[:end]: line for line, end in zip(required, ends, strict=True)}

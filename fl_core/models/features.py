@@ -125,10 +125,14 @@ def compute_features(
         "resolution": own.image_size,
         "preprocessing": f"{preprocess}",
         "storage": "int8, one symmetric scale per feature",
-        "versions": {"torch": torch.__version__, "torchvision": torchvision.__version__,
-                     "timm": timm.__version__, "features": FEATURES_VERSION},
+        "versions": {
+            "torch": torch.__version__,
+            "torchvision": torchvision.__version__,
+            "timm": timm.__version__,
+            "features": FEATURES_VERSION,
+        },
         "command": "python -m fl_core.models.features",
-    }  # fmt: skip
+    }
     return tensors, meta
 
 
