@@ -20,6 +20,7 @@ import torch
 
 from fl_core import stages
 from fl_core.base.cache import DamagedArtefact, load_artefact, save_artefact
+from fl_core.base.host import keep_freed_memory
 from fl_core.base.machine import Machine
 from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.evaluate import evaluate
@@ -148,7 +149,8 @@ def drop_trial(path: Path) -> None:
 
 
 def set_up_torch(machine: Machine) -> None:
-    """Thread count, and deterministic kernels on a GPU (contract 2)."""
+    """Thread count, memory, and deterministic kernels on a GPU (contract 2)."""
+    keep_freed_memory()
     if machine.threads is not None:
         torch.set_num_threads(machine.threads)
     if machine.device.startswith("cuda"):

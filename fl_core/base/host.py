@@ -6,6 +6,7 @@ control group are asked before the hardware.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import sys
@@ -13,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # as malloc.h has them
 
 
 def cores() -> int:
@@ -75,3 +77,16 @@ def _words(path: Path) -> list[str]:
     with suppress(OSError):
         return path.read_text().split()
     return []
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep up to 64 MB that this process frees, instead of giving it back every round.
+
+    What is given back comes again page by page, filled with zeros: a fifth of a linear head's round
+    (tests/benchmarks/head_round.py). Blocks above 32 MB are given back as before. Nothing on other
+    C libraries.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_MMAP_THRESHOLD, 32 << 20)  # setting the other one would freeze it at 128 kB
+        mallopt(_TRIM_THRESHOLD, 64 << 20)

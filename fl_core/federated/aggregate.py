@@ -33,12 +33,11 @@ def mean(updates: Iterable[Update], start: Tensor, config: TrialConfig) -> Tenso
     that did not send it counting as unchanged (`all`).
     """
     total = torch.full_like(start, -0.0)  # not +0.0: that would take the sign of a -0.0
-    params = torch.empty_like(start)  # one buffer: fresh memory costs more than the arithmetic
     missing: Tensor | None = None  # (P,) weight of the clients that did not send an entry
     senders = config.mask.average == "senders"
     weights = 0
     for update in updates:
-        params.copy_(update.sent["params"])
+        params = update.sent["params"].double() if update.exact is None else update.exact
         if update.mask is not None:
             params = torch.where(update.mask, params, -0.0 if senders else start)
             if senders:

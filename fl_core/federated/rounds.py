@@ -45,10 +45,11 @@ def fedavg(config: TrialConfig, fed: Federation, state: State) -> Iterator[Round
     run = Run(config, fed, rule_of(config.local))
     clock, ledger = Clock(state.totals), _ledger(run, state)
     state = begun(state, run.rule)
+    measured = Measured(state.params)
     while state.round < config.rounds:
         clients = select(state, fed, config).tolist()  # S_t
         updates = client_updates(run, state, clients)  # w_k after J corrected steps from w
-        measured = Measured(state.params)
+        measured.begin(state.params)
         target = aggregate(measured.passing(updates), measured.start, config)  # w + mean D_k
         state = server_step(config, run.rule, state, target, measured)
         measured.kept.clear()  # the state has it

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from fl_core.base import host
 
@@ -65,3 +66,10 @@ def test_the_peak_sees_what_was_given_back() -> None:
 def test_sizes_for_people() -> None:
     assert host.readable(5.1 * 2**30) == "5.1 GiB"
     assert host.readable(350 * 2**20) == "350 MiB"
+
+
+def test_keeping_freed_memory_may_be_asked_for_again() -> None:
+    """It changes no result; where the C library cannot do it, nothing happens."""
+    host.keep_freed_memory()
+    host.keep_freed_memory()
+    assert float(torch.ones(1 << 20).sum()) == 1 << 20

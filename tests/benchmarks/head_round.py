@@ -19,12 +19,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from fl_core.base.machine import Machine
 from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
 from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sources import FeatureSource
 from fl_core.federated.rounds import fedavg
 from fl_core.federated.state import Federation, State
+from fl_core.trial import set_up_torch
 
 WIDTH, CLASSES = 384, 100
 
@@ -65,7 +67,7 @@ def main() -> None:
     parser.add_argument("--momentum", type=float, default=0.9)
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    set_up_torch(Machine(args.device, threads=args.threads))  # as a trial does
     rng = stream(0, "features")
     features = torch.from_numpy(rng.standard_normal((45_000, WIDTH), dtype=np.float32))
     labels = torch.from_numpy(rng.integers(0, CLASSES, 45_000))
