@@ -12,7 +12,7 @@ from fl_core.base.machine import Machine
 from fl_core.config.trial_config import TrialConfig
 
 #: Part of every stage's key; raised like TRIAL_VERSION.
-STAGE_VERSION = 4
+STAGE_VERSION = 5
 
 
 def stage_key(stage: str, read: TrialConfig, version: int = STAGE_VERSION) -> str:

@@ -36,7 +36,7 @@ __all__ = ["TRIAL_VERSION", "TrialConfig", "Value", "own_sources"]
 
 #: Part of every digest: raise it when the same configuration would give other numbers, and when a
 #: default changes (a digest hashes only what differs from the defaults).
-TRIAL_VERSION = 3
+TRIAL_VERSION = 4
 
 
 @dataclass(frozen=True)
