@@ -100,9 +100,9 @@ def overlap_block(results: Sequence[Outcome]) -> Block | None:
     text = (
         "Overlap of the clients' masks: Jaccard index |A and B| / |A or B|, mean over pairs of "
         "the clients that took part, then mean ± sample standard deviation over the seeds. "
-        "Chance: what independent masks of the same active shares overlap by, a / (2 - a) for a "
-        "share a. Excess: Jaccard minus chance. Chance given layers: the same for masks that are "
-        "independent within every tensor but keep their shares there."
+        "Chance: what independent masks of as many active entries overlap by on average, near "
+        "a / (2 - a) for a share a. Excess: Jaccard minus chance. Chance given layers: the same "
+        "for masks that are independent within every tensor but keep their shares there."
     )
     header = ["arm", "active [%]", "Jaccard", "chance", "excess", "chance given layers", "seeds"]
     return Block("overlap", text, header, rows, [], [])

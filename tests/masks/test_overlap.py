@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from itertools import combinations
+from fractions import Fraction
+from itertools import combinations, product
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from fl_core.base.params import Layout
 from fl_core.masks import overlap
-from fl_core.masks.overlap import Row, overlap_table
+from fl_core.masks.overlap import Row, expected_jaccard, overlap_table
 from fl_core.masks.select import pack
 
 KEYS = ["layer", "size", "active_share", "jaccard", "expected", "excess"]
@@ -54,10 +55,12 @@ def test_by_hand() -> None:
     assert (first["layer"], first["size"], second["layer"], second["size"]) == ("t0", 3, "t1", 2)
     assert first["active_share"] == pytest.approx(5 / 9)
     assert first["jaccard"] == pytest.approx((1 / 3 + 1 / 2 + 1 / 2) / 3)
-    # densities 2/3, 2/3, 1/3: (4/9) / (8/9) once, (2/9) / (7/9) twice
-    assert first["expected"] == pytest.approx((1 / 2 + 2 / 7 + 2 / 7) / 3)
+    # 2 and 2 of 3 share one (J = 1/3) with probability 2/3, else both; 2 and 1 share the one (1/2)
+    # with probability 2/3, else nothing
+    both, one = 2 / 3 * 1 / 3 + 1 / 3, 2 / 3 * 1 / 2
+    assert first["expected"] == pytest.approx((both + one + one) / 3)
     assert second["jaccard"] == pytest.approx((1 + 0 + 0) / 3)
-    assert second["expected"] == pytest.approx(1 / 3)
+    assert second["expected"] == pytest.approx(1 / 2)  # one of two each: the same, or not
     assert (last["layer"], last["size"]) == ("overall", 5)
     assert last["active_share"] == pytest.approx(8 / 15)
     assert last["jaccard"] == pytest.approx((2 / 4 + 1 / 4 + 1 / 4) / 3)
@@ -113,6 +116,53 @@ def test_same_layers_are_told_from_same_entries() -> None:
     assert number(last, "excess") > 0.4
 
 
+def chance(size: int, a: int, b: int) -> float:
+    """What the table expects of one pair."""
+    return float(expected_jaccard(size, np.array([float(a)]), np.array([float(b)]))[0])
+
+
+def by_counting(size: int, a: int, b: int) -> float:
+    """Mean Jaccard index of one set of `a` with every set of `b` of `size` things, counted."""
+    ways = {both: math.comb(a, both) * math.comb(size - a, b - both) for both in range(b + 1)}
+    total = sum(Fraction(both * n, a + b - both) for both, n in ways.items() if n)
+    return float(total / math.comb(size, b))
+
+
+@pytest.mark.parametrize("size", range(1, 8))
+def test_the_expectation_is_that_of_all_masks(size: int) -> None:
+    """Every mask of b entries against one of a: what chance gives is no more and no less."""
+    things = range(size)
+    for a, b in product(range(size + 1), repeat=2):
+        if a or b:
+            one = set(range(a))
+            others = [set(chosen) for chosen in combinations(things, b)]
+            wanted = mean([len(one & other) / len(one | other) for other in others])
+            assert chance(size, a, b) == pytest.approx(wanted)
+            assert by_counting(size, a, b) == pytest.approx(wanted)
+
+
+def test_masks_of_one_entry_overlap_entirely() -> None:
+    """A tensor of one entry has one mask that is not empty: agreeing on it says nothing."""
+    row, _ = table([bits("1")] * 3, layout_of(1))
+    assert (row["jaccard"], row["expected"], row["excess"]) == (1, 1, 0)
+    sparse = random_masks(200, torch.full((50,), 0.02))
+    row, _ = table([mask for mask in sparse if int(mask.sum()) == 1], layout_of(50))
+    assert row["expected"] == pytest.approx(1 / 50)
+    assert number(row, "excess") == pytest.approx(0, abs=0.01)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.integers(1, 4000), st.floats(0, 1), st.floats(0, 1))
+def test_the_expectation_of_large_masks_is_near(size: int, a: float, b: float) -> None:
+    one, other = round(a * size), round(b * size)
+    if one or other:
+        found = chance(size, one, other)
+        assert found == chance(size, other, one)
+        terms = min(one, other) - max(0, one + other - size)
+        close = 1e-12 if terms <= overlap.EXACT else 5e-4
+        assert found == pytest.approx(by_counting(size, one, other), abs=close)
+
+
 def mean(values: list[float]) -> float:
     return sum(values) / len(values) if values else math.nan
 
@@ -143,8 +193,7 @@ def test_against_sets(sizes: list[int], count: int, density: float, seed: int) -
         assert row["active_share"] == pytest.approx(mean([len(s & part) for s in sets]) / len(part))
         pairs = [(a & part, b & part) for a, b in combinations(sets, 2) if (a | b) & part]
         jaccard = mean([len(a & b) / len(a | b) for a, b in pairs])
-        chance = [(len(a) / len(part), len(b) / len(part)) for a, b in pairs]
-        expected = mean([a * b / (a + b - a * b) for a, b in chance])
+        expected = mean([by_counting(len(part), len(a), len(b)) for a, b in pairs])
         assert row["jaccard"] == pytest.approx(jaccard, nan_ok=True)
         assert row["expected"] == pytest.approx(expected, nan_ok=True)
         assert row["excess"] == pytest.approx(jaccard - expected, nan_ok=True)
