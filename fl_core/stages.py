@@ -199,7 +199,7 @@ def build_classifier(
 
 
 def test_source(config: TrialConfig, machine: Machine, fed: Federation) -> Source:
-    """The test set as the federation's model reads it. Only `Trial.test_metrics` may call this."""
+    """The test set as the federation's model reads it. Only `Trial` may, for a confirmation."""
     if config.part == "head":
         return extract_features(config, machine, part="test")
     images = _images(config.data.name, machine.data_dir, machine.device, train=False)

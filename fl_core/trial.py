@@ -17,19 +17,23 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from torch import Tensor
 
 from fl_core import stages
 from fl_core.base.cache import DamagedArtefact, load_artefact, save_artefact
 from fl_core.base.host import keep_freed_memory
 from fl_core.base.machine import Machine
+from fl_core.base.tables import csv_text
 from fl_core.config.trial_config import TrialConfig
-from fl_core.federated.evaluate import evaluate
+from fl_core.federated.evaluate import Evaluation, evaluate
 from fl_core.federated.memory import ClientMemory
 from fl_core.federated.rounds import fedavg, spread
 from fl_core.federated.state import Federation, State
 from fl_core.masks.calibration import SERVER, Calibration
 
 Record = dict[str, Any]  # one evaluation: metric names to numbers, plus "done" and "diverged"
+TEST_CURVE = "test_curve.csv"  # its columns:
+_TEST_COLUMNS = ("round", "local_steps", "test_loss", "test_accuracy")
 
 
 def run_trial(
@@ -44,12 +48,25 @@ def run_trial(
 
 
 class Trial:
-    """One trial, with all that it measures; its inputs are prepared once, when first needed."""
+    """One trial, with all that it measures; its inputs are prepared once, when first needed.
 
-    def __init__(self, config: TrialConfig, machine: Machine, folder: Path | None = None) -> None:
+    tested: whether every evaluation reads the test set too, for `TEST_CURVE` and nothing else: no
+    record, and so no choice, has any of it. Only a job of the confirmation may ask for it.
+    """
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        machine: Machine,
+        folder: Path | None = None,
+        *,
+        tested: bool = False,
+    ) -> None:
         self.config, self.machine = config, machine
         self.path = None if folder is None else trial_path(folder, config)
+        self._tested = tested
         self._last: State | None = None  # after the last round, if this process trained it
+        self._test_curve: list[list[float]] | None = None  # None: not read from the file yet
 
     @cached_property
     def _prepared(self) -> tuple[Federation, State]:
@@ -65,30 +82,54 @@ class Trial:
         yield from records
         if records and records[-1]["done"]:
             return
+        if not records:
+            self._test_curve = []  # whatever a file without a state has
         if state is not None:
             state.clients.forget_older()  # what a kill left behind
         fed, start = self._prepared
         for result in fedavg(self.config, fed, state or start):
             records.append({**result.metrics, "done": result.done, "diverged": result.diverged})
+            if self._tested and not result.diverged:
+                self._tested_rows().append(self._test_row(result.state))
             if self.path is not None:
-                _save(self.path, self.config, records, result.state)
+                _save(self.path, self.config, records, result.state, self._tested_rows())
             self._last = result.state
             yield records[-1]
 
     def test_metrics(self) -> tuple[dict[str, float], dict[str, str]]:
         """Accuracy and loss of a finished trial on the TEST set, and its spread over clients; and
-        every prediction, as a table (file name -> CSV) in the order of the test set.
+        every prediction, as a table (file name -> CSV) in the order of the test set; `tested`, also
+        the test curve.
 
         Only a job of the confirmation may call this (contract 5).
         """
         state, (fed, _) = self._final(), self._prepared
         params = state.params if state.best is None else state.best  # no best: no validation set
-        fed.model.flat.copy_(params)
-        source = stages.test_source(self.config, self.machine, fed)
-        result = evaluate(fed.model.module, source, self.config.compute.precision, keep=True)
+        result = self._on_test_set(params, keep=True)
         clients = spread(result.client_accuracies(fed.class_counts))
         metrics = {"test_accuracy": result.accuracy, "test_loss": result.loss, **clients}
-        return metrics, {"predictions.csv": result.predictions_csv()}
+        tables = {"predictions.csv": result.predictions_csv()}
+        if self._tested:
+            tables[TEST_CURVE] = csv_text(_TEST_COLUMNS, self._tested_rows())
+        return metrics, tables
+
+    def _on_test_set(self, params: Tensor, *, keep: bool = False) -> Evaluation:
+        fed, _ = self._prepared
+        fed.model.flat.copy_(params)
+        source = stages.test_source(self.config, self.machine, fed)
+        return evaluate(fed.model.module, source, self.config.compute.precision, keep=keep)
+
+    def _test_row(self, state: State) -> list[float]:
+        """A row of the test curve: of the parameters as they are, not of the best so far."""
+        result = self._on_test_set(state.params)
+        steps = state.round * self.config.local.steps
+        return [state.round, steps, result.loss, result.accuracy]
+
+    def _tested_rows(self) -> list[list[float]]:
+        """The test curve so far, at first as the trial's file has it."""
+        if self._test_curve is None:
+            self._test_curve = _stored_test_curve(self.path) if self._tested else []
+        return self._test_curve
 
     def mask_report(self) -> tuple[dict[str, float], dict[str, str]]:
         """What a finished trial's masks look like: metrics, and a table by layer.
@@ -158,10 +199,24 @@ def set_up_torch(machine: Machine) -> None:
         torch.backends.cudnn.benchmark = False
 
 
-def _save(path: Path, config: TrialConfig, records: list[Record], state: State) -> None:
+def _save(
+    path: Path,
+    config: TrialConfig,
+    records: list[Record],
+    state: State,
+    test_curve: list[list[float]],
+) -> None:
     tensors, values = state.to_tensors()
-    save_artefact(path, tensors, {"config": config.to_flat(), "records": records, "state": values})
+    meta = {"config": config.to_flat(), "records": records, "state": values}
+    save_artefact(path, tensors, {**meta, **({"test_curve": test_curve} if test_curve else {})})
     state.clients.forget_older()
+
+
+def _stored_test_curve(path: Path | None) -> list[list[float]]:
+    if path is None or not path.exists():
+        return []
+    curve: list[list[float]] = load_artefact(path, "none")[1].get("test_curve", [])
+    return curve
 
 
 def _resume(path: Path | None, device: str) -> tuple[list[Record], State | None]:

@@ -239,18 +239,18 @@ def test_what_the_analysis_reads_of_the_core_needs_the_standard_library_alone() 
 # --- contract 5: the test set is read by the confirmation alone -----------------------------------
 
 
-def is_search(test: ast.AST) -> bool:
-    """Is this `… .phase == "search"`?"""
+def is_confirmation(test: ast.AST) -> bool:
+    """Is this `… .phase == "confirm"`?"""
     return (
         isinstance(test, ast.Compare)
         and dotted(test.left).endswith(".phase")
         and [type(op) for op in test.ops] == [ast.Eq]
-        and [c.value for c in test.comparators if isinstance(c, ast.Constant)] == ["search"]
+        and [c.value for c in test.comparators if isinstance(c, ast.Constant)] == ["confirm"]
     )
 
 
-def test_test_metrics_are_read_outside_the_search_alone() -> None:
-    """`_report` reads them, and a job reports unless it is of the search."""
+def test_test_metrics_are_read_in_the_confirmation_alone() -> None:
+    """`_report` reads them, and only a job of the confirmation reports."""
     ((module, function, _, _),) = calls("test_metrics")
     assert (module, function) == ("fl_core.study.workers.run_job", "_report")
     assert mentions("test_metrics") == 1
@@ -259,16 +259,41 @@ def test_test_metrics_are_read_outside_the_search_alone() -> None:
     assert mentions("_report") == 1
     chain = [*above, call]
     guarded = [
-        chain[place + 1] is node.orelse
+        chain[place + 1] is node.body
         for place, node in enumerate(chain)
-        if isinstance(node, ast.IfExp) and is_search(node.test)
+        if isinstance(node, ast.IfExp) and is_confirmation(node.test)
     ]
     assert guarded == [True]
 
 
-def test_the_test_set_is_read_by_test_metrics_alone() -> None:
-    assert [site[:2] for site in calls("test_source")] == [("fl_core.trial", "test_metrics")]
+def test_the_test_set_is_read_by_test_metrics_and_the_test_curve_alone() -> None:
+    assert [site[:2] for site in calls("test_source")] == [("fl_core.trial", "_on_test_set")]
     assert mentions("test_source") == 1
+    sites = [site[:2] for site in calls("_on_test_set")]
+    assert sites == [("fl_core.trial", "test_metrics"), ("fl_core.trial", "_test_row")]
+    assert mentions("_on_test_set") == 2
+
+
+def test_the_test_curve_is_read_in_the_confirmation_alone() -> None:
+    """A trial reads it where it was made to, and only a job of the confirmation makes it."""
+    ((module, function, _, above),) = calls("_test_row")
+    assert (module, function) == ("fl_core.trial", "records")
+    assert mentions("_test_row") == 1
+    guards = [ast.unparse(node.test) for node in above if isinstance(node, ast.If)]
+    assert guards == ["self._tested and (not result.diverged)"]
+    sets = [
+        ast.unparse(node)
+        for tree in PRODUCT.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and node.attr == "_tested"
+        and isinstance(node.ctx, ast.Store)
+    ]
+    assert sets == ["self._tested"]
+    asked = [(s[:2], w.value) for s in calls("Trial") for w in s[2].keywords if w.arg == "tested"]
+    ((site, value),) = asked
+    assert site == ("fl_core.study.workers.run_job", "run_job")
+    assert is_confirmation(value)
 
 
 def test_the_test_features_are_read_by_test_source_alone() -> None:

@@ -451,6 +451,59 @@ def test_test_metrics_of_a_finished_trial(keep: str, machine: Machine, tmp_path:
     np.testing.assert_allclose(predicted["confidence"], confidence, atol=6e-5)
 
 
+def test_the_test_curve_is_a_table_of_its_own(machine: Machine, tmp_path: Path) -> None:
+    """One row an evaluation, of the parameters as they then are; the records are the same."""
+    cfg = config(keep="best", local__lr=2.0, rounds=10, eval_every=3)
+    apart = trial.Trial(cfg, machine, tmp_path / "t", tested=True)
+    records = list(apart.records())
+    assert plain(records) == plain(list(run_trial(cfg, machine, tmp_path / "plain")))
+    metrics, tables = apart.test_metrics()
+    curve = pd.read_csv(io.StringIO(tables["test_curve.csv"]))
+    assert list(curve.columns) == ["round", "local_steps", "test_loss", "test_accuracy"]
+    assert list(curve["round"]) == [one["round"] for one in records] == [3, 6, 9, 10]
+    assert list(curve["local_steps"]) == [one["local_steps"] for one in records]
+    for rounds, accuracy, loss in zip(
+        curve["round"], curve["test_accuracy"], curve["test_loss"], strict=True
+    ):
+        ends = config(keep="last", local__lr=2.0, rounds=int(rounds), eval_every=3)
+        list(run_trial(ends, machine, tmp_path / "ends"))
+        found, _ = trial.Trial(ends, machine, tmp_path / "ends").test_metrics()
+        assert (found["test_accuracy"], found["test_loss"]) == (accuracy, loss)
+    best = max(records, key=lambda one: one["val_accuracy"])["round"]
+    assert metrics["test_accuracy"] == curve.set_index("round")["test_accuracy"][best]
+
+
+def test_a_killed_trial_goes_on_with_its_test_curve(machine: Machine, tmp_path: Path) -> None:
+    cfg, folder = config(), tmp_path / "t"
+    whole = trial.Trial(cfg, machine, tmp_path / "whole", tested=True)
+    list(whole.records())
+    expected = whole.test_metrics()[1]["test_curve.csv"]
+    for count in range(1, 5):
+        partly = trial.Trial(cfg, machine, folder / f"{count}", tested=True).records()
+        for _ in range(count):
+            next(partly)
+        partly.close()  # type: ignore[attr-defined]
+        again = trial.Trial(cfg, machine, folder / f"{count}", tested=True)
+        list(again.records())
+        assert again.test_metrics()[1]["test_curve.csv"] == expected
+
+
+def test_without_being_asked_no_trial_reads_the_test_set(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even one that goes on from a checkpoint of a confirmation."""
+    cfg, folder = config(), tmp_path / "t"
+    partly = trial.Trial(cfg, machine, folder, tested=True).records()
+    next(partly)
+    partly.close()  # type: ignore[attr-defined]
+    assert "test_curve" in load_artefact(trial_path(folder, cfg), "none")[1]
+    monkeypatch.setattr(stages, "test_source", never)
+    records = list(run_trial(cfg, machine, folder))
+    assert plain(records) == plain(list(run_trial(cfg, machine)))
+    assert "test_" not in json.dumps(records)
+    assert "test_curve" not in load_artefact(trial_path(folder, cfg), "none")[1]
+
+
 def test_test_metrics_when_all_data_trains(machine: Machine, tmp_path: Path) -> None:
     """Without a validation set there is no best evaluation: the last parameters count."""
     cfg = config(data__train_on="train+val", keep="best")

@@ -32,7 +32,7 @@ def run_job(job: Job, machine: Machine, places: Places) -> Iterator[Record]:
     limit_process_memory(1.0 if job.alone else machine.gpu_share, machine.device)
     clear_for(job, places)
     best, records = 0.0, []
-    trial = Trial(job.config, machine, places.own)
+    trial = Trial(job.config, machine, places.own, tested=job.phase == "confirm")
     for plain in trial.records():
         record = {**plain, "finished": plain["done"]}
         accuracy = 0.0 if record["diverged"] else record.get("val_accuracy")
@@ -41,7 +41,7 @@ def run_job(job: Job, machine: Machine, places: Places) -> Iterator[Record]:
             keeps_best = job.config.keep == "best" and not record["diverged"]
             record[SCORE] = best if keeps_best else accuracy
         if record["finished"] and not record["diverged"]:
-            record |= {} if job.phase == "search" else _report(trial)
+            record |= _report(trial) if job.phase == "confirm" else {}
         records.append(record)
         if record["finished"]:
             keep_records(job, machine, places, records)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -89,6 +90,10 @@ def test_a_confirmation_reports_once_and_drops_its_parameters(
     first = list(run_job(job("confirm"), machine, places))
     assert first[-1]["test_accuracy"] > 0.5
     assert first[-1]["tables"]["predictions.csv"].startswith("label,prediction,confidence\n")
+    curve = first[-1]["tables"]["test_curve.csv"].splitlines()
+    assert curve[0] == "round,local_steps,test_loss,test_accuracy"
+    assert len(curve) == 1 + len(first)
+    assert not any("test" in name for record in first[:-1] for name in record)
     assert not trial_path(places.own, job().config).exists()
     monkeypatch.setattr(runner.Trial, "records", never)
     monkeypatch.setattr(runner.Trial, "test_metrics", never)
@@ -125,6 +130,18 @@ def test_an_ended_job_is_not_computed_in_another_study(
 
 
 PHASES = ("search", "confirm")
+
+
+def test_no_search_reads_the_test_set(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stages, "test_source", never)
+    records = list(run_job(job("search"), machine, Places(tmp_path / "t")))
+    assert records[-1]["finished"]
+    assert "test_" not in json.dumps(records)
+    assert "test_" not in json.dumps(load_artefact(ended_path(tmp_path / "t", job()), "none")[1])
+    with pytest.raises(AssertionError, match="must not"):
+        list(run_job(job("confirm", seed=1), machine, Places(tmp_path / "t")))
 
 
 def test_no_search_sees_what_a_confirmation_measured(machine: Machine, tmp_path: Path) -> None:
