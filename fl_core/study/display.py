@@ -14,7 +14,9 @@ from fl_core.study.jobs import Job
 from fl_core.trial import Record
 
 LINE_SECONDS = 10.0  # between plain lines
-METRIC = {"search": "val_accuracy", "confirm": "test_accuracy"}
+#: What is shown as best, of both phases: no test score before the table. A confirmation that trains
+#: on the validation images has none.
+METRIC = "val_accuracy"
 
 
 @dataclass
@@ -82,7 +84,7 @@ class Display:
     def job_record(self, job: Job, record: Record) -> None:
         """Keep the best score."""
         row = self.phases[job.phase][job.arm]
-        row.best = max(row.best, record.get(METRIC[job.phase], 0.0))
+        row.best = max(row.best, record.get(METRIC, 0.0))
         self._show()
 
     def job_ended(self, job: Job, status: str, message: str) -> None:
@@ -124,20 +126,13 @@ class Display:
         parts = [f"{counts[s]} {s}" for s in ("pruned", "diverged", "failed") if counts[s]]
         extra = f" ({', '.join(parts)})" if parts else ""
         best, arm = max((row.best, arm) for row, arm in zip(self.rows, self.arms, strict=True))
-        found = f"; best {METRIC[self.phase]} {best:.4f} ({arm})" if best else ""
+        found = f"; best {METRIC} {best:.4f} ({arm})" if best else ""
         return self._progress() + extra + found
 
     def _table(self) -> Table:
         table = Table(title=self._progress(), title_justify="left", box=None, pad_edge=False)
         table.add_column("arm")
-        for name in (
-            "done",
-            "running",
-            "pruned",
-            "diverged",
-            "failed",
-            f"best {METRIC[self.phase]}",
-        ):
+        for name in ("done", "running", "pruned", "diverged", "failed", f"best {METRIC}"):
             table.add_column(name, justify="right")
         for name, row in zip(self.arms, self.rows, strict=True):
             counts = [str(row.ended[s] or "") for s in ("pruned", "diverged", "failed")]

@@ -16,7 +16,7 @@ from fl_core.base.addresses import check_tracking_uri
 from fl_core.base.errors import ConfigError
 from fl_core.config.trial_config import Value
 from fl_core.study.plan import PRUNERS, SEARCHERS, Plan
-from fl_core.study.resolved import ResolvedStudy
+from fl_core.study.resolved import SEEDS, ResolvedStudy
 from fl_core.study.study import Study
 
 
@@ -157,6 +157,8 @@ def fixed_values(args: argparse.Namespace) -> dict[str, Value]:
             parsed = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise ConfigError(f"--set {text}: the value is not readable") from error
+        if name.strip() == "seed":
+            raise ConfigError(f"--set {text}: give --seed {value.strip()}; {SEEDS}")
         # YAML 1.1 reads 1e-3 as text
         values[name.strip()] = _as_number(parsed) if isinstance(parsed, str) else parsed
     return values

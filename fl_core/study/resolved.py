@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from fl_core.base.errors import ConfigError, UserError
+from fl_core.config.fields import refuse
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.config.vocabulary import arm_name
 from fl_core.study.arms import Setting
@@ -17,6 +18,8 @@ from fl_core.study.study import Study
 
 if TYPE_CHECKING:
     import optuna
+
+SEEDS = "the search has this one, and the confirmation those that follow it"
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,10 @@ def resolve(
     fixed: the user's values. joint: with the arm, or what it stands for, searched too.
     """
     start = {**study.base, **preset.overrides, **fixed}
+    settings = study.arms if preset.arms is None else preset.arms
+    for where in (study.base, preset.overrides, *settings, *study.joint_arms):
+        if "seed" in where:
+            raise refuse("seed", where["seed"], f"a study sets none, --seed does; {SEEDS}")
 
     def arm(values: Setting) -> Arm:
         clash = sorted(set(values) & set(fixed))
@@ -75,7 +82,7 @@ def resolve(
         config = config.override(preset.pace(config.local.steps, fixed))
         return Arm(arm_name(values), dict(values), config, study.objectives)
 
-    asked = [arm(values) for values in (study.arms if preset.arms is None else preset.arms)]
+    asked = [arm(values) for values in settings]
     own_space = preset.space or study.space
     arms, space = asked, _open(own_space, preset, fixed)
     if joint and study.joint_space is not None:

@@ -21,7 +21,7 @@ from fl_core.base.machine import Machine
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.config.vocabulary import arm_name
 from fl_core.models import features
-from fl_core.study import command, folder
+from fl_core.study import command, folder, options
 from fl_core.study.jobs import Arm
 from fl_core.study.presets import Preset
 from fl_core.study.resolved import resolve
@@ -74,6 +74,8 @@ def refused(
         (["--set", "federation.participation=0"], ["participation", "(0, 1]"]),
         (["--set", "federation.participation=1.5"], ["participation", "(0, 1]"]),
         (["--set", "rounds=0"], ["rounds", "[1"]),
+        (["--set", "seed=2"], ["--set seed=2", "--seed 2", "confirmation"]),
+        (["--set", " seed = 2"], ["--set seed = 2", "--seed 2", "confirmation"]),
         (["--set", "federation.clients=60000"], ["federation.clients", "60000", "50000"]),
         (["--set", "federation.classes_per_client=5"], ["only for federation.sharding=classes"]),
         (["--set", "local.steps=8"], ["local.steps", "arms"]),
@@ -295,6 +297,41 @@ def test_set_may_not_change_what_the_arms_of_the_preset_set(
     assert "schedule.name: this study's arms set it already" in capsys.readouterr().err
     fixed = {"local.steps": 8}  # set by the study's own arms alone
     assert [arm.config.local.steps for arm in resolve(study, preset, fixed).arms] == [8, 8]
+
+
+@pytest.mark.parametrize("where", ["base", "arms", "joint_arms", "preset", "preset's arms"])
+def test_a_study_that_sets_the_seed_is_refused(where: str) -> None:
+    """Its searches would have a seed of the confirmation's: the same clients, not fresh ones."""
+    seed: dict[str, Value] = {"seed": 2}
+    study = load_study("fedavg_iid")
+    preset = study.presets["smoke"]
+    match where:
+        case "preset":
+            preset = replace(preset, overrides=seed)
+        case "preset's arms":
+            preset = replace(preset, arms=[seed])
+        case "base":
+            study = replace(study, base=seed)
+        case "arms":
+            study = replace(study, arms=[{}, seed])
+        case "joint_arms":
+            study = replace(study, joint_arms=[seed])
+    with pytest.raises(UserError, match=r"^seed=2: a study sets none, --seed does"):
+        resolve(study, preset, {"seed": 0})
+
+
+def test_a_space_cannot_search_the_seed() -> None:
+    """The command fixes it for every trial, so that the confirmation's are fresh ones."""
+
+    def space(trial: optuna.Trial) -> dict[str, Value]:
+        lr = trial.suggest_float("local.lr", 0.1, 0.2)
+        return {"seed": trial.suggest_int("seed", 0, 9), "local.lr": lr}
+
+    study = replace(load_study("fedavg_iid"), space=space)
+    args = options.parse(study, ["--seed", "7"])
+    at = resolve(study, study.presets["smoke"], options.fixed_values(args))
+    assert set(describe_space(at.space)) == {"local.lr"}
+    assert [arm.config.seed for arm in at.arms] == [7]
 
 
 def test_a_study_is_resolved_before_ray_and_optuna_are_imported() -> None:

@@ -60,11 +60,25 @@ def test_the_screen_counts_the_confirmation_as_the_searches_decide_it(
         display.expect([])
         for job in confirming:
             display.job_started(job)
-            display.job_record(
-                job, {"test_accuracy": 0.5, "tables": {"masks.csv": "layer,active\n"}}
-            )
+            display.job_record(job, {"val_accuracy": 0.5, "test_accuracy": 0.75})
             display.job_ended(job, "finished", "")
     shown = capsys.readouterr().out
     assert "search 2/2 trials" in shown
     assert "confirm 6/6 trials" in shown
-    assert "best test_accuracy 0.5000 (a)" in shown
+    assert "best val_accuracy 0.5000 (a)" in shown
+    assert "0.75" not in shown  # no test score before the table
+
+
+def test_a_confirmation_on_all_images_shows_counts_alone(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Without validation images there is nothing to show but the test score."""
+    job = Job("confirm", 0, 1, TrialConfig())
+    with Display(["a"], [Counter()], trials=0) as display:
+        display.expect([job])
+        display.job_started(job)
+        display.job_record(job, {"test_accuracy": 0.75})
+        display.job_ended(job, "finished", "")
+    shown = capsys.readouterr().out
+    assert "confirm 1/1 trials" in shown
+    assert "best" not in shown
