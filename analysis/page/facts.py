@@ -158,8 +158,8 @@ def more_warnings(runs: StudyRuns, results: Sequence[Outcome]) -> list[str]:
     gaps = [o.search_gap for o in results if known(o.search_gap)]
     if gaps and statistics.mean(gaps) >= GAP:
         lines.append(
-            f"winner's curse: search scores lie {points(statistics.mean(gaps))} points above "
-            f"their confirmation on average, at most {points(max(gaps))}"
+            f"search scores lie {points(statistics.mean(gaps))} points above their confirmation on "
+            f"average, at most {points(max(gaps))}: the winner's curse, or an easy search seed"
         )
     return lines + _mixed(runs)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from analysis.plots.class_dots import NAMED
 from analysis.plots.confusion import FAINT, PAIRS
+from analysis.results.best import best_arm
 from analysis.results.importance import MOST, SHUFFLES, TOP
 from analysis.results.outcome import Outcome
 from analysis.results.predictions import Predicted, calibration, error_kinds
@@ -64,9 +65,9 @@ def model_captions(found: Sequence[Predicted], arm: Predicted) -> dict[str, str]
     seeds = ", ".join(map(str, arm.seeds))
     which = f"Test images, {arm.outcome.name}, confirmation seeds {seeds}"
     if len(found) > 1:
-        best = arm.outcome.best
-        reason = "first of the table" if best is None else "highest validation accuracy"
-        which += f" (one of {len(found)} arms, by the {reason}, not by its test accuracy)"
+        best = best_arm([a.outcome for a in found])
+        reason = "first of the table" if best is None else f"{best.by}, not by its test accuracy"
+        which += f" (one of {len(found)} arms, by the {reason})"
     kinds = error_kinds(arm)
     near, far = (float(kinds[name].sum()) for name in ("near", "far"))
     related = f"{near / (near + far):.0%} of the errors stay in it" if near + far else "no error"

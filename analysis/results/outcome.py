@@ -15,6 +15,7 @@ from analysis.results.confirmation import confirmed_runs, others, over_seeds, ow
 from analysis.results.finalists import Finalist, arm_finalists, finalist_lines
 from analysis.results.intervals import mean_interval
 from analysis.results.matching import asked_of, validated
+from analysis.results.searching import finished, shortfalls
 from analysis.results.selection import (
     RULES,
     border_warnings,
@@ -39,13 +40,15 @@ class Outcome:
     name: str
     setting: dict[str, Any]  # the arm's own overrides
     config: dict[str, Any]  # its whole configuration: the chosen trial's where there is one
-    trials: int
+    trials: int  # of the search, that gave a result
     diverged: float
     best: pd.Series | None
     border: dict[str, str]
     confirmed: pd.DataFrame
     warnings: tuple[str, ...]
     finalists: tuple[Finalist, ...] = ()  # where several configurations are confirmed
+    finished: int = 0  # search trials that ran to their full budget
+    shortfalls: tuple[str, ...] = ()  # why it was not searched enough
 
     @property
     def mean(self) -> float:
@@ -72,7 +75,7 @@ class Outcome:
 
     @property
     def search_gap(self) -> float:
-        """What the search promised beyond what fresh seeds reach, both on validation data."""
+        """The search's score less the mean over fresh seeds, on the same validation images."""
         score = math.nan if self.best is None else float(self.best["val_accuracy"])
         return round(score - self.validation, 12)
 
@@ -126,12 +129,14 @@ def _outcome(runs: StudyRuns, arm: int) -> Outcome:
         setting=dict(runs.settings[arm]),
         config=_config(runs, arm, best),
         trials=len(searched(mine)),
+        finished=finished(mine),
         diverged=diverged_share(mine),
         best=best,
         border={} if best is None else border_warnings(best, runs.space),
         confirmed=confirmed,
         warnings=tuple(f"{name}: {line}" for line in lines),
         finalists=several,
+        shortfalls=shortfalls(runs, mine, best),
     )
 
 

@@ -15,6 +15,7 @@ from analysis.reading.classes import Classes, classes_of
 from analysis.reading.connect import AnalysisError
 from analysis.reading.fetch import partition, predictions
 from analysis.reading.store import StudyRuns
+from analysis.results.best import best_arm
 from analysis.results.outcome import Outcome
 
 
@@ -82,15 +83,11 @@ def confusion(frame: pd.DataFrame, classes: int) -> np.ndarray:
 
 
 def chosen(found: Sequence[Predicted]) -> Predicted:
-    """The arm to draw where there is room for one: the highest VALIDATION accuracy of all chosen
-    trials, the first of equals; without a search the first arm of the table.
+    """The arm to draw where there is room for one: the best by validation (`best`); where nothing
+    tells, the first arm of the table.
     """
-
-    def validation(arm: Predicted) -> float:
-        best = arm.outcome.best
-        return -np.inf if best is None else float(best["val_accuracy"])
-
-    return max(found, key=validation)
+    best = best_arm([arm.outcome for arm in found])
+    return found[0] if best is None else next(a for a in found if a.outcome is best.arm)
 
 
 def confused_pairs(shares: np.ndarray, most: int) -> list[tuple[int, int, float]]:

@@ -1,22 +1,19 @@
 """Which differences between arms the seeds support: paired tests with Holm's correction.
 
 Arms are confirmed with the same seeds, so differences are taken seed by seed. Up to `MOST` arms
-every pair is tested; of more, each arm against the one that is best by validation: never a
-reference chosen by test numbers.
+every pair is tested; of more, each arm against the best by validation (`best`): never a reference
+chosen by test numbers.
 """
 
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.results.confirmation import mean_std
+from analysis.results.best import Best, best_arm
 from analysis.results.intervals import Paired, holm, paired
-from analysis.results.matching import validated
 from analysis.results.outcome import Outcome
-from fl_core.config.vocabulary import known
 
 MOST = 6  # arms of which all pairs are tested
 
@@ -33,11 +30,11 @@ class Pair:
 
 def pairs(results: Sequence[Outcome]) -> list[Pair]:
     """The tests of a study, in table order; empty where no two arms share two seeds."""
-    arms = [o for o in results if len(o.confirmed) and "seed" in o.confirmed]
+    arms = confirmed(results)
     chosen = list(itertools.combinations(arms, 2))
     if len(results) > MOST:
         best = reference(results)
-        chosen = [] if best is None else [(o, best) for o in arms if o is not best]
+        chosen = [] if best is None else [(o, best.arm) for o in arms if o is not best.arm]
     tests = [(one, other, _difference(one, other)) for one, other in chosen]
     tests = [test for test in tests if test[2].pairs]
     if all(test[2].pairs < 2 for test in tests):
@@ -46,22 +43,14 @@ def pairs(results: Sequence[Outcome]) -> list[Pair]:
     return [Pair(*test, p) for test, p in zip(tests, adjusted, strict=True)]
 
 
-def reference(results: Sequence[Outcome]) -> Outcome | None:
-    """The confirmed arm with the highest validation accuracy, the first of equals."""
-    arms = [o for o in results if len(o.confirmed) and "seed" in o.confirmed]
-    values = validation(arms)
-    best = max((v for v in values if known(v)), default=None)
-    return None if best is None else arms[values.index(best)]
+def confirmed(results: Sequence[Outcome]) -> list[Outcome]:
+    """The arms that have confirmation runs."""
+    return [o for o in results if len(o.confirmed) and "seed" in o.confirmed]
 
 
-def validation(arms: Sequence[Outcome]) -> list[float]:
-    """Mean validation accuracy over the confirmation seeds where all arms have one, else that of
-    the chosen search trials.
-    """
-    means = [mean_std(list(validated(o.confirmed)))[0] for o in arms]
-    if all(map(known, means)):
-        return means
-    return [math.nan if o.best is None else float(o.best["val_accuracy"]) for o in arms]
+def reference(results: Sequence[Outcome]) -> Best | None:
+    """What all others are compared with: the best of the confirmed arms."""
+    return best_arm(confirmed(results))
 
 
 def _difference(one: Outcome, other: Outcome) -> Paired:

@@ -16,8 +16,10 @@ from typing import Any
 import pandas as pd
 
 from analysis.reading.store import StudyRuns
+from analysis.results.best import Best, best_arm
 from analysis.results.labels import axis_value, percent, points, span
 from analysis.results.outcome import Outcome, border_lines, outcomes, study_warnings
+from analysis.results.searching import study_lines
 from analysis.tables.conditions import caption, shared_hybrid_weight
 from analysis.tables.finalists import finalists_block
 from analysis.tables.front import front_block
@@ -27,14 +29,20 @@ from analysis.tables.published_tables import published_blocks
 from analysis.tables.render import Block, csv
 from fl_core.config.vocabulary import DASH, SHARDING, cell, compact, known
 
+_ACCURACY = "test accuracy [%]"
 _CI_NOTE = (
     "95 % CI: Student's interval of the mean over the seeds. It counts what seeds change "
     "(partition, clients, batches), not the search, other data or other backbones."
 )
 _GAP_NOTE = (
-    "search gap: validation accuracy of the chosen trial in the search minus the mean validation "
-    "accuracy of the same configuration over the confirmation seeds, in percentage points. "
-    "Positive: the winner's curse, the best of many trials was partly lucky."
+    "search gap: validation accuracy of the chosen trial in the search, which has one seed for all "
+    "trials, minus the mean validation accuracy of the same configuration over the confirmation "
+    "seeds, in percentage points. Both are of the SAME validation images, so it is the spread of "
+    "the seed plus what choosing the best of many trials adds (positive), and no measure of how "
+    "far the choice fits these images; negative where the search's seed is a harder draw."
+)
+_SHORT_NOTE = (
+    "!: not searched enough, see the warnings; a difference from another arm may be one of tuning."
 )
 
 
@@ -48,9 +56,10 @@ def final_table(runs: StudyRuns) -> pd.DataFrame:
 
     Columns: the arms' dotted names, test_accuracy_mean, test_accuracy_std (ddof = 1),
     test_accuracy_ci_low, test_accuracy_ci_high (95 %, Student's t), seeds, trials (search trials
-    that gave a result), diverged_share, val_accuracy (of the chosen trial in the search),
-    search_gap (how much of it the confirmation did not bear out, a difference of accuracies in
-    [0, 1]), border, what `mask_columns` adds for masked arms, then the chosen hyper-parameters by
+    that gave a result), finished (of these, to their full budget), diverged_share, val_accuracy
+    (of the chosen trial in the search), search_gap (that less the mean over the confirmation
+    seeds, a difference of accuracies in [0, 1]), border, shortfall (why the arm was not searched
+    enough), what `mask_columns` adds for masked arms, then the chosen hyper-parameters by
     dotted name.
     """
     return _frame(runs, outcomes(runs))
@@ -75,10 +84,12 @@ def _frame(runs: StudyRuns, results: Sequence[Outcome]) -> pd.DataFrame:
         "test_accuracy_ci_high": pd.Series([o.interval[1] for o in results], dtype=float),
         "seeds": pd.Series([len(o.confirmed) for o in results], dtype=int),
         "trials": pd.Series([o.trials for o in results], dtype=int),
+        "finished": pd.Series([o.finished for o in results], dtype=int),
         "diverged_share": pd.Series([o.diverged for o in results], dtype=float),
         "val_accuracy": pd.Series([c.get("val_accuracy", math.nan) for c in chosen], dtype=float),
         "search_gap": pd.Series([o.search_gap for o in results], dtype=float),
         "border": pd.Series([_border_text(o) for o in results], dtype=object),
+        "shortfall": pd.Series(["; ".join(o.shortfalls) for o in results], dtype=object),
     }
     columns |= mask_columns(results)
     for name in tuned:
@@ -93,7 +104,8 @@ def _border_text(outcome: Outcome) -> str:
 def blocks(runs: StudyRuns) -> list[Block]:
     """The final table, then comparisons, finalists, overlaps, fronts, published numbers."""
     results = outcomes(runs)
-    warnings = study_warnings(runs) + border_lines(runs, results)
+    warnings = study_lines([(o.name, o.shortfalls) for o in results], len(results))
+    warnings += study_warnings(runs) + border_lines(runs, results)
     warnings += [line for o in results for line in o.warnings]
     ours = _our_block(runs, results, warnings)
     more = [pairs_block(results), finalists_block(results), overlap_block(results)]
@@ -107,24 +119,44 @@ def _our_block(runs: StudyRuns, results: Sequence[Outcome], warnings: Sequence[s
     tuned = [name for name in frame.columns if name in runs.space and name not in arm_names(runs)]
     cost = cost_cells(results)
     header = [compact(n) for n in names]
-    header += ["test accuracy [%]", "95 % CI [%]", "seeds", "trials", "diverged [%]"]
+    header += [_ACCURACY, "95 % CI [%]", "seeds", "finished", "diverged [%]"]
     header += ["val. accuracy [%]", "search gap [pp]", *cost, *(compact(n) for n in tuned)]
     rows = []
     for index, outcome in enumerate(results):
         record = frame.iloc[index]
         row = [axis_value(n, outcome.config) for n in names]
         row += [percent(outcome.mean, outcome.std), span(*outcome.interval)]
-        row += [str(record["seeds"]), str(record["trials"])]
+        row += [str(record["seeds"]), _finished_text(outcome)]
         row += [f"{100 * outcome.diverged:.0f}" if known(outcome.diverged) else DASH]
         row += [percent(record["val_accuracy"]), points(outcome.search_gap)]
         row += [column[index] for column in cost.values()]
         row += [cell(record[n]) + ("*" if n in outcome.border else "") for n in tuned]
         rows.append(row)
-    notes = ["* at a bound of its search range"] if any(o.border for o in results) else []
-    notes += [_CI_NOTE] if any(known(o.interval[0]) for o in results) else []
-    notes += [_GAP_NOTE] if any(known(o.search_gap) for o in results) else []
-    notes += cost_notes(results)
-    return Block("", caption(runs, results), header, rows, notes, list(warnings))
+    best = best_arm(results)
+    bold = {(best.arm.arm, header.index(_ACCURACY))} if best and len(results) > 1 else set()
+    notes = [*_notes(results, best), *cost_notes(results)]
+    return Block("", caption(runs, results), header, rows, notes, list(warnings), frozenset(bold))
+
+
+def _finished_text(outcome: Outcome) -> str:
+    """Finished trials of those that gave a result; marked where that is too little."""
+    return f"{outcome.finished}/{outcome.trials}" + ("!" if outcome.shortfalls else "")
+
+
+def _notes(results: Sequence[Outcome], best: Best | None) -> list[str]:
+    """What the marks and columns of the final table mean."""
+    notes = {
+        "* at a bound of its search range": any(o.border for o in results),
+        "finished: search trials that ran to their full budget, of all that gave a result.": any(
+            o.trials for o in results
+        ),
+        _SHORT_NOTE: any(o.shortfalls for o in results),
+        _CI_NOTE: any(known(o.interval[0]) for o in results),
+        _GAP_NOTE: any(known(o.search_gap) for o in results),
+    }
+    if best is not None and len(results) > 1:
+        notes[f"bold: the best arm, by the {best.by}; its test accuracy has no part in it."] = True
+    return [note for note, applies in notes.items() if applies]
 
 
 def _arm_columns(runs: StudyRuns) -> list[str]:

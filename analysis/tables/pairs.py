@@ -6,11 +6,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.results.confirmation import mean_std
 from analysis.results.labels import points, span
-from analysis.results.matching import validated
 from analysis.results.outcome import Outcome
-from analysis.results.significance import MOST, Pair, pairs
+from analysis.results.significance import MOST, Pair, pairs, reference
 from analysis.tables.render import Block, csv
 from fl_core.config.vocabulary import DASH, known
 
@@ -73,17 +71,16 @@ def p_text(p: float) -> str:
 def _caption(results: Sequence[Outcome], found: Sequence[Pair]) -> str:
     which = "all pairs of arms"
     if len(results) > MOST:
-        by = "over the confirmation seeds"
-        arms = [o for o in results if len(o.confirmed) and "seed" in o.confirmed]
-        if not all(known(mean_std(list(validated(o.confirmed)))[0]) for o in arms):
-            by = "of the chosen search trial"
-        best = found[0].other.name
-        which = f"each arm against {best}, which has the highest validation accuracy {by}"
+        best = reference(results)
+        assert best is not None, "there are pairs"
+        which = f"each arm against {best.arm.name}, which has the {best.by}"
     tests = sum(known(pair.p_holm) for pair in found)
     return (
         f"Differences of test accuracy, seed by seed over the confirmation seeds that both arms "
         f"have ({which}): mean, its 95 % confidence interval and two-sided p value by Student's "
-        f"paired t-test; p (Holm): adjusted for the number of tests, {tests}."
+        f"paired t-test; p (Holm): adjusted for the number of tests, {tests}. They compare two "
+        "FIXED configurations over seeds: that another search might have chosen other "
+        "hyper-parameters for an arm is in neither interval nor p, so a small p can measure tuning."
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -20,6 +20,7 @@ class Block:
     rows: Sequence[Sequence[str]]
     notes: Sequence[str]
     warnings: Sequence[str]
+    bold: frozenset[tuple[int, int]] = frozenset()  # (row, column) of cells that stand out
 
 
 def csv(frame: pd.DataFrame) -> str:
@@ -27,7 +28,9 @@ def csv(frame: pd.DataFrame) -> str:
     return frame.to_csv(index=False, lineterminator="\n")
 
 
-_NUMBER = re.compile(r"<?[-+]?[\d.]+(e[-+]?\d+)?%?\*?( ± ([\d.]+|—))?|\[[-+\d.]+, [-+\d.]+\]|—")
+_NUMBER = re.compile(
+    r"<?[-+]?[\d.]+(e[-+]?\d+)?%?\*?( ± ([\d.]+|—))?|\d+/\d+!?|\[[-+\d.]+, [-+\d.]+\]|—"
+)
 
 
 def right_aligned(block: Block) -> list[bool]:
@@ -51,7 +54,8 @@ def markdown(title: str, blocks: Sequence[Block]) -> str:
 
 def _grid(block: Block) -> list[str]:
     """A pipe table whose columns line up as plain text too."""
-    table = [[_pipe(c) for c in row] for row in (block.header, *block.rows)]
+    table = [[_pipe(c) for c in block.header]]
+    table += _cells(block, _pipe, lambda text: f"**{text}**")
     widths = [max(3, *(len(row[i]) for row in table)) for i in range(len(block.header))]
     right = right_aligned(block)
 
@@ -63,6 +67,16 @@ def _grid(block: Block) -> list[str]:
 
     rule = ["-" * (w - 1) + ":" if r else "-" * w for w, r in zip(widths, right, strict=True)]
     return [line(table[0]), line(rule), *map(line, table[1:])]
+
+
+def _cells(
+    block: Block, escaped: Callable[[str], str], bold: Callable[[str], str]
+) -> list[list[str]]:
+    """The rows as a format writes them; `bold`: how it lets a cell stand out."""
+    return [
+        [bold(escaped(c)) if (y, x) in block.bold else escaped(c) for x, c in enumerate(row)]
+        for y, row in enumerate(block.rows)
+    ]
 
 
 def _pipe(text: str) -> str:
@@ -78,7 +92,8 @@ def latex(title: str, blocks: Sequence[Block]) -> str:
 def _float(title: str, block: Block) -> list[str]:
     align = "".join("r" if right else "l" for right in right_aligned(block))
     name = ":".join(part for part in ("tab", title, block.label) if part)
-    body = [" & ".join(map(tex, row)) + r" \\" for row in block.rows]
+    cells = _cells(block, tex, lambda text: rf"\textbf{{{text}}}")
+    body = [" & ".join(row) + r" \\" for row in cells]
     lines = [
         r"\begin{table}[t]",
         r"  \centering",
@@ -157,12 +172,14 @@ def _html_block(block: Block) -> list[str]:
 
     def row(cells: Sequence[str], tag: str) -> str:
         opening = [f'<{tag} class="n">' if number else f"<{tag}>" for number in right]
-        made = (f"{o}{escape(c)}</{tag}>" for o, c in zip(opening, cells, strict=True))
+        made = (f"{o}{c}</{tag}>" for o, c in zip(opening, cells, strict=True))
         return f"<tr>{''.join(made)}</tr>"
 
     lines = ["<table>", f"<caption>{escape(block.caption)}</caption>"]
-    lines += ["<thead>", row(block.header, "th"), "</thead>", "<tbody>"]
-    lines += [*(row(cells, "td") for cells in block.rows), "</tbody>", "</table>"]
+    body = _cells(block, escape, lambda text: f"<strong>{text}</strong>")
+    head = row([escape(c) for c in block.header], "th")
+    lines += ["<thead>", head, "</thead>", "<tbody>"]
+    lines += [*(row(cells, "td") for cells in body), "</tbody>", "</table>"]
     lines += [f'<p class="note">{escape(note)}</p>' for note in block.notes]
     if block.warnings:
         items = (f"<li>{escape(text)}</li>" for text in block.warnings)

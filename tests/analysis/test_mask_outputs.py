@@ -34,11 +34,11 @@ from analysis.tables.published import beside, beside_overlap
 from fl_core.config.vocabulary import arm_name
 
 ROWS = """\
-| sharding | sparsity | mask rule       | test accuracy [%] |  95 % CI [%] | seeds | trials | diverged [%] | val. accuracy [%] | search gap [pp] | active [%] | bytes up [MB] | dense / sent |  lr |
-| -------- | -------- | --------------- | ----------------: | -----------: | ----: | -----: | -----------: | ----------------: | --------------: | ---------: | ------------: | -----------: | --: |
-| iid      | dense    | —               |        77.0 ± 1.4 | [64.3, 89.7] |     2 |      1 |            0 |              79.0 |            +2.0 |          — |          8.00 |         1.00 | 0.1 |
-| iid      | 0.5      | least_sensitive |        76.0 ± 1.4 | [63.3, 88.7] |     2 |      1 |            0 |              78.0 |            +2.0 |       50.0 |          4.00 |         2.00 | 0.1 |
-| iid      | 0.8      | least_sensitive |        74.0 ± 1.4 | [61.3, 86.7] |     2 |      1 |            0 |              76.0 |            +2.0 |       20.0 |          1.60 |         5.00 | 0.1 |
+| sharding | sparsity | mask rule       | test accuracy [%] |  95 % CI [%] | seeds | finished | diverged [%] | val. accuracy [%] | search gap [pp] | active [%] | bytes up [MB] | dense / sent |  lr |
+| -------- | -------- | --------------- | ----------------: | -----------: | ----: | -------: | -----------: | ----------------: | --------------: | ---------: | ------------: | -----------: | --: |
+| iid      | dense    | —               |    **77.0 ± 1.4** | [64.3, 89.7] |     2 |     1/1! |            0 |              79.0 |            +2.0 |          — |          8.00 |         1.00 | 0.1 |
+| iid      | 0.5      | least_sensitive |        76.0 ± 1.4 | [63.3, 88.7] |     2 |     1/1! |            0 |              78.0 |            +2.0 |       50.0 |          4.00 |         2.00 | 0.1 |
+| iid      | 0.8      | least_sensitive |        74.0 ± 1.4 | [61.3, 86.7] |     2 |     1/1! |            0 |              76.0 |            +2.0 |       20.0 |          1.60 |         5.00 | 0.1 |
 """  # noqa: E501
 
 OVERLAP = """\
