@@ -4,7 +4,8 @@
 
 writes results/fedavg_noniid/table.md, table.csv, table.tex and table.html. Beside table.csv stand,
 where a study has them, pairs.csv (paired tests between arms), finalists.csv (what was confirmed)
-and front.csv (the Pareto front of several objectives).
+and front.csv (the Pareto front of several objectives). --published adds what others published for
+the same problems, in a block of its own with its sources.
 """
 
 from __future__ import annotations
@@ -26,9 +27,11 @@ PAGES = {"md": ("table.md", markdown), "latex": ("table.tex", latex), "html": ("
 FORMATS = ("md", "csv", "latex", "html")
 
 
-def write_tables(runs: StudyRuns, out: Path, formats: Sequence[str] = FORMATS) -> str:
+def write_tables(
+    runs: StudyRuns, out: Path, formats: Sequence[str] = FORMATS, published: bool = False
+) -> str:
     """Writes table.md, .csv, .tex and .html into `out`; returns the Markdown."""
-    shown = blocks(runs)
+    shown = blocks(runs, published)
     for kind, (name, page) in PAGES.items():
         if kind in formats:
             command.write(out / name, page(runs.study, shown).encode())
@@ -50,9 +53,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command; its exit code."""
     parser = command.parser(__doc__)
     parser.add_argument("--format", choices=[*FORMATS, "all"], nargs="+", default=["all"])
+    command.add_published(parser)
     args = parser.parse_args(argv)
     chosen = command.formats(args.format, FORMATS)
-    return command.run(args, lambda runs, out: print(write_tables(runs, out, chosen), end=""))
+
+    def work(runs: StudyRuns, out: Path) -> None:
+        print(write_tables(runs, out, chosen, args.published), end="")
+
+    return command.run(args, work)
 
 
 if __name__ == "__main__":

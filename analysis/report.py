@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from analysis.page.section import Section, packed, section
 from analysis.reading import cli as command
-from analysis.tables.render import right_aligned
+from analysis.tables.render import html_sources, right_aligned
 
 TEMPLATES = Path(__file__).parent / "page" / "templates"
 SCRIPTS = ("theme.js", "plots.js", "trials.js")
@@ -40,6 +40,7 @@ def page(sections: Sequence[Section]) -> str:
     )
     environment.filters["packed"] = packed
     environment.filters["numeric"] = right_aligned
+    environment.filters["sources"] = html_sources
     return environment.get_template("report.html").render(
         sections=sections,
         style=(TEMPLATES / "report.css").read_text(),
@@ -61,9 +62,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     )  # --out is a file here
     default = Path("results/report.html")
     parser.add_argument("--out", type=Path, default=default, help=f"file (default: {default})")
+    command.add_published(parser)
     args = parser.parse_args(argv)
     sections: list[Section] = []
-    code = command.run(args, lambda runs, _: sections.append(section(runs)))
+    code = command.run(args, lambda runs, _: sections.append(section(runs, args.published)))
     if code != 0:
         return code
     return command.reported(lambda: print(command.write(args.out, page(sections).encode())))

@@ -91,10 +91,10 @@ class Section:
     dirty: bool
 
 
-def section(runs: StudyRuns) -> Section:
-    """Gathers one study."""
+def section(runs: StudyRuns, published: bool = False) -> Section:
+    """Gathers one study; with published numbers if asked for."""
     results = outcomes(runs)
-    blocks = tables.blocks(runs)
+    blocks = tables.blocks(runs, published)
     text = runs.tags.get("question", "").strip()
     headline, *rest = text.split("\n\n", 1)
     figures, captions = draw_figures(runs)

@@ -25,6 +25,12 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     return args
 
 
+def add_published(args: argparse.ArgumentParser) -> None:
+    """The option for numbers that are not ours."""
+    text = "show published numbers for the same problems too, with their sources"
+    args.add_argument("--published", action="store_true", help=text)
+
+
 def run(args: argparse.Namespace, work: Callable[[StudyRuns, Path], None]) -> int:
     """`work` on each study that the arguments name; the exit code. An error is one line."""
 

@@ -101,15 +101,17 @@ def _border_text(outcome: Outcome) -> str:
     return "; ".join(f"{name} {side}" for name, side in outcome.border.items())
 
 
-def blocks(runs: StudyRuns) -> list[Block]:
-    """The final table, then comparisons, finalists, overlaps, fronts, published numbers."""
+def blocks(runs: StudyRuns, published: bool = False) -> list[Block]:
+    """The final table, then comparisons, finalists, overlaps, fronts, published numbers if asked
+    for.
+    """
     results = outcomes(runs)
     warnings = study_lines([(o.name, o.shortfalls) for o in results], len(results))
     warnings += study_warnings(runs) + border_lines(runs, results)
     warnings += [line for o in results for line in o.warnings]
     ours = _our_block(runs, results, warnings)
     more = [pairs_block(results), finalists_block(results), overlap_block(results)]
-    more += [front_block(runs, results), *published_blocks(results)]
+    more += [front_block(runs, results), *(published_blocks(results) if published else ())]
     return [ours, *(block for block in more if block is not None)]
 
 

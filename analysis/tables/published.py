@@ -1,39 +1,27 @@
 """Published numbers as one tidy frame, with the conditions that keep them apart from ours.
 
-The CSV files beside this module are the reports' tables (facts, with their sources in the
-comment lines); here each becomes rows of one shape. `value` is an accuracy in [0, 1] or an
-overlap, sparsity is the FROZEN fraction (NaN = dense), `rule` what the mask keeps trainable,
-`local_unit` says what the report's J counts.
+`published_reports` reads the reports' tables (facts, with their sources in the comment lines of the
+CSV files). `value` is an accuracy in [0, 1] or an overlap, sparsity is the FROZEN fraction (NaN =
+dense), `rule` what the mask keeps trainable, `mask_rounds` its calibration rounds, `local_unit`
+says what the report's J counts, `key` names the document in `sources`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from analysis.tables import published_reports as reports
 from fl_core.config.vocabulary import known, masked
 
-FOLDER = Path(__file__).with_name("published")
 COLUMNS = (
-    *("source", "setting", "strategy", "sharding", "classes_per_client"),
-    *("local_work", "local_unit", "sparsity", "rule"),
+    *("key", "source", "setting", "strategy", "sharding", "classes_per_client"),
+    *("local_work", "local_unit", "sparsity", "rule", "mask_rounds"),
     *("metric", "value", "comparable", "conditions"),
-)
-_COMMON = "CIFAR-100, K = 100, C = 0.1"
-_PIRILLI = "DINO ViT-S/16 at 64 px, best TEST round reported, one run"
-_ALCANI = (
-    f"{_COMMON}, DINO ViT-S/16 frozen + linear head, 20 rounds of 4 local epochs, SGD lr 0.01 "
-    "momentum 0.9, final test accuracy, one run"
-)
-_HATEM = (
-    "NOT comparable: their sharder gives a client only about 4 / 20 / 40 / 158 images at "
-    f"N_c = 1 / 5 / 10 / 50; {_COMMON}, ViT-S/16 at 224 px with supervised ImageNet weights, "
-    "full fine-tuning, lr 0.03, one run"
 )
 _MATCHED = {"classes_per_client": "federation.classes_per_client", "local_work": "local.steps"}
 #: What the reports trained -> our names for it; one report does not say which sparse part.
@@ -41,18 +29,24 @@ _STRATEGIES = {
     "head": {"head"},
     "sparse head": {"head"},
     "full": {"full"},
+    "LeNet": {"full"},
+    "head + backbone": {"head_then_sparse_backbone"},  # at sparsity 0
     "head + sparse backbone": {"head_then_sparse_backbone"},
     "head + sparse full": {"head_then_sparse_full"},
     "head + sparse": {"head_then_sparse_backbone", "head_then_sparse_full"},
 }
-_LEAST = "least_sensitive"  # the rule of both reports with sparse accuracies
-#: Alcani et al.'s dense rows at N_c = 1 and 5 differ between their report and their own CSV.
-_ALCANI_CSV = {1: 0.6341, 5: 0.7031}
 
 
 def published() -> pd.DataFrame:
-    """All published accuracies and overlaps, in a fixed order."""
-    rows = [*_alcani(), *_pirilli_federated(), *_pirilli_centralised(), *_hatem()]
+    """All published accuracies and overlaps, in the order of `sources`."""
+    rows = [
+        *reports.del_vecchio(),
+        *reports.pirilli_federated(),
+        *reports.pirilli_centralised(),
+        *reports.track_b(),
+        *reports.hatem(),
+        *reports.alcani(),
+    ]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     return frame.drop_duplicates(ignore_index=True)
 
@@ -113,113 +107,3 @@ def _close(one: float, other: float | None) -> bool:
     if other is None or math.isnan(other) or math.isnan(one):
         return math.isnan(one) and (other is None or math.isnan(other))
     return math.isclose(one, other)
-
-
-def _read(name: str) -> list[dict[str, Any]]:
-    frame = pd.read_csv(FOLDER / name, comment="#")
-    return [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
-
-
-def _row(
-    source: str,
-    strategy: str,
-    value: float,
-    conditions: str,
-    *,
-    setting: str = "federated",
-    classes: float = math.nan,
-    local_work: float = math.nan,
-    sparsity: float = math.nan,
-    rule: str = "",
-    metric: str = "test_accuracy",
-    comparable: bool = True,
-) -> tuple[Any, ...]:
-    """One row in COLUMNS' order; NaN classes means iid, all reports count J in epochs."""
-    sharding = "iid" if math.isnan(classes) else "classes"
-    unit = "" if math.isnan(local_work) else "epochs"
-    head = (source, setting, strategy, sharding, classes, local_work, unit)
-    kept = rule if not math.isnan(sparsity) else ""
-    return (*head, sparsity, kept, metric, round(value, 6), comparable, conditions)
-
-
-def _alcani() -> list[tuple[Any, ...]]:
-    source, rows = "Alcani et al. 2025", []
-    for row in _read("alcani2025.csv"):
-        classes, dense = row["classes_per_client"], row["model"] == "fedavg"
-        central = "centralized" in row["model"]
-        where = f"{source}, Table I" if dense and classes in _ALCANI_CSV else source
-        common = {
-            "setting": "centralised" if central else "federated",
-            "classes": classes,
-            "local_work": math.nan if central else 4.0,
-            **{"sparsity": row["sparsity"], "rule": _LEAST},
-        }
-        name = "sparse head" if "sparse" in row["model"] else "head"
-        text = _ALCANI
-        if "sparse" in row["model"]:
-            text += ", least-sensitive mask made once on one batch"
-        if row["model"] == "sparse_fedavg" and math.isnan(classes):
-            text += "; 71.70 in their text"
-        rows.append(_row(where, name, row["test_accuracy"] / 100, text, **common))
-        if dense and classes in _ALCANI_CSV:
-            note = f"{_ALCANI}; N_c = 1 and 5 appear swapped between their Table I and their CSV"
-            rows[-1] = _row(where, name, row["test_accuracy"] / 100, note, **common)
-            own = _ALCANI_CSV[int(classes)]
-            rows.append(_row(f"{source}, their CSV", name, own, note, **common))
-    return rows
-
-
-def _pirilli_federated() -> list[tuple[Any, ...]]:
-    source, rows = "Pirilli et al. 2025, Table 2", []
-    for row in _read("pirilli2025_federated.csv"):
-        common = {"classes": row["classes_per_client"], "local_work": float(row["local_epochs"])}
-        if not math.isnan(row["head_accuracy"]):  # the dense head stage before the backbone's
-            rounds = 50 if row["name"].startswith("Scen2") else 100
-            text = f"{_COMMON}, {_PIRILLI}; head stage: {rounds} rounds, lr 3e-3, momentum 0.9"
-            rows.append(_row(source, "head", row["head_accuracy"], text, **common))
-        full = math.isnan(row["sparsity"])
-        text = f"{_COMMON}, {_PIRILLI}; {row['rounds']} rounds, lr 1e-4, momentum 0.9"
-        if not full:
-            text += f", per-client least-sensitive masks of {row['calibration_rounds']:.0f} rounds"
-            common |= {"sparsity": row["sparsity"], "rule": _LEAST}
-        name = "full" if full else "head + sparse backbone"
-        if row["name"].startswith("Scen2"):
-            name, text = "head + sparse", f"{text}; which part is sparse is not stated"
-        rows.append(_row(source, name, row["accuracy"], text, **common))
-    return rows
-
-
-def _pirilli_centralised() -> list[tuple[Any, ...]]:
-    rows = []
-    for row in _read("pirilli2025_centralized.csv"):
-        text = f"CIFAR-100, {_PIRILLI.replace('round', 'epoch')}; {row['epochs']} epochs, "
-        text += f"lr {row['lr']:g}, momentum {row['momentum']:g}"
-        if not math.isnan(row["sparsity"]):
-            text += f", least-sensitive mask of {row['calibration_rounds']:.0f} rounds"
-        args = {"setting": "centralised", "sparsity": row["sparsity"], "rule": _LEAST}
-        name = str(row["strategy"]).replace("_", " ").replace("+", " + ")
-        rows.append(_row("Pirilli et al. 2025, Table 1", name, row["test_accuracy"], text, **args))
-    return rows
-
-
-def _hatem() -> list[tuple[Any, ...]]:
-    rows = []
-    for row in _read("hatem2025.csv"):
-        overlap = row["metric"] == "jaccard"
-        rule = str(row["method"]).replace("-", "_") if overlap else ""
-        rows.append(
-            _row(
-                "Kotb Hatem et al. 2025",
-                "full",
-                row["value"],
-                _HATEM,
-                setting="centralised" if row["experiment"] == "centralized" else "federated",
-                classes=row["classes_per_client"],
-                local_work=row["local_epochs"],
-                sparsity=1 - row["sparsity"],  # theirs is the fraction kept
-                rule=rule,
-                metric=row["metric"],
-                comparable=False,
-            )
-        )
-    return rows

@@ -1,8 +1,11 @@
-"""Published numbers as blocks of their own under the final table, conditions in numbered notes."""
+"""Published numbers as blocks of their own under the final table, conditions in numbered notes,
+the documents that they are from in a bibliography. Shown to those who ask for them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -11,14 +14,15 @@ from analysis.results.labels import percent
 from analysis.results.outcome import Outcome
 from analysis.tables.published import beside, beside_overlap, published
 from analysis.tables.render import Block
-from fl_core.config.vocabulary import DASH, arm_name
+from analysis.tables.sources import SOURCES
+from fl_core.config.vocabulary import DASH, arm_name, known
 
 Match = Callable[[Outcome], pd.DataFrame]
-#: Mask settings that published accuracies are not matched by: arms that differ in these alone
-#: have the same published numbers, which then stand there once.
+#: Settings that published accuracies are not matched by: arms that differ in these alone have the
+#: same published numbers, which then stand there once.
 _UNMATCHED = (
     *("mask.rule", "mask.rounds", "mask.scope", "mask.source", "mask.hybrid_weight"),
-    *("mask.fisher", "mask.examples", "mask.granularity", "head.method"),
+    *("mask.fisher", "mask.examples", "mask.granularity", "head.method", "schedule.name"),
 )
 
 
@@ -36,15 +40,16 @@ def _accuracies(results: Sequence[Outcome]) -> Block | None:
 
     def numbers(row: pd.Series) -> list[str]:
         work = f"{row['local_work']:.0f} {row['local_unit']}" if row["local_unit"] else DASH
-        return [row["strategy"], work, percent(row["value"])]
+        calibrated = f"{row['mask_rounds']:.0f}" if known(row["mask_rounds"]) else DASH
+        return [row["strategy"], work, row["rule"] or DASH, calibrated, percent(row["value"])]
 
-    rows, notes = _rows(_once(results), match, numbers)
     caption = (
         "Published numbers for the same sharding, K, C and J, under other conditions: not "
-        "comparable digit by digit with the table above. Their J counts epochs."
+        "comparable digit by digit with the table above. J counts what its column says."
     )
-    header = ["arm", "source", "trained", "J", "test accuracy [%]", "note"]
-    return Block("published", caption, header, rows, notes, []) if rows else None
+    header = ["arm", "source", "trained", "J", "mask rule", "R", "test accuracy [%]", "note"]
+    block = _block("published", caption, header, _once(results), match, numbers)
+    return block and _without_empty(block, ("mask rule", "R"))
 
 
 def _overlaps(results: Sequence[Outcome]) -> Block | None:
@@ -57,24 +62,30 @@ def _overlaps(results: Sequence[Outcome]) -> Block | None:
         active = 1 - row["sparsity"]
         return [f"{active / (2 - active):.3f}", f"{row['value']:.3f}"]
 
-    rows, notes = _rows([(o.name, o) for o in results], match, numbers)
     caption = (
         "Published overlaps of the clients' masks by the same rule, at the same sparsity and N_c. "
         "Chance: of independent masks of that sparsity, a / (2 - a) for an active share a; the "
         "report gives none."
     )
     header = ["arm", "source", "chance", "Jaccard", "note"]
-    return Block("published-overlap", caption, header, rows, notes, []) if rows else None
+    arms = [(o.name, o) for o in results]
+    return _block("published-overlap", caption, header, arms, match, numbers)
 
 
-def _rows(
-    arms: Sequence[tuple[str, Outcome]], match: Match, numbers: Callable[[pd.Series], list[str]]
-) -> tuple[list[list[str]], list[str]]:
+def _block(
+    label: str,
+    caption: str,
+    header: Sequence[str],
+    arms: Sequence[tuple[str, Outcome]],
+    match: Match,
+    numbers: Callable[[pd.Series], list[str]],
+) -> Block | None:
     """One row a published number of an arm (its last number marked where it is not comparable),
-    and the conditions, numbered.
+    the conditions numbered, and the documents.
     """
     rows: list[list[str]] = []
     notes: list[str] = []
+    keys: set[str] = set()
     for name, outcome in arms:
         for _, row in match(outcome).iterrows():
             if row["conditions"] not in notes:
@@ -83,17 +94,30 @@ def _rows(
             *cells, number = numbers(row)
             number += "" if row["comparable"] else " (not comparable)"
             rows.append([name, row["source"], *cells, number, note])
-    return rows, [f"({i + 1}) {text}." for i, text in enumerate(notes)]
+            keys.add(row["key"])
+    if not rows:
+        return None
+    numbered = [f"({i + 1}) {text}." for i, text in enumerate(notes)]
+    cited = {key: source for key, source in SOURCES.items() if key in keys}
+    return Block(label, caption, header, rows, numbered, [], sources=cited)
+
+
+def _without_empty(block: Block, names: Sequence[str]) -> Block:
+    """Without those of the named columns that say nothing in any row."""
+    keep = [
+        i
+        for i, name in enumerate(block.header)
+        if name not in names or any(row[i] != DASH for row in block.rows)
+    ]
+    header = [block.header[i] for i in keep]
+    return replace(block, header=header, rows=[[row[i] for i in keep] for row in block.rows])
 
 
 def _once(results: Sequence[Outcome]) -> list[tuple[str, Outcome]]:
     """The arms, those that differ only in what published numbers are not matched by as one."""
     found: dict[str, tuple[str, Outcome]] = {}
-    masks = any(name.startswith("mask.") for o in results for name in o.setting)
     for outcome in results:
-        setting: dict[str, Any] = outcome.setting
-        if masks:
-            setting = {n: v for n, v in setting.items() if n not in _UNMATCHED}
+        setting: dict[str, Any] = {n: v for n, v in outcome.setting.items() if n not in _UNMATCHED}
         name = outcome.name if setting == outcome.setting else arm_name(setting)
         found.setdefault(f"{name} {sorted(map(str, setting.items()))}", (name, outcome))
     return list(found.values())

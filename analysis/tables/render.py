@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 
 import pandas as pd
 
+from analysis.tables.sources import Source
+
 
 @dataclass(frozen=True)
 class Block:
-    """A table: caption, header and rows of plain text, then notes and warnings in lines."""
+    """A table: caption, header and rows of plain text, then notes and warnings in lines, then the
+    documents that it cites by their keys.
+    """
 
     label: str  # appended to the study's name in \\label
     caption: str
@@ -21,6 +25,7 @@ class Block:
     notes: Sequence[str]
     warnings: Sequence[str]
     bold: frozenset[tuple[int, int]] = frozenset()  # (row, column) of cells that stand out
+    sources: Mapping[str, Source] = field(default_factory=dict)
 
 
 def csv(frame: pd.DataFrame) -> str:
@@ -45,11 +50,29 @@ def markdown(title: str, blocks: Sequence[Block]) -> str:
         lines += ["", block.caption, ""]
         lines += _grid(block)
         for note in block.notes:
-            lines += ["", note.replace("*", r"\*")]
+            lines += ["", _star(note)]
         if block.warnings:
             lines += ["", "Warnings:", ""]
             lines += [f"- {text}" for text in block.warnings]
+        if block.sources:
+            lines += ["", "Sources:", ""]
+            lines += [f"- {_entry(source, _star)}" for source in block.sources.values()]
     return "\n".join(lines) + "\n"
+
+
+def _star(text: str) -> str:
+    return text.replace("*", r"\*")
+
+
+def _entry(
+    source: Source, shown: Callable[[str], str], link: str = "<{}>", title: str = "*{}*"
+) -> str:
+    """One document in a line of a bibliography."""
+    where = "no public link known" if source.link is None else link.format(source.link)
+    parts = [f"{shown(source.authors)}: {title.format(shown(source.title))}"]
+    parts += [f"{shown(source.kind)}, {source.year}; {where}"]
+    parts += [shown(f"Contradicts itself: {source.caveat}")] if source.caveat else []
+    return ". ".join(parts) + "."
 
 
 def _grid(block: Block) -> list[str]:
@@ -80,13 +103,29 @@ def _cells(
 
 
 def _pipe(text: str) -> str:
-    return text.replace("|", r"\|").replace("*", r"\*")
+    return _star(text.replace("|", r"\|"))
 
 
 def latex(title: str, blocks: Sequence[Block]) -> str:
     r"""Tables for `\usepackage{booktabs}`; wide ones shrink to the line with graphicx."""
-    head = [f"% {title}: needs \\usepackage{{booktabs,graphicx}}"]
-    return "\n".join(head + [line for block in blocks for line in _float(title, block)]) + "\n"
+    more = ",url" if any(block.sources for block in blocks) else ""
+    head = [f"% {title}: needs \\usepackage{{booktabs,graphicx{more}}}"]
+    lines = [line for block in blocks for line in _float(title, block)]
+    return "\n".join([*head, *lines, *_bibliography(blocks)]) + "\n"
+
+
+def _bibliography(blocks: Sequence[Block]) -> list[str]:
+    r"""What all blocks cite, once, for \cite; the label is how the tables name a document."""
+    cited: dict[str, Source] = {}
+    for block in blocks:
+        cited |= block.sources
+    if not cited:
+        return []
+    lines = [r"\begin{thebibliography}{9}"]
+    for key, source in cited.items():
+        text = _entry(source, tex, r"\url{{{}}}", r"\emph{{{}}}")
+        lines.append(rf"  \bibitem[{source.short} et~al.({source.year})]{{{key}}} {text}")
+    return [*lines, r"\end{thebibliography}"]
 
 
 def _float(title: str, block: Block) -> list[str]:
@@ -184,4 +223,13 @@ def _html_block(block: Block) -> list[str]:
     if block.warnings:
         items = (f"<li>{escape(text)}</li>" for text in block.warnings)
         lines += ['<p class="note">Warnings:</p>', '<ul class="note warnings">', *items, "</ul>"]
+    if block.sources:
+        items = (f"<li>{entry}</li>" for entry in html_sources(block))
+        lines += ['<p class="note">Sources:</p>', '<ul class="note">', *items, "</ul>"]
     return lines
+
+
+def html_sources(block: Block) -> list[str]:
+    """The documents that a block cites, as HTML."""
+    link, title = '<a href="{0}">{0}</a>', "<cite>{}</cite>"
+    return [_entry(source, escape, link, title) for source in block.sources.values()]

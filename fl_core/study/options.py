@@ -82,6 +82,11 @@ def _what_to_run(parser: argparse.ArgumentParser, study: Study) -> None:
         help="fix any configuration field, e.g. --set federation.clients=1000",
     )
     add(
+        "--published",
+        action="store_true",
+        help="show published numbers for the same problems too, with their sources",
+    )
+    add(
         "--fresh",
         action="store_true",
         help="start over; what is there stays, in a folder of its own",

@@ -179,7 +179,7 @@ def report(session: Session) -> None:
     except connect.AnalysisError as error:
         again = "all trials are done; the same command makes the table when the store answers"
         raise UserError(f"{error}; {again}") from error
-    table = final_tables.write_tables(runs, out)
+    table = final_tables.write_tables(runs, out, published=session.args.published)
     print(table)
     data = session.machine.data_dir  # what is not there, is left out of the figures
     drawn = figures.write_figures(

@@ -30,7 +30,6 @@ from analysis.tables import masks
 from analysis.tables.conditions import mask_conditions
 from analysis.tables.final import final_table
 from analysis.tables.masks import overlap_block
-from analysis.tables.published import beside, beside_overlap
 from fl_core.config.vocabulary import arm_name
 
 ROWS = """\
@@ -83,7 +82,7 @@ def test_final_table_of_masked_arms(rules: StudyRuns) -> None:
         "active: trainable share of the maskable parameters.",
     ):
         assert part in text
-    assert table_latex(rules).count(r"\begin{table}") == 5  # ours, pairs, overlap, two published
+    assert table_latex(rules).count(r"\begin{table}") == 3  # ours, pairs, overlap
 
 
 def test_csv_has_the_costs_and_overlaps(rules: StudyRuns) -> None:
@@ -106,28 +105,6 @@ def test_nobody_sends_in_a_centralised_study(rules: StudyRuns) -> None:
         for o in outcomes(rules)
     ]
     assert list(masks.cost_cells(alone)) == ["active [%]"]
-
-
-def test_published_sparse_numbers_stand_beside_sparse_arms(rules: StudyRuns) -> None:
-    text = table_markdown(rules)
-    accuracies, overlaps = text.split("Published numbers")[1].split("Published overlaps")
-    assert accuracies.count("| iid, s=0.5 ") == 4  # once for both rules
-    assert "| N_c=10, s=0.5 | Pirilli" in accuracies
-    assert "| iid, dense    | Alcani" in accuracies
-    assert "which part is sparse is not stated" in accuracies
-    assert "sparse head" not in accuracies  # our arms train a backbone
-    row = next(line for line in overlaps.splitlines() if "N_c=10, least_sensitive, s=0.5" in line)
-    assert "|  0.333 | 0.433 (not comparable)" in row
-    assert "N_c=10, least_sensitive, s=0.8" not in overlaps
-    head = {**CONFIG, "fine_tune.strategy": "head", "mask.sparsity": 0.8}
-    assert beside(head)["value"].tolist() == [0.7157]
-    full = {**CONFIG, "fine_tune.strategy": "full", "mask.sparsity": 0.0}
-    assert set(beside(full, by_strategy=True)["strategy"]) == {"full"}
-    assert set(beside(full)["strategy"]) == {"full", "head"}
-    central = {**head, "federation.clients": 1}
-    assert beside(central)["value"].tolist() == [0.7066]
-    assert beside_overlap({**CONFIG, "mask.scope": "shared"}).empty
-    assert beside_overlap({**CONFIG, "mask.rule": "random"})["value"].tolist() == [0.333]
 
 
 def test_conditions_leave_out_what_the_columns_say(rules: StudyRuns) -> None:

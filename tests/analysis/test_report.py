@@ -93,7 +93,6 @@ def test_a_dense_study_says_everything(golden: StudyRuns, golden_page: Page) -> 
         "has not been run",
         "only 1 seed(s) in some arms",
         *("CIFAR-100", "vit_small_patch16_224 (dino)", "64 × 64 pixels", "K = 100, C = 0.1"),
-        *("Alcani et al. 2025", "Their J counts epochs", "(not comparable)"),
         *("python x", "0123456789abcdef", golden.run_id),
         "Too few search trials to estimate importance",
         "highest validation accuracy among trials that ran to their full budget",

@@ -18,7 +18,6 @@ from analysis import final_tables
 from analysis.final_tables import write_tables
 from analysis.reading.store import StudyRuns, read_study
 from analysis.tables.final import final_table, table_csv
-from analysis.tables.published import beside, published
 
 ROWS = """\
 | sharding |   J |   T | test accuracy [%] |  95 % CI [%] | seeds | finished | diverged [%] | val. accuracy [%] | search gap [pp] |     lr | momentum | weight decay |
@@ -108,49 +107,13 @@ def test_markdown_golden(golden: StudyRuns) -> None:
         assert part in text
 
 
-def test_published_numbers_stand_apart_with_their_conditions(golden: StudyRuns) -> None:
-    ours, theirs = table_markdown(golden).split("Published numbers", 1)
-    assert "Pirilli" not in ours
-    assert "J counts epochs" in theirs
-    row = next(line for line in theirs.splitlines() if "| iid, J=4 " in line and "Alcani" in line)
-    assert [c.strip() for c in row.strip("|").split("|")] == [
-        *("iid, J=4", "Alcani et al. 2025", "head", "4 epochs", "72.1", "1")
-    ]
-    assert "1.2 (not comparable)" in theirs
-    assert "their sharder gives a client only" in theirs
-    assert "sparse" not in theirs  # our arms are dense
-    assert "N_c=1, J=8" in theirs  # an arm that has not been run still shows what is known
-
-
-def test_published_frame_and_matching() -> None:
-    frame = published()
-    assert frame["value"].between(0, 1).all()
-    assert not frame.duplicated().any()
-    assert set(frame["source"].str.split(",").str[0]) == {
-        *("Alcani et al. 2025", "Pirilli et al. 2025", "Kotb Hatem et al. 2025")
-    }
-    assert not frame[frame["source"].str.startswith("Kotb")]["comparable"].any()
-    arm = {
-        **{"data.name": "cifar100", "federation.clients": 100, "federation.participation": 0.1},
-        **{"federation.sharding": "classes", "federation.classes_per_client": 5},
-        **{"local.steps": 4, "mask.sparsity": 0.8},
-    }
-    assert sorted(beside(arm)["value"]) == [0.6816, 0.7038]
-    both = beside({**arm, "mask.sparsity": 0.0})
-    assert {"Alcani et al. 2025, Table I", "Alcani et al. 2025, their CSV"} < set(both["source"])
-    assert beside({**arm, "federation.clients": 10}).empty
-    assert beside({**arm, "data.name": "cifar10"}).empty
-    assert beside({**arm, "local.steps": 5}).empty
-    assert len(beside({**arm, "federation.clients": 1, "mask.sparsity": 0.9})) == 1
-
-
 def test_latex_is_balanced_and_booktabs(golden: StudyRuns) -> None:
     text = table_latex(golden)
     assert text.isascii() or not re.search("[±×—α]", text)
-    assert re.findall(r"\\begin\{(\w+)\}", text).count("table") == 3
+    assert re.findall(r"\\begin\{(\w+)\}", text).count("table") == 2
     assert_balanced(text)
     for rule in ("toprule", "midrule", "bottomrule"):
-        assert text.count("\\" + rule) == 3
+        assert text.count("\\" + rule) == 2
     assert r"local.weight\_decay" in text
     assert r"70.0 $\pm$ 1.0" in text
     assert "$N_c$=1" in text

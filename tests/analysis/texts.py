@@ -7,13 +7,13 @@ from analysis.tables.final import blocks
 from analysis.tables.render import html, latex, markdown
 
 
-def table_markdown(runs: StudyRuns) -> str:
-    return markdown(runs.study, blocks(runs))
+def table_markdown(runs: StudyRuns, published: bool = False) -> str:
+    return markdown(runs.study, blocks(runs, published))
 
 
-def table_latex(runs: StudyRuns) -> str:
-    return latex(runs.study, blocks(runs))
+def table_latex(runs: StudyRuns, published: bool = False) -> str:
+    return latex(runs.study, blocks(runs, published))
 
 
-def table_html(runs: StudyRuns) -> str:
-    return html(runs.study, blocks(runs))
+def table_html(runs: StudyRuns, published: bool = False) -> str:
+    return html(runs.study, blocks(runs, published))
