@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from fl_core.config.sections import BackboneConfig, LocalConfig, ServerConfig
     from fl_core.config.trial_config import TrialConfig, Value
     from fl_core.config.vocabulary import FISHER_RULES
-    from fl_core.data.sharding import shard_by_classes, shard_dirichlet, shard_iid
+    from fl_core.data.sharding import (
+        shard_by_classes,
+        shard_dirichlet,
+        shard_dirichlet_labels,
+        shard_iid,
+    )
     from fl_core.data.tasks import Task
     from fl_core.federated.rule import LocalRule, Visit
     from fl_core.masks.fisher import fisher
@@ -54,7 +59,7 @@ _HOMES = {
         "config.sections": "BackboneConfig LocalConfig ServerConfig",
         "config.trial_config": "TrialConfig Value",
         "config.vocabulary": "FISHER_RULES",
-        "data.sharding": "shard_by_classes shard_dirichlet shard_iid",
+        "data.sharding": "shard_by_classes shard_dirichlet shard_dirichlet_labels shard_iid",
         "data.tasks": "Task",
         "federated.rule": "LocalRule Visit",
         "masks.fisher": "fisher",

@@ -61,14 +61,18 @@ class BackboneConfig(Section):
 
 @dataclass(frozen=True)
 class FederationConfig(Section):
-    """K clients, the fraction C sampled each round, and how the examples are spread."""
+    """K clients, the fraction C sampled each round, and how the examples are spread.
+
+    sharding: dirichlet draws a mix of classes for each client (Hsu et al. 2019), dirichlet_labels
+    a split over the clients for each class (Yurochkin et al. 2019): see data.dirichlet.
+    """
 
     prefix: ClassVar[str] = "federation."
     clients: int = number(100, 1)
     participation: float = number(0.1, 0, 1, above=True)
-    sharding: str = choice("iid", "iid", "classes", "dirichlet")
+    sharding: str = choice("iid", "iid", "classes", "dirichlet", "dirichlet_labels")
     classes_per_client: int | None = number(None, 1)  # N_c, for sharding=classes
-    alpha: float | None = number(None, 0, above=True)  # for sharding=dirichlet
+    alpha: float | None = number(None, 0, above=True)  # for either dirichlet
 
 
 @dataclass(frozen=True)

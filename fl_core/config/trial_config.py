@@ -69,11 +69,15 @@ class TrialConfig(Section):
     def __post_init__(self) -> None:
         super().__post_init__()
         fed, local = self.federation, self.local
-        for mode, name in (("classes", "classes_per_client"), ("dirichlet", "alpha")):
+        for name, modes in (
+            ("classes_per_client", ("classes",)),
+            ("alpha", ("dirichlet", "dirichlet_labels")),
+        ):
             value = getattr(fed, name)
-            if (fed.sharding == mode) != (value is not None):
+            if (fed.sharding in modes) != (value is not None):
                 need = "needed by" if value is None else "only for"
-                raise refuse(f"federation.{name}", value, f"{need} federation.sharding={mode}")
+                allowed = f"{need} federation.sharding={' or '.join(modes)}"
+                raise refuse(f"federation.{name}", value, allowed)
         if self.data.name in DATA_SETS:  # of the user's own the sharding itself finds out
             self._check_sizes(DATA_SETS[self.data.name])
         if local.keep_momentum and fed.clients > 1:

@@ -210,12 +210,18 @@ def cell(value: object) -> str:
 
 
 def shards(config: Mapping[str, object]) -> str:
-    """How the examples are spread, in words: iid, N_c=5, Dir(0.3)."""
+    """How the examples are spread, in words: iid, N_c=5, Dir(0.3), label Dir(0.3).
+
+    Dir: a mix of classes drawn for each client (Hsu et al. 2019); label Dir: a split over the
+    clients drawn for each class (Yurochkin et al. 2019, NIID-Bench).
+    """
     kind, classes, alpha = (config.get(name) for name in SHARDING)
     if kind == "classes" or (not known(kind) and known(classes)):
         return f"N_c={cell(classes)}"
     if kind == "dirichlet":
         return f"Dir({cell(alpha)})"
+    if kind == "dirichlet_labels":
+        return f"label Dir({cell(alpha)})"
     return cell(kind)
 
 

@@ -1,21 +1,23 @@
 """Which client holds which training examples (contract 4).
 
-Every partition is disjoint, uses every example once, and gives the clients sizes equal within one
-(by classes: as far as whole classes allow; its docstring states the bound):
+Every partition is disjoint and uses every example once. Sizes are equal within one (by classes: as
+far as whole classes allow; its docstring states the bound), but for the last one's:
 
 - `shard_iid`: a random permutation cut into near-equal parts.
 - `shard_by_classes`: each client holds exactly N_c classes (McMahan et al., AISTATS 2017, dealt
   two shards a client), but a class is divided by the number of ITS holders, not of all clients.
-- `shard_dirichlet`: each client draws its mix of classes from Dir(alpha * prior) and fills up from
-  what is left of them (Hsu et al., arXiv:1909.06335).
+- `shard_dirichlet`: each client draws its mix of classes from Dir(alpha * prior) (Hsu et al.,
+  arXiv:1909.06335).
+- `shard_dirichlet_labels`: each class is split over the clients by Dir(alpha) (Yurochkin et al.,
+  ICML 2019; Li et al., ICDE 2022): what most code calls Dirichlet. Unequal sizes.
 
-The two skewed ones share the second half: a real (clients, classes) table of counts is
-made whole with even sizes (fl_core.data.balance), and the shuffled examples are dealt out.
+The skewed ones share the second half: a real (clients, classes) table of counts is made whole
+(fl_core.data.balance), and the shuffled examples are dealt out.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +25,7 @@ import numpy.typing as npt
 from fl_core.base.errors import ConfigError
 from fl_core.config.sections import FederationConfig
 from fl_core.data.balance import Bools, Floats, Ints, fitted, whole
+from fl_core.data.dirichlet import DRAWS, FEWEST, mixes_of_clients, splits_of_classes
 
 Labels = npt.NDArray[np.integer[Any]]  # (examples,)
 
@@ -41,8 +44,11 @@ def shard(labels: Labels, config: FederationConfig, rng: np.random.Generator) ->
             return shard_by_classes(labels, config.clients, config.classes_per_client, rng)
         case "dirichlet" if config.alpha is not None:
             return shard_dirichlet(labels, config.clients, config.alpha, rng)
+        case "dirichlet_labels" if config.alpha is not None:
+            return shard_dirichlet_labels(labels, config.clients, config.alpha, rng)
         case mode:
-            allowed = "must be iid, classes (with classes_per_client) or dirichlet (with alpha)"
+            allowed = "must be iid, classes (with classes_per_client), dirichlet or "
+            allowed += "dirichlet_labels (with alpha)"
             raise ConfigError(f"federation.sharding={mode!r}: {allowed}")
 
 
@@ -84,18 +90,34 @@ def shard_by_classes(
 def shard_dirichlet(
     labels: Labels, clients: int, alpha: float, rng: np.random.Generator
 ) -> list[Ints]:
-    """Mixes of classes from Dir(alpha * prior * classes), sizes equal within one.
+    """Hsu et al. 2019: mixes of classes from Dir(alpha * prior), sizes equal within one.
 
-    alpha -> 0 tends to one class after the other, alpha -> infinity to the prior for everyone.
+    alpha -> 0 gives each client as few classes as fill it, alpha -> infinity the prior, to the
+    example: more even than `shard_iid`. See `dirichlet.mixes_of_clients`.
     """
     _check_clients(labels, clients)
-    _require(0 < alpha < np.inf, "alpha", alpha, "must be finite and above 0")
-    classes, codes = np.unique(labels, return_inverse=True)
-    totals = np.bincount(codes)
-    concentration = np.clip(alpha * (totals / len(codes)) * len(classes), 1e-12, 1e12)
-    table = _drawn_in_lockstep(_log_mixes(concentration, clients, rng), totals)
-    low, high = np.zeros(table.shape, np.int64), np.broadcast_to(totals, table.shape)
-    return _deal(codes, whole(table, totals, low, high), rng)
+    codes, totals = _counted(labels, alpha)
+    return _deal(codes, mixes_of_clients(totals, clients, alpha, rng), rng)
+
+
+def shard_dirichlet_labels(
+    labels: Labels, clients: int, alpha: float, rng: np.random.Generator
+) -> list[Ints]:
+    """Yurochkin et al. 2019, NIID-Bench: each class split over the clients by Dir(alpha).
+
+    Sizes differ; every client has at least ten examples, or the request is refused. alpha ->
+    infinity gives everyone the same, more evenly than `shard_iid`. See
+    `dirichlet.splits_of_classes`.
+    """
+    codes, totals = _counted(labels, alpha)
+    allowed = f"must be in [1, {len(labels) // FEWEST}]: dirichlet_labels needs {FEWEST} examples "
+    allowed += f"a client, of {len(labels)}"
+    _require(1 <= clients <= len(labels) // FEWEST, "clients", clients, allowed)
+    counts = splits_of_classes(totals, clients, alpha, rng)
+    allowed = f"in {DRAWS} draws dirichlet_labels left a client of {clients} with fewer than "
+    allowed += f"{FEWEST} examples: must be larger, or federation.clients smaller"
+    _require(counts is not None, "alpha", alpha, allowed)
+    return _deal(codes, cast("Ints", counts), rng)
 
 
 def class_counts(labels: Labels, shards: list[Ints], num_classes: int) -> Ints:
@@ -104,6 +126,13 @@ def class_counts(labels: Labels, shards: list[Ints], num_classes: int) -> Ints:
     owners = np.repeat(np.arange(len(shards)), [len(part) for part in shards])
     np.add.at(counts, (owners, labels[np.concatenate(shards)]), 1)
     return counts
+
+
+def _counted(labels: Labels, alpha: float) -> tuple[Ints, Ints]:
+    """(each example's class as an index, examples of each class present); alpha is checked."""
+    _require(0 < alpha < np.inf, "alpha", alpha, "must be finite and above 0")
+    codes = np.unique(labels, return_inverse=True)[1]
+    return codes, np.bincount(codes)
 
 
 def _require(ok: bool, name: str, value: object, allowed: str) -> None:
@@ -193,38 +222,6 @@ def _swap(held: Bools, share: Floats) -> None:
         held[rich, swap], held[poor, swap] = [False, True], [True, False]
         load[rich] -= moved[i, j]
         load[poor] += moved[i, j]
-
-
-def _log_mixes(concentration: Floats, clients: int, rng: np.random.Generator) -> Floats:
-    """Each client's Dirichlet draw in logarithms, up to a constant: (clients, classes).
-
-    Gamma(a) = Gamma(a + 1) * U^(1/a), so a tiny `a` does not underflow to a mix of 0 / 0.
-    """
-    size = (clients, len(concentration))
-    logs: Floats = np.log(rng.gamma(concentration + 1, size=size))
-    return logs - rng.exponential(size=size) / concentration
-
-
-def _drawn_in_lockstep(log_mix: Floats, totals: Ints) -> Floats:
-    """Hsu et al.'s draw as a flow: every client draws one unit of examples per unit of time.
-
-    A used-up class leaves every client's mix, the rest of which is rescaled. All clients draw
-    equally fast, so all are full when the last class is empty: equal rows, exact columns.
-    """
-    table = np.zeros_like(log_mix)
-    left = totals.astype(np.float64)
-    live = np.arange(len(totals))
-    while live.size:
-        logs = log_mix[:, live]
-        rate = np.exp(logs - logs.max(axis=1, keepdims=True))
-        rate /= rate.sum(axis=1, keepdims=True)
-        flow = rate.sum(axis=0)
-        time = np.min(left[live] / np.maximum(flow, 1e-300))
-        table[:, live] += time * rate
-        left[live] -= time * flow
-        live = live[left[live] > 1e-9 * totals[live]]
-    table *= totals / table.sum(axis=0)
-    return table
 
 
 def _deal(codes: Ints, counts: Ints, rng: np.random.Generator) -> list[Ints]:

@@ -63,7 +63,7 @@ def configurations(draw: st.DrawFn) -> dict[str, Value]:
         flat["federation.classes_per_client"] = draw(st.integers(1, classes))
     else:
         flat["federation.classes_per_client"] = None
-    if flat["federation.sharding"] != "dirichlet":
+    if flat["federation.sharding"] not in ("dirichlet", "dirichlet_labels"):
         flat["federation.alpha"] = None
     adaptive = {"beta1", "beta2", "tau", "bias_correction"}
     own = {"momentum": {"momentum"}, "adagrad": adaptive - {"beta2"}, "adam": adaptive,
@@ -335,7 +335,9 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("federation.classes_per_client", {"federation.classes_per_client": 5},
      "only for federation.sharding=classes"),
     ("federation.alpha", {"federation.sharding": "dirichlet"},
-     "needed by federation.sharding=dirichlet"),
+     "needed by federation.sharding=dirichlet or dirichlet_labels"),
+    ("federation.alpha", {"federation.sharding": "dirichlet_labels"},
+     "needed by federation.sharding=dirichlet or dirichlet_labels"),
     ("federation.alpha", {"federation.alpha": 0.5}, "only for federation.sharding=dirichlet"),
     ("federation.alpha", {"federation.sharding": "dirichlet", "federation.alpha": 0}, "(0, inf)"),
     ("federation.sharding", {"federation.sharding": "random"}, "iid or classes or dirichlet"),
@@ -458,6 +460,7 @@ def test_every_bound_is_kept(name: str) -> None:
     [
         {"federation.sharding": "classes", "federation.classes_per_client": 100},
         {"federation.sharding": "dirichlet", "federation.alpha": 1e-9},
+        {"federation.sharding": "dirichlet_labels", "federation.alpha": 0.3},
         {"federation.participation": 1, "federation.clients": 50_000},
         {"local.nesterov": True, "local.momentum": 0.9},
         {"local.keep_momentum": True, "federation.clients": 1},

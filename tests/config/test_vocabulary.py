@@ -54,6 +54,7 @@ def test_data_sets_can_be_asked_for(name: str) -> None:
     ("setting", "name"),
     [
         ({"federation.sharding": "dirichlet", "federation.alpha": 0.3}, "Dir(0.3)"),
+        ({"federation.sharding": "dirichlet_labels", "federation.alpha": 0.3}, "label Dir(0.3)"),
         ({"local.steps": 4, "federation.sharding": "iid"}, "J=4, iid"),
         ({"federation.sharding": "iid", "federation.classes_per_client": None}, "iid"),
         ({"mask.rule": "random", "mask.hybrid_weight": None}, "random"),

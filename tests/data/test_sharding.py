@@ -15,8 +15,14 @@ from test_levelling import cuts, least_squares
 from fl_core.base.errors import UserError
 from fl_core.base.rng import stream
 from fl_core.config.sections import FederationConfig
-from fl_core.data import sharding
-from fl_core.data.sharding import class_counts, shard, shard_by_classes, shard_dirichlet, shard_iid
+from fl_core.data.sharding import (
+    class_counts,
+    shard,
+    shard_by_classes,
+    shard_dirichlet,
+    shard_dirichlet_labels,
+    shard_iid,
+)
 
 Array = np.ndarray[Any, Any]
 CLIENTS = (10, 100, 1000)
@@ -239,95 +245,6 @@ def test_iid(clients: int) -> None:
         assert 4.2 < counts.var() < 4.7
 
 
-# --- Dirichlet ------------------------------------------------------------------------------------
-
-
-def mean_entropy(counts: Array) -> float:
-    share = counts / counts.sum(axis=1, keepdims=True)
-    return float(-(share * np.log(np.where(share > 0, share, 1))).sum(axis=1).mean())
-
-
-@pytest.mark.parametrize("alpha", [1e-300, 0.01, 1.0, 1000.0, 1e300])
-@pytest.mark.parametrize("clients", [1, 10, 100, 1000])
-@pytest.mark.parametrize("kind", ["balanced", "long tail"])
-def test_dirichlet_sizes(kind: str, clients: int, alpha: float) -> None:
-    labels = labels_of([450] * 100 if kind == "balanced" else unbalanced(kind))
-    counts = table_of(labels, shard_dirichlet(labels, clients, alpha, stream(0, "shard")))
-    assert len(counts) == clients
-    assert spread(counts.sum(axis=1)) <= 1
-
-
-@settings(max_examples=100, deadline=None, derandomize=True)
-@given(
-    st.lists(st.integers(1, 30), min_size=1, max_size=8), st.integers(1, 30),
-    st.floats(1e-3, 1e3), st.integers(0, 2**32),
-)  # fmt: skip
-def test_dirichlet_any(sizes: list[int], clients: int, alpha: float, seed: int) -> None:
-    assume(clients <= sum(sizes))
-    labels = labels_of(sizes)
-    counts = table_of(labels, shard_dirichlet(labels, clients, alpha, stream(seed, "shard")))
-    assert len(counts) == clients
-    assert spread(counts.sum(axis=1)) <= 1
-
-
-def test_larger_alpha_mixes_more() -> None:
-    labels = labels_of([450] * 100)
-    alphas = [0.01, 0.1, 1.0, 10.0, 1000.0]
-    shards = [shard_dirichlet(labels, 100, alpha, stream(0, "shard")) for alpha in alphas]
-    entropy = [mean_entropy(class_counts(labels, parts, 100)) for parts in shards]
-    assert (np.diff(entropy) > 0.02).all()
-    assert entropy[0] < 0.4 * math.log(100)
-    assert entropy[-1] > 0.98 * math.log(100)
-
-
-def test_large_alpha_tends_to_the_prior() -> None:
-    totals = unbalanced("wide")
-    labels = labels_of(totals)
-    counts = class_counts(labels, shard_dirichlet(labels, 10, 1e6, stream(0, "shard")), 100)
-    assert np.abs(counts - totals / 10).max() < 2
-
-
-def test_the_concentration_follows_the_prior(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-
-    def spy(concentration: Array, clients: int, rng: np.random.Generator) -> Array:
-        seen.append(concentration)
-        return np.zeros((clients, len(concentration)))
-
-    monkeypatch.setattr(sharding, "_log_mixes", spy)
-    shard_dirichlet(labels_of([10, 20, 70]), 5, 2.0, stream(0, "shard"))
-    shard_dirichlet(labels_of([30, 30, 30]), 5, 2.0, stream(0, "shard"))
-    assert np.allclose(seen, [[0.6, 1.2, 4.2], [2.0, 2.0, 2.0]])
-
-
-@pytest.mark.parametrize("alpha", [0.02, 0.5, 20.0])
-def test_mixes_have_the_moments_of_a_dirichlet(alpha: float) -> None:
-    concentration = alpha * np.array([1.0, 2.0, 5.0])
-    logs = sharding._log_mixes(concentration, 20_000, stream(0, "mix"))
-    mix = np.exp(logs - logs.max(axis=1, keepdims=True))
-    mix /= mix.sum(axis=1, keepdims=True)
-    mean = concentration / concentration.sum()
-    variance = mean * (1 - mean) / (concentration.sum() + 1)
-    assert np.allclose(mix.mean(axis=0), mean, atol=4 * np.sqrt(variance.max() / 20_000))
-    assert np.allclose(mix.var(axis=0), variance, rtol=0.05)
-
-
-def test_lockstep_against_drawing_one_by_one() -> None:
-    """Hsu et al. literally: in turn, one example a client, used-up classes leave the mix."""
-    rng = stream(0, "slow twin")
-    mix, totals = rng.dirichlet([0.5] * 3, size=4), np.array([2000, 3000, 1000])
-    left, drawn = totals.copy(), np.zeros((4, 3))
-    for turn in range(totals.sum()):
-        odds = np.cumsum(mix[turn % 4] * (left > 0))
-        c = np.searchsorted(odds, rng.random() * odds[-1], side="right")
-        drawn[turn % 4, c] += 1
-        left[c] -= 1
-    table = sharding._drawn_in_lockstep(np.log(mix), totals)
-    assert np.allclose(table.sum(axis=1), 1500)
-    assert np.allclose(table.sum(axis=0), totals)
-    assert np.abs(table - drawn).max() < 4 * math.sqrt(1500) / 2
-
-
 # --- all of them ----------------------------------------------------------------------------------
 
 Sharder = Callable[[Array, np.random.Generator], list[Array]]
@@ -335,15 +252,17 @@ SHARDERS: dict[str, Sharder] = {
     "iid": lambda labels, rng: shard_iid(labels, 30, rng),
     "classes": lambda labels, rng: shard_by_classes(labels, 30, 2, rng),
     "dirichlet": lambda labels, rng: shard_dirichlet(labels, 30, 0.3, rng),
+    "dirichlet_labels": lambda labels, rng: shard_dirichlet_labels(labels, 30, 0.3, rng),
 }
 OPTIONS: dict[str, dict[str, Any]] = {
-    "iid": {}, "classes": {"classes_per_client": 2}, "dirichlet": {"alpha": 0.3}
+    "iid": {}, "classes": {"classes_per_client": 2}, "dirichlet": {"alpha": 0.3},
+    "dirichlet_labels": {"alpha": 0.3},
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SHARDERS)
 def test_the_stream_alone_decides(name: str) -> None:
-    labels = labels_of([40] * 10)
+    labels = labels_of([80] * 10)
 
     def owners(seed: int) -> Array:
         shards = SHARDERS[name](labels, stream(seed, "shard"))
@@ -358,7 +277,7 @@ def test_the_stream_alone_decides(name: str) -> None:
 
 @pytest.mark.parametrize("name", SHARDERS)
 def test_shard_follows_the_configuration(name: str) -> None:
-    labels = labels_of([40] * 10)
+    labels = labels_of([80] * 10)
     config = FederationConfig(clients=30, sharding=name, **OPTIONS[name])
     found = shard(labels, config, stream(0, "shard"))
     wanted = SHARDERS[name](labels, stream(0, "shard"))
@@ -366,7 +285,7 @@ def test_shard_follows_the_configuration(name: str) -> None:
     assert all((a == b).all() for a, b in zip(found, wanted, strict=True))
 
 
-@pytest.mark.parametrize("name", ["classes", "dirichlet"])
+@pytest.mark.parametrize("name", ["classes", "dirichlet", "dirichlet_labels"])
 def test_shard_needs_the_option_of_its_mode(name: str) -> None:
     with pytest.raises(UserError, match=f"federation.sharding='{name}'"):
         shard(labels_of([40] * 10), FederationConfig(sharding=name), stream(0, "shard"))
@@ -400,6 +319,16 @@ BAD: dict[str, tuple[str, Callable[[np.random.Generator], object]]] = {
     "alpha negative": ("alpha=-1.0: ", lambda r: shard_dirichlet(TEN, 5, -1.0, r)),
     "alpha infinite": ("alpha=inf: ", lambda r: shard_dirichlet(TEN, 5, math.inf, r)),
     "alpha not a number": ("alpha=nan: ", lambda r: shard_dirichlet(TEN, 5, math.nan, r)),
+    "labels: no client": ("clients=0: .*10", lambda r: shard_dirichlet_labels(TEN, 0, 1.0, r)),
+    "labels: fewer than ten examples a client": (
+        r"clients=11: must be in \[1, 10\]",
+        lambda r: shard_dirichlet_labels(TEN, 11, 1.0, r),
+    ),
+    "labels: alpha 0": ("alpha=0.0: ", lambda r: shard_dirichlet_labels(TEN, 5, 0.0, r)),
+    "labels: someone would hold too little": (
+        "alpha=0.001: in 100 draws .* must be larger",
+        lambda r: shard_dirichlet_labels(TEN, 9, 0.001, r),
+    ),
 }
 
 

@@ -17,7 +17,7 @@ from torch import nn
 from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
 from fl_core.config.trial_config import TrialConfig
-from fl_core.data.sharding import class_counts
+from fl_core.data.sharding import class_counts, shard_dirichlet_labels
 from fl_core.data.sources import FeatureSource, Source
 from fl_core.federated import rounds as loop
 from fl_core.federated import work as rounds
@@ -119,9 +119,19 @@ def test_one_round_by_hand() -> None:
     assert (result.done, result.diverged) == (True, False)
 
 
-def test_one_full_batch_step_each_is_a_centralised_gradient_step() -> None:
-    fed = linear_federation(clients=5, val=0)
-    common = {"rounds": 10, "local__steps": 1, "local__lr": 0.5, "local__batch_size": 60}
+@pytest.mark.parametrize("execution", ["stacked", "sequential"])
+@pytest.mark.parametrize("sizes", ["equal", "unequal"])
+def test_one_full_batch_step_each_is_a_centralised_gradient_step(
+    sizes: str, execution: str
+) -> None:
+    """A batch may be larger than all that a client has; weights are examples."""
+    fed = linear_federation(examples=60 if sizes == "equal" else 240, clients=5, val=0)
+    if sizes == "unequal":
+        labels = fed.train.labels.numpy()
+        fed.shards = shard_dirichlet_labels(labels, 5, 0.5, stream(0, "unequal"))
+        assert sorted(map(len, fed.shards))[-1] > 2 * sorted(map(len, fed.shards))[0]
+    common = {"rounds": 10, "local__steps": 1, "local__lr": 0.5, "local__batch_size": 240,
+              "compute__execution": execution}  # fmt: skip
     many = config(federation__clients=5, federation__participation=1.0, **common)
     federated = run(many, fed)[-1].state.params
     weight = torch.zeros(CLASSES, WIDTH, requires_grad=True)

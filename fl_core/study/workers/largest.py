@@ -115,9 +115,11 @@ def _deciding(values: Mapping[str, Value]) -> str:
 
 
 def _most_examples(config: TrialConfig) -> int:
-    """Of one client, where they are spread evenly; of a task of the user's own it is not known."""
-    data = DATA_SETS.get(config.data.name)
-    return config.local.batch_size if data is None else data.train // config.federation.clients + 1
+    """Of one client, where they are spread evenly; else, and of the user's own, not known."""
+    data, fed = DATA_SETS.get(config.data.name), config.federation
+    if data is None or fed.sharding == "dirichlet_labels":
+        return config.local.batch_size
+    return data.train // fed.clients + 1
 
 
 def _patch_size(config: TrialConfig) -> int:
