@@ -63,6 +63,8 @@ def _budget(runs: StudyRuns) -> str:
     trials = DASH if runs.budget is None else str(runs.budget)
     parts = [f"preset {runs.tags.get('preset', DASH)}"]
     parts += [f"{n} {runs.tags[n]}" for n in ("searcher", "scheduler") if runs.tags.get(n)]
+    if floor := runs.tags.get("floor"):
+        parts.append(f"which never stops the best {floor} of an arm")
     if limit := runs.tags.get("time_budget"):
         number = limit.replace(".", "", 1).isdigit()
         parts.append(f"time budget {f'{float(limit):g} s' if number else limit}")

@@ -187,6 +187,7 @@ def plan_of(args: argparse.Namespace, study: ResolvedStudy) -> Plan:
         grace_steps=study.preset.eval_steps,
         first=study.preset.first,
         seconds=args.time_budget,
+        finalists=study.finalists(args.finalists),
     )
 
 

@@ -26,6 +26,7 @@ class Plan:
 
     trials: of each arm. grace_steps: local steps before a trial may be stopped early. first:
     points of the space that every arm tries before any other. seconds: no trial starts later.
+    finalists: of each arm, to be confirmed.
     """
 
     trials: int
@@ -35,3 +36,9 @@ class Plan:
     grace_steps: int = 1
     first: Sequence[Mapping[str, Value]] = ()
     seconds: float | None = None
+    finalists: int = 1
+
+    @property
+    def floor(self) -> int:
+        """The best trials of an arm that nothing but the time budget stops: a choice is made."""
+        return self.finalists + 1

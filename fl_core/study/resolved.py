@@ -50,6 +50,10 @@ class ResolvedStudy:
             )
         return wanted or ("asha" if self.preset.prune and not self.objectives else "none")
 
+    def finalists(self, wanted: int | None) -> int:
+        """How many trials of an arm are confirmed (a Pareto front has its own number)."""
+        return 1 if self.objectives else wanted or self.preset.finalists
+
     def with_default(self, name: str, value: Value) -> ResolvedStudy:
         """The same with this value of a field that neither study, arm nor user names."""
         if name in self.named:

@@ -58,11 +58,6 @@ class Session:
         """Of the confirmation: fresh ones, the same for all arms."""
         return [self.plan.seed + 1 + n for n in range(self.args.seeds or self.study.preset.seeds)]
 
-    @property
-    def finalists(self) -> int:
-        """How many trials of an arm are confirmed (a Pareto front has its own number)."""
-        return 1 if self.study.objectives else self.args.finalists or self.study.preset.finalists
-
     def run(self, partitions: Mapping[str, np.ndarray]) -> None:
         """Search, confirm, report; what belongs to the study is logged whatever happens."""
         facts = describe(self)
@@ -102,7 +97,7 @@ class Session:
 
         def then(arm: int, found: optuna.Study) -> list[Job]:
             jobs = findings.confirm(
-                arm, self.study.arms[arm], found, self.seeds, overrides, self.finalists
+                arm, self.study.arms[arm], found, self.seeds, overrides, self.plan.finalists
             )
             display.expect(jobs)
             return jobs
@@ -137,14 +132,15 @@ def describe(session: Session) -> dict[str, Any]:
         "study": study.name,
         "preset": args.preset,
         "question": study.question.strip(),
-        "selection": BEST_CONFIRMED if session.finalists > 1 else BEST,
+        "selection": BEST_CONFIRMED if plan.finalists > 1 else BEST,
         "objectives": list(study.objectives),
         "trials": plan.trials,
-        "finalists": session.finalists,
+        "finalists": plan.finalists,
         "seeds": session.seeds,
         "seed": plan.seed,
         "searcher": plan.searcher,
         "scheduler": plan.pruner,
+        **({} if plan.pruner == "none" else {"floor": plan.floor}),
         **({} if plan.seconds is None else {"time_budget": plan.seconds}),
         "confirm_on": args.confirm_on,
         "arms": [dict(arm.values) for arm in session.study.arms],

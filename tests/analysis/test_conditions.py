@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from analysis.tables.conditions import method_conditions
+from analysis.tables.conditions import _budget, method_conditions
 
 FEDAVG = {"local.rule": "plain", "local.blend": "none", "server.optimiser": "sgd",
           "select.rule": "uniform", "aggregate.rule": "mean", "local.mu": 0.01}  # fmt: skip
@@ -46,3 +46,12 @@ def test_what_stands_in_a_column_is_not_said_again() -> None:
 
 def test_runs_of_before_there_were_methods_say_nothing() -> None:
     assert said([{"local.lr": 0.1}]) == ""
+
+
+def test_how_the_search_stopped_trials_is_said() -> None:
+    tags = {"preset": "paper", "scheduler": "asha", "floor": "3", "time_budget": "60.0"}
+    runs: Any = SimpleNamespace(budget=10, tags=tags)
+    assert _budget(runs) == (
+        "10 search trials per arm (preset paper, scheduler asha, which never stops the best 3 of "
+        "an arm, time budget 60 s)"
+    )

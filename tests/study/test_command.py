@@ -385,6 +385,17 @@ def test_objectives_reach_every_arm_and_stop_pruning() -> None:
         assert {arm.objectives for arm in both.arms} == {("bytes_up",)}
 
 
+# --- how much an arm is searched ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("argv", "finalists"), [([], 2), (["--finalists", "5"], 5)])
+def test_one_trial_more_than_is_confirmed_is_never_stopped(argv: list[str], finalists: int) -> None:
+    study = load_study("fedavg_noniid")
+    at = resolve(study, study.presets["embedded"], {})
+    plan = options.plan_of(options.parse(study, argv), at)
+    assert (plan.finalists, plan.floor) == (finalists, finalists + 1)
+
+
 # --- a default that the machine decides -----------------------------------------------------------
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 
 import optuna
@@ -47,8 +47,13 @@ def _finished(study: optuna.Study) -> list[FrozenTrial]:
 def _candidate(trial: FrozenTrial) -> selection.Candidate:
     """A finished trial as the rules see it."""
     score, *costs = trial.values
-    configuration = trial.user_attrs.get("digest", trial.number)
-    return selection.Candidate(score, tuple(costs), (trial.number,), configuration)
+    return selection.Candidate(score, tuple(costs), (trial.number,), configuration_of(trial))
+
+
+def configuration_of(trial: FrozenTrial) -> Hashable:
+    """Equal for trials of the same configuration."""
+    digest: Hashable = trial.user_attrs.get("digest", trial.number)
+    return digest
 
 
 def confirm(

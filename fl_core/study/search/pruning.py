@@ -11,9 +11,10 @@ from collections.abc import Mapping
 import numpy as np
 import optuna
 from optuna.pruners import BasePruner, MedianPruner, NopPruner
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from fl_core.study.plan import PRUNERS
+from fl_core.study.search.confirm import configuration_of
 
 REDUCTION = 3  # ASHA keeps one trial in three at each rung
 STARTUP_TRIALS = 5  # finished ones, before the median says anything
@@ -60,13 +61,50 @@ class ASHA(BasePruner):
         return curve[min(steps)] if steps else None
 
 
-def pruner_of(name: str, grace_steps: int) -> BasePruner:
-    """The pruner of this name; none stops a trial before `grace_steps` local steps."""
+class Floor(BasePruner):
+    """A rule that may not stop the `least` best configurations of a step.
+
+    A trial is stopped if the rule says so and `least` other configurations were better at the same
+    step (of equal ones the earlier trial). The best `least` of all that ever come to a step are
+    therefore never stopped there, in whatever order they come: as many run to the end, unless they
+    diverge or fail.
+    """
+
+    def __init__(self, rule: BasePruner, least: int) -> None:
+        self.rule, self.least = rule, least
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        """Optuna's hook: whether the trial stops at its last reported step."""
+        if not self.rule.prune(study, trial):
+            return False
+        step = trial.last_step
+        assert step is not None  # the rule has seen it
+        mine = (trial.intermediate_values[step], -trial.number)
+        better = {
+            configuration_of(other)
+            for other in study.get_trials(deepcopy=False)
+            if _may_finish(other)
+            and step in other.intermediate_values
+            and (other.intermediate_values[step], -other.number) > mine
+        }
+        return len(better - {configuration_of(trial)}) >= self.least
+
+
+def _may_finish(trial: FrozenTrial) -> bool:
+    """Whether a trial has neither diverged nor failed: those leave their place to others."""
+    return trial.state != TrialState.FAIL and trial.user_attrs.get("status") != "diverged"
+
+
+def pruner_of(name: str, grace_steps: int, floor: int) -> BasePruner:
+    """The pruner of this name; none stops a trial before `grace_steps` local steps, or the best
+    `floor` configurations at all.
+    """
     match name:
         case "asha":
-            return ASHA(grace_steps)
+            return Floor(ASHA(grace_steps), floor)
         case "median":
-            return MedianPruner(STARTUP_TRIALS, n_warmup_steps=grace_steps)
+            median = MedianPruner(STARTUP_TRIALS, n_warmup_steps=grace_steps)
+            return Floor(median, floor)
         case "none":
             return NopPruner()
     raise ValueError(f"no pruner {name!r}: {', '.join(PRUNERS)}")

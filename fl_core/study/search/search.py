@@ -43,7 +43,7 @@ class Search:
             self.trials = min(plan.trials, len(self._points))
         self.studies = open_studies(arms, space, journal)
         for study in self.studies:
-            study.pruner = pruner_of(plan.pruner, plan.grace_steps)
+            study.pruner = pruner_of(plan.pruner, plan.grace_steps, plan.floor)
         self._unconfirmed = list(range(len(arms)))
         self._jobs: list[Job] = []  # of the confirmation, to be handed out
         self._live: dict[tuple[int, int], optuna.Trial] = {}  # by arm and number
