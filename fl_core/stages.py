@@ -39,9 +39,11 @@ from fl_core.masks.calibration import Calibration
 from fl_core.models.backbone import Classifier, build_backbone, linear_head
 from fl_core.models.features import extract_features, forget_features
 from fl_core.models.ridge import ridge_head, ridge_statistics, summed
+from fl_core.models.temperature import Fit, derivatives, fit_scale, margins, spread_of
 
 #: The fields that decide the ridge statistics, and a head that FedAvg learns.
 RIDGE_READS = (*PARTITION_READS, "backbone.")
+TEMPERATURE_READS = (*RIDGE_READS, "head.ridge_lambda")
 FEDAVG_HEAD_READS = (*RIDGE_READS, "federation.participation", "head.rounds", "head.local.")
 #: The fields that decide which images, features, heads, shards and calibration examples there are.
 INPUT_READS = (*PARTITION_READS, "backbone.", "federation.participation", "head.",
@@ -70,10 +72,8 @@ def train_head(config: TrialConfig, machine: Machine) -> Tensor | None:
     """Stage 2: a flat linear head (C * D + C,) on frozen features; None for `head.method=none`."""
     match config.head.method:
         case "ridge":
-            tensors = stage_artefact(
-                "ridge", config, machine, RIDGE_READS, lambda read: _ridge_statistics(read, machine)
-            )
-            head = ridge_head(tensors["gram"], tensors["target"], config.head.ridge_lambda)
+            head, _ = _unscaled_head(config, machine)
+            head *= fitted_scale(config, machine).scale  # weight and bias both
         case "fedavg":
             head = stage_artefact(
                 "head", config, machine, FEDAVG_HEAD_READS, lambda read: _fedavg_head(read, machine)
@@ -81,6 +81,47 @@ def train_head(config: TrialConfig, machine: Machine) -> Tensor | None:
         case _:
             return None
     return head.to(machine.device)
+
+
+def fitted_scale(config: TrialConfig, machine: Machine) -> Fit:
+    """1 / temperature of the ridge head: what the field says, or fitted on the clients' training
+    examples, with the number of exchanges that took (see models.temperature).
+    """
+    temperature = config.head.temperature
+    if temperature != "auto":
+        return Fit(1 / float(temperature), 0)
+    tensors = stage_artefact(
+        "temperature", config, machine, TEMPERATURE_READS, lambda read: _fit(read, machine)
+    )
+    return Fit(float(tensors["scale"]), int(tensors["evaluations"]))
+
+
+def _fit(config: TrialConfig, machine: Machine) -> dict[str, Tensor]:
+    """The sums of all clients at once: to add them up client by client would change nothing."""
+    head, gram = _unscaled_head(config, machine)
+    fed = _feature_federation(config, machine)
+    # sorted: the same sums, to the bit, however the examples are spread
+    chosen = torch.from_numpy(np.sort(np.concatenate(fed.shards))).to(machine.device)
+    of_label = margins(head.to(machine.device), fed.train.batch(chosen), fed.train.labels[chosen])
+
+    def evaluate(scale: float) -> tuple[float, float]:
+        slope, curvature = (derivatives(of_label, scale) / len(of_label)).tolist()
+        return slope, curvature
+
+    fit = fit_scale(evaluate, spread_of(gram, head))
+    return {
+        "scale": torch.tensor(fit.scale, dtype=torch.float64),
+        "evaluations": torch.tensor(fit.evaluations),
+    }
+
+
+def _unscaled_head(config: TrialConfig, machine: Machine) -> tuple[Tensor, Tensor]:
+    """The ridge head as the regression gives it, and X^T X."""
+    tensors = stage_artefact(
+        "ridge", config, machine, RIDGE_READS, lambda read: _ridge_statistics(read, machine)
+    )
+    head = ridge_head(tensors["gram"], tensors["target"], config.head.ridge_lambda)
+    return head, tensors["gram"]
 
 
 def _ridge_statistics(config: TrialConfig, machine: Machine) -> dict[str, Tensor]:

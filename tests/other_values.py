@@ -71,6 +71,8 @@ def another_value(name: str, config: TrialConfig) -> Value:
         return next(choice for choice in spec.metadata["choices"] if choice != old)
     if isinstance(old, bool):
         return not old
+    if "word" in spec.metadata:
+        return 0.25
     if isinstance(old, str):
         return old + "x"
     if str(spec.type).startswith("int"):

@@ -32,6 +32,7 @@ READS: dict[str, tuple[str, ...]] = {
     "features": features.READS,
     "features of random weights": (*features.READS, "seed"),
     "ridge": stages.RIDGE_READS,
+    "temperature": stages.TEMPERATURE_READS,
     "head": stages.FEDAVG_HEAD_READS,
     "mask": MASK_READS,
     "fisher": FISHER_READS,
@@ -145,7 +146,8 @@ def the_inputs(cfg: TrialConfig, machine: Machine) -> Made:
 
 MASK = {"mask.sparsity": 0.5, "mask.examples": 16, "head.method": "ridge"}
 STAGES: dict[str, tuple[Callable[[TrialConfig, Machine], Made], dict[str, Value]]] = {
-    "ridge": (a_head("ridge"), {"head.method": "ridge"}),
+    "ridge": (a_head("ridge"), {"head.method": "ridge", "head.temperature": 1.0}),
+    "temperature": (a_head("ridge"), {"head.method": "ridge"}),
     "head": (a_head("fedavg"), {"head.method": "fedavg", "head.rounds": 3}),
     "mask": (some_masks, {**MASK, "mask.rounds": 2, "mask.rule": "hybrid",
                           "mask.hybrid_weight": 0.5}),
@@ -157,7 +159,9 @@ STAGES: dict[str, tuple[Callable[[TrialConfig, Machine], Made], dict[str, Value]
     "inputs": (the_inputs, {"head.method": "ridge", "mask.examples": 16}),
 }  # fmt: skip
 #: The switch that chooses the stage is no field that it reads.
-SWITCH = {"ridge": ("head.method", "head.ridge_lambda"), "head": ("head.method",)}
+SWITCH = {"ridge": ("head.method", "head.ridge_lambda", "head.temperature"),
+          "temperature": ("head.method", "head.temperature"),
+          "head": ("head.method",)}  # fmt: skip
 
 
 @pytest.mark.parametrize("sees", ["what it reads", "everything"])

@@ -30,6 +30,12 @@ def number(
     )
 
 
+def word_or_number(default: str, low: float, high: float = math.inf, *, above: bool = False) -> Any:
+    """A field that is this word, or a number as `number` takes it."""
+    meta = {"word": default, "low": low, "high": high, "above": above, "below": False}
+    return field(default=default, metadata=meta)
+
+
 def choice(default: str, *allowed: str, own: bool = False) -> Any:
     """A field with one of these values; `own`: or the user's own, `package.module:name`."""
     return field(default=default, metadata={"choices": allowed, "own": own})
@@ -65,8 +71,12 @@ def _checked(name: str, value: object, spec: dataclasses.Field[Any]) -> object:
             return value
         also = ", or your own as package.module:name" if own and choices else ""
         raise refuse(name, value, "must be " + (" or ".join(choices or ("text",))) + also)
+    word = spec.metadata.get("word")
+    if word is not None and value == word:
+        return value
+    instead = "" if word is None else f"{word} or "
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise refuse(name, value, f"must be a number ({kind})")
+        raise refuse(name, value, f"must be {instead}a number ({kind})")
     if isinstance(value, float) and not math.isfinite(value):
         raise refuse(name, value, "must be finite")
     if kind == "int" and value != int(value):
@@ -75,7 +85,7 @@ def _checked(name: str, value: object, spec: dataclasses.Field[Any]) -> object:
     above, below = spec.metadata["above"], spec.metadata["below"]
     if value < low or value > high or (above and value == low) or (below and value == high):
         left, right = "(" if above else "[", ")" if below or math.isinf(high) else "]"
-        raise refuse(name, value, f"must be in {left}{low:g}, {high:g}{right}")
+        raise refuse(name, value, f"must be {instead}in {left}{low:g}, {high:g}{right}")
     try:
         return int(value) if kind == "int" else float(value) + 0.0  # no -0.0: one digest for both
     except OverflowError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from fl_core.config.fields import Section, choice, number, refuse, text
+from fl_core.config.fields import Section, choice, number, refuse, text, word_or_number
 from fl_core.config.vocabulary import DATA_SETS, METHODS
 
 #: Rules of a mask: which parameters stay trainable.
@@ -185,6 +185,9 @@ class HeadConfig(Section):
     prefix: ClassVar[str] = "head."
     method: str = choice("none", "none", "ridge", "fedavg")
     ridge_lambda: float = number(1.0, 0, above=True)  # added to the diagonal of X^T X / n
+    #: T of method=ridge, whose softmax is that of its outputs / T; auto: the best one on the
+    #: clients' training examples (see models.temperature).
+    temperature: float | str = word_or_number("auto", 0, above=True)
     rounds: int = number(50, 1)  # this and the next: for method=fedavg
     local: HeadLocalConfig = field(default_factory=HeadLocalConfig)
 

@@ -49,7 +49,8 @@ def strategy(name: str) -> st.SearchStrategy[Any]:
             return st.integers(int(spec.metadata["low"]), int(top))
     low, high = spec.metadata["low"], min(spec.metadata["high"], 1e6)
     bounds = {"exclude_min": spec.metadata["above"], "exclude_max": spec.metadata["below"]}
-    return st.floats(low, high, **bounds)
+    numbers = st.floats(low, high, **bounds)
+    return st.just(spec.metadata["word"]) | numbers if "word" in spec.metadata else numbers
 
 
 @st.composite
@@ -386,6 +387,11 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("server.lr", {"server.lr": 0}, "(0, inf)"),
     ("schedule.warmup", {"schedule.warmup": 1.0}, "(0, 1)"),
     ("head.ridge_lambda", {"head.ridge_lambda": 0}, "(0, inf)"),
+    ("head.temperature", {"head.temperature": 0}, "must be auto or in (0, inf)"),
+    ("head.temperature", {"head.temperature": "warm"}, "must be auto or a number"),
+    ("head.temperature", {"head.temperature": None}, "needs a value"),
+    ("head.temperature", {"head.temperature": True}, "must be auto or a number"),
+    ("head.temperature", {"head.temperature": math.inf}, "must be finite"),
     ("fine_tune.strategy",
      {"fine_tune.strategy": "head_then_sparse_backbone"}, "needs head.method"),
     ("fine_tune.strategy", {"fine_tune.strategy": "head_then_sparse_full"}, "needs head.method"),
