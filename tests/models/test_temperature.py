@@ -227,7 +227,7 @@ def test_the_ridge_head_has_a_softmax(cifar: Machine) -> None:
     assert float(F.cross_entropy(scaled, labels)) < 1.1
     assert torch.equal(scaled.argmax(1), logits.argmax(1))
     confidence = float(scaled.softmax(1).amax(1).mean())
-    assert confidence == pytest.approx(float((scaled.argmax(1) == labels).float().mean()), abs=0.03)
+    assert confidence == pytest.approx(float((scaled.argmax(1) == labels).float().mean()), abs=0.05)
 
 
 @pytest.mark.parametrize(("temperature", "right"), [("auto", 0.60), (1.0, 0.0132)])
