@@ -36,6 +36,8 @@ SETTING: dict[str, dict[str, Value]] = {
     "head.local.nesterov": {"head.local.momentum": 0.9},
     "local.keep_momentum": {"federation.clients": 1},
     "fine_tune.strategy": {"head.method": "ridge"},
+    "mask.preset": {"fine_tune.strategy": "sparse_full"},
+    "mask.threshold": {},
     "mask.hybrid_weight": {"mask.rule": "hybrid", "mask.hybrid_weight": 0.25},
     "mask.average": {"mask.scope": "per_client"},
     "local.mu": {"local.rule": "prox"},

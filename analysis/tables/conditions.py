@@ -9,7 +9,16 @@ from analysis.reading.store import StudyRuns
 from analysis.results.labels import unit_of_j
 from analysis.results.matching import asked_of
 from analysis.results.outcome import Outcome, rule_of
-from fl_core.config.vocabulary import DASH, FISHER_RULES, METHODS, cell, data_title, field, masked
+from fl_core.config.vocabulary import (
+    DASH,
+    FISHER_RULES,
+    METHODS,
+    cell,
+    data_title,
+    field,
+    known,
+    masked,
+)
 from fl_core.study.selection import BEST_CONFIRMED
 
 
@@ -109,7 +118,19 @@ def mask_conditions(runs: StudyRuns, configs: Sequence[Mapping[str, Any]]) -> st
         for name in names
         if name not in open_names
     ]
-    return f"masks: {', '.join(parts)}; "
+    return f"masks: {', '.join([*parts, *_reads_validation(with_mask)])}; "
+
+
+def _reads_validation(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What no other mask does: the labels that a search is scored on decide it, too."""
+    wanted = {"mask.scope": "shared", "mask.source": "server", "mask.fisher": "empirical"}
+    reads = [
+        config
+        for config in configs
+        if config.get("mask.rule") in FISHER_RULES
+        and all(config.get(name) == value for name, value in wanted.items())
+    ]
+    return ["the empirical Fisher of the server reads the validation labels"] if reads else []
 
 
 def method_conditions(runs: StudyRuns, configs: Sequence[Mapping[str, Any]]) -> str:
@@ -138,7 +159,13 @@ def shared_hybrid_weight(settings: Sequence[Mapping[str, Any]]) -> object | None
 def _mask_fields(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """The settings that mean something under these masks."""
     scopes = {config.get("mask.scope") for config in configs}
-    fields = ["rule", "sparsity", "rounds", "scope"]
+    fields = ["rule", "rounds", "scope"]
+    if any(known(config.get("mask.threshold")) for config in configs):
+        fields.insert(1, "threshold")
+    if not all(known(config.get("mask.threshold")) for config in configs):
+        fields.insert(1, "sparsity")
+    if any(config.get("mask.preset", "none") != "none" for config in configs):
+        fields.insert(0, "preset")
     if "shared" in scopes:
         fields.append("source")
     fields += ["layers", "granularity"]

@@ -14,6 +14,8 @@ from typing import Self
 from fl_core.base.digests import digest_of
 from fl_core.base.errors import ConfigError
 from fl_core.config.fields import Section, Value, choice, from_flat, is_read, number, refuse
+from fl_core.config.mask_presets import with_preset
+from fl_core.config.mask_section import MaskConfig
 from fl_core.config.own import source_of
 from fl_core.config.sections import (
     STRATEGIES,
@@ -25,7 +27,6 @@ from fl_core.config.sections import (
     FineTuneConfig,
     HeadConfig,
     LocalConfig,
-    MaskConfig,
     ScheduleConfig,
     SelectConfig,
     ServerConfig,
@@ -100,6 +101,9 @@ class TrialConfig(Section):
         if strategy.startswith("head_then") and self.head.method == "none":
             needs = "needs head.method=ridge or fedavg: the head comes first"
             raise refuse("fine_tune.strategy", strategy, needs)
+        if strategy == "head" and mask.preset != "none":
+            needs = "freezes the head: needs a strategy that trains a backbone"
+            raise refuse("mask.preset", mask.preset, needs)
         if strategy == "full" and mask.in_force:
             raise refuse("fine_tune.strategy", "full", "is dense: masks need sparse_full")
         from_zero = strategy == "head" and self.head.method == "none" and mask.in_force
@@ -115,12 +119,18 @@ class TrialConfig(Section):
         return STRATEGIES[self.fine_tune.strategy]
 
     def override(self, values: Mapping[str, Value]) -> Self:
-        """A copy with the named fields replaced; unknown names are a ConfigError."""
-        return self.from_flat({**self.to_flat(), **values})
+        """A copy with the named fields replaced; unknown names are a ConfigError.
+
+        A preset among them brings its values along, but for what is named beside it.
+        """
+        return self.from_flat({**self.to_flat(), **with_preset(values)})
 
     @classmethod
     def from_flat(cls, flat: Mapping[str, Value]) -> Self:
-        """The inverse of `to_flat`; missing names keep their defaults, unknown ones are errors."""
+        """The inverse of `to_flat`; missing names keep their defaults or those of a preset that is
+        named, unknown ones are errors.
+        """
+        flat = with_preset(flat)
         known = cls().to_flat()
         for name in flat.keys() - known.keys():
             leaves = [full for full in known if full.endswith(f".{name}")]

@@ -48,9 +48,15 @@ FIELDS: Mapping[str, Field] = {
     "local.batch_size": Field("batch"),
     "head.method": Field(level="head {}"),
     "fine_tune.strategy": Field("strategy", plain=True),
+    "mask.preset": Field("mask preset", "preset", caption="conventions of {}"),
     "mask.rule": Field("mask rule", caption="trainable {}", plain=True),
     "mask.sparsity": Field(
         "sparsity", "s", "sparsity (share frozen)", caption="sparsity {} (share frozen)"
+    ),
+    "mask.threshold": Field(
+        "threshold",
+        axis="threshold of the Fisher information",
+        caption="trainable where the Fisher information is below {}",
     ),
     "mask.rounds": Field("R", axis="calibration rounds R", caption="R = {} calibration rounds"),
     "mask.scope": Field("scope", caption="scope {}", plain=True),
@@ -226,13 +232,16 @@ def shards(config: Mapping[str, object]) -> str:
 
 
 def masked(config: Mapping[str, object]) -> bool:
-    """Whether a mask freezes anything: some sparsity, or a choice of layers.
+    """Whether a mask freezes anything: some sparsity, a threshold, or a choice of layers.
 
     >>> masked({"mask.sparsity": 0.0}), masked({"mask.sparsity": 0.0, "mask.layers": "norm"})
     (False, True)
+    >>> masked({"mask.sparsity": 0.0, "mask.threshold": 1e-6})
+    True
     """
     sparsity, layers = config.get("mask.sparsity"), config.get("mask.layers")
-    return (known(sparsity) and sparsity != 0) or (known(layers) and layers != "all")
+    some = (known(sparsity) and sparsity != 0) or known(config.get("mask.threshold"))
+    return some or (known(layers) and layers != "all")
 
 
 def arm_name(setting: Mapping[str, object]) -> str:

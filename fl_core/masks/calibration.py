@@ -6,14 +6,19 @@ when it is first asked for, and stored bit-packed under a hash of the fields it 
 trial, arm or study calibrates the same mask twice.
 
 The server's calibration split is drawn from the validation images, as TaLoS does: what a mask
-learns from them are sensitivities, under labels that the model itself draws (`mask.fisher`).
+learns from them are sensitivities, under labels that the model itself draws (`mask.fisher=sampled`
+or `talos`). With `empirical` it is their LABELS too, the very ones that a search is scored on: a
+validation score is then optimistic, and captions say so. A client's are of its training examples.
+
+`mask.threshold` is compared with each party's own scores (the server's, a client's, or the
+clients' averaged), which are means over examples and need no rescaling.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 
 import numpy as np
 import torch
@@ -59,6 +64,7 @@ MASK_READS = (
     *FISHER_READS,
     "mask.rule",
     "mask.sparsity",
+    "mask.threshold",
     "mask.rounds",
     "mask.scope",
     "mask.source",
@@ -176,7 +182,11 @@ class Calibration:
         def score(active: Tensor, round: int) -> Tensor:
             return self._score(party, config, active, round)
 
-        found = calibrate_mask(score, self.allowed, self.model.layout, config.mask)
+        @cache
+        def order() -> np.ndarray:
+            return stream(config.seed, "ties", party + 1).random(len(self.start), np.float32)
+
+        found = calibrate_mask(score, self.allowed, self.model.layout, config.mask, order)
         return {"mask": pack(found.mask), "added": torch.tensor(found.added)}
 
     def _score(self, party: int, config: TrialConfig, active: Tensor, round: int) -> Tensor:

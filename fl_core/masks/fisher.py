@@ -3,9 +3,10 @@
     F_i = 1/n sum_x (d f(x) / d w_i)^2          the mean of squares, never the square of a mean
 
 with f(x) = log p(y | x) and y drawn from the model's own softmax (`sampled`: the diagonal of the
-Fisher information, one label an example), y from the data set (`empirical`), or f(x) = the LOGIT
-of a label drawn like that (`talos`: Iurada et al., ICLR 2025, as their code has it). Squared
-BATCH gradients, often called Fisher, are another quantity (Kunstner et al., NeurIPS 2019).
+Fisher information, one label an example), y from the data set (`empirical`; the server's are
+validation labels), or f(x) = the LOGIT of a label drawn from the softmax (`talos`: Iurada et al.,
+ICLR 2025, as their code has it). Squared BATCH gradients, often called Fisher, are another quantity
+(Kunstner et al., NeurIPS 2019).
 
 Two routes give the same numbers. `_layerwise` runs one backward pass a batch, in which autograd
 computes no weight gradient: each layer, given its recorded input x and the gradient g of its

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from fl_core.base.params import Layout
 from fl_core.config.fields import refuse
+from fl_core.config.mask_section import MaskConfig
 from fl_core.config.own import resolve
-from fl_core.config.sections import MaskConfig
 from fl_core.masks.fisher import hybrid, magnitude
 
 

@@ -7,7 +7,10 @@ prunes in R rounds as TaLoS does (Iurada et al., ICLR 2025): after round r = 1..
     round(n (1 - s)^(r/R))
 
 entries are active, the lowest-scored of those still active by that round's own scores; what was
-dropped is never reconsidered. All counts are exact: ties go to the lower index.
+dropped is never reconsidered. All counts are exact: between equal scores an order decides that is
+drawn by the seed, once for all rounds. (By their places the first layers would always win: where
+`mask.dropped_weight` is 0, nothing flows through a layer that was dropped, and all scores before
+it are 0.) With `mask.threshold` those scored below it stay active in every round, however many.
 
 The selection runs in numpy on the CPU, for scores of any device: every device gives the same mask,
 and numpy's partition and boolean indexing take a fraction of the time of torch's there.
@@ -18,7 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -28,17 +31,19 @@ from torch import Tensor, nn
 
 from fl_core.base.params import Layout
 from fl_core.config.fields import refuse
-from fl_core.config.sections import LAYERS, MaskConfig
+from fl_core.config.mask_section import LAYERS, MaskConfig
 
 Bools = npt.NDArray[np.bool_]
 Scores = npt.NDArray[np.floating[Any]]
 
+#: Numbers, one an entry, of which the lower decides between equal scores; drawn when asked for.
+Order = Callable[[], npt.NDArray[np.floating[Any]]]
 #: Scores from which the place of a threshold is guessed.
 SAMPLE = 1 << 16
 
 
 def layer_kinds(module: nn.Module) -> dict[str, str]:
-    """Parameter name -> its kind in `fl_core.config.sections.LAYERS`.
+    """Parameter name -> its kind in `fl_core.config.mask_section.LAYERS`.
 
     A class that is called …Attention claims everything below it, and so does the top-level child
     `head`. What is in no known layer (class token, position embedding, layer scales) counts as
@@ -86,24 +91,29 @@ def active_counts(maskable: int, sparsity: float, rounds: int) -> list[int]:
     return [round(maskable * (1 - sparsity) ** (r / rounds)) for r in range(1, rounds + 1)]
 
 
-def lowest(scores: Tensor, count: int) -> Tensor:
-    """(N,) bool with exactly `count` True: the lowest scores, equal ones by lower index."""
-    return torch.from_numpy(_lowest(scores.detach().cpu().numpy(), count)).to(scores.device)
+def lowest(scores: Tensor, count: int, order: Order) -> Tensor:
+    """(N,) bool with exactly `count` True: the lowest scores, equal ones by lower order."""
+    return torch.from_numpy(_lowest(scores.detach().cpu().numpy(), count, order)).to(scores.device)
 
 
-def _lowest(scores: Scores, count: int) -> Bools:
+def _lowest(scores: Scores, count: int, order: Order) -> Bools:
     if not 0 <= count <= scores.size:
         raise ValueError(f"cannot choose {count} of {scores.size} scores")
-    if scores.size and np.isnan(scores.max()):  # max hands a NaN on
-        raise ValueError("a score is not a number (NaN)")
+    _check(scores)
     if count == 0:
         return np.zeros(scores.shape, np.bool_)
     threshold = _kth(scores, count)
     chosen: Bools = scores <= threshold
     surplus = np.count_nonzero(chosen) - count
     if surplus:
-        chosen[np.flatnonzero(scores == threshold)[-surplus:]] = False
+        equal = np.flatnonzero(scores == threshold)
+        chosen[equal[np.argpartition(order()[equal], -surplus)[-surplus:]]] = False
     return chosen
+
+
+def _check(scores: Scores) -> None:
+    if scores.size and np.isnan(scores.max()):  # max hands a NaN on
+        raise ValueError("a score is not a number (NaN)")
 
 
 def _kth(scores: Scores, k: int) -> float:
@@ -130,16 +140,21 @@ class Calibrated:
     """A mask and what the collapse guard had to add to it."""
 
     mask: Tensor  # (P,) bool
-    added: int  # entries beyond the exact count
+    added: int  # entries beyond the exact count, or at or above the threshold
 
 
 def calibrate_mask(
-    score: Callable[[Tensor, int], Tensor], allowed: Tensor, layout: Layout, config: MaskConfig
+    score: Callable[[Tensor, int], Tensor],
+    allowed: Tensor,
+    layout: Layout,
+    config: MaskConfig,
+    order: Order,
 ) -> Calibrated:
     """The mask after R rounds of `score(active, round)` -> (P,) scores, round = 0..R-1.
 
     `score` gets what is active so far; it applies the soft mask itself. `granularity=global` is
     one threshold for all active entries; `tensor` gives each tensor its share of the same total.
+    `order` gives (P,) numbers that decide between equal scores.
 
     A tensor without an active entry is a layer that no longer learns (layer collapse, Tanaka et
     al., NeurIPS 2020). So in every round each keeps max(min_active, ceil(min_share * size)) of
@@ -158,25 +173,44 @@ def calibrate_mask(
     for number, count in enumerate(counts):
         given = score(torch.from_numpy(active).to(allowed.device), number)
         scores = given.detach().cpu().numpy()
-        if config.granularity == "global":
-            chosen = _best(scores, active, count)
-            need = least
+        need = least
+        if config.threshold is not None:
+            chosen = _below(scores, active, config.threshold)
+            count = int(np.count_nonzero(chosen))
+        elif config.granularity == "global":
+            chosen = _best(scores, active, count, order)
         else:
             chosen = np.zeros_like(active)
             need = [max(pair) for pair in zip(quotas[number], least, strict=True)]
         for span, enough in zip(spans, need, strict=True):
             if np.count_nonzero(chosen[span]) < enough:
-                chosen[span] = _best(scores[span], active[span], enough)
+                own = partial(_part, order, span)
+                chosen[span] = _best(scores[span], active[span], enough, own)
         active = chosen
-    added = int(np.count_nonzero(active)) - counts[-1]
+    added = int(np.count_nonzero(active)) - count
     return Calibrated(torch.from_numpy(active).to(allowed.device), added)
 
 
-def _best(scores: Scores, active: Bools, count: int) -> Bools:
+def _best(scores: Scores, active: Bools, count: int, order: Order) -> Bools:
     """The `count` lowest-scored of the active entries."""
     best = np.zeros_like(active)
-    best[active] = _lowest(scores[active], count)
+    best[active] = _lowest(scores[active], count, partial(_part, order, active))
     return best
+
+
+def _part(order: Order, part: slice | Bools) -> npt.NDArray[np.floating[Any]]:
+    return order()[part]
+
+
+def _below(scores: Scores, active: Bools, threshold: float) -> Bools:
+    """The active entries with scores below the threshold: one at least."""
+    _check(scores[active])
+    below: Bools = active & (scores < threshold)
+    if not below.any():
+        low, middle, high = np.quantile(scores[active], [0, 0.5, 1])
+        why = f"nothing is below it: scores reach from {low:.2g} to {high:.2g}, median {middle:.2g}"
+        raise refuse("mask.threshold", threshold, why)
+    return below
 
 
 def _quotas(counts: list[int], sizes: list[int]) -> list[list[int]]:

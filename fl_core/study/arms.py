@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
-from fl_core.config.sections import RULES
+from fl_core.config.mask_section import RULES
 from fl_core.config.trial_config import Value
 
 Setting = Mapping[str, Value]

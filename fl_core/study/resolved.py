@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from fl_core.base.errors import ConfigError, UserError
 from fl_core.config.fields import refuse
+from fl_core.config.mask_presets import conventions
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.config.vocabulary import arm_name
 from fl_core.study.arms import Setting
@@ -72,6 +73,7 @@ def resolve(
 
     fixed: the user's values. joint: with the arm, or what it stands for, searched too.
     """
+    fixed = {**conventions(fixed), **fixed}  # nor is what a preset of masks fixes searched
     start = {**study.base, **preset.overrides, **fixed}
     settings = study.arms if preset.arms is None else preset.arms
     for where in (study.base, preset.overrides, *settings, *study.joint_arms):

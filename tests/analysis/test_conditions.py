@@ -1,4 +1,4 @@
-"""The caption says which method the numbers are of."""
+"""The caption says which method, and which masks, the numbers are of."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from analysis.tables.conditions import _budget, method_conditions
+from analysis.tables.conditions import _budget, mask_conditions, method_conditions
 
 FEDAVG = {"local.rule": "plain", "local.blend": "none", "server.optimiser": "sgd",
           "select.rule": "uniform", "aggregate.rule": "mean", "local.mu": 0.01}  # fmt: skip
@@ -55,3 +55,42 @@ def test_how_the_search_stopped_trials_is_said() -> None:
         "10 search trials per arm (preset paper, scheduler asha, which never stops the best 3 of "
         "an arm, time budget 60 s)"
     )
+
+
+MASK = {"mask.preset": "none", "mask.rule": "least_sensitive", "mask.sparsity": 0.9,
+        "mask.threshold": None, "mask.rounds": 4, "mask.scope": "shared", "mask.source": "server",
+        "mask.layers": "all", "mask.granularity": "global", "mask.fisher": "sampled",
+        "mask.examples": 256, "mask.dropped_weight": 0.1, "mask.min_active": 1}  # fmt: skip
+
+
+def said_of_masks(*values: dict[str, Any], arms: tuple[str, ...] = ()) -> str:
+    runs = SimpleNamespace(settings=[dict.fromkeys(arms)], space={})
+    return mask_conditions(runs, [{**MASK, **one} for one in values])  # type: ignore[arg-type]
+
+
+def test_a_mask_that_reads_the_validation_labels_says_so() -> None:
+    text = "the empirical Fisher of the server reads the validation labels; "
+    assert said_of_masks({"mask.fisher": "empirical"}).endswith(text)
+    assert said_of_masks({}, {"mask.fisher": "empirical"}, arms=("mask.fisher",)).endswith(text)
+    for other in (
+        {},
+        {"mask.fisher": "empirical", "mask.scope": "per_client"},  # its own training labels
+        {"mask.fisher": "empirical", "mask.source": "scores"},
+        {"mask.fisher": "empirical", "mask.rule": "random"},
+    ):
+        assert "labels" not in said_of_masks(other)
+
+
+def test_a_threshold_stands_in_the_sparsity_s_place() -> None:
+    below = {"mask.sparsity": 0.0, "mask.threshold": 1e-6}
+    text = "trainable where the Fisher information is below 1e-06, R = 4 calibration rounds"
+    assert said_of_masks(below).startswith(f"masks: trainable least_sensitive, {text}")
+    assert said_of_masks(below, arms=("mask.threshold",)).startswith("masks: trainable least_se")
+    both = said_of_masks({}, {"mask.threshold": 1e-6, "mask.sparsity": 0.0})
+    assert "sparsity 0.9/0" in both
+    assert "below 1e-06" in both
+
+
+def test_a_preset_is_named() -> None:
+    assert said_of_masks({"mask.preset": "talos"}).startswith("masks: conventions of talos, train")
+    assert "conventions" not in said_of_masks({})

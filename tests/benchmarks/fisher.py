@@ -25,7 +25,8 @@ from reference import looped_fisher, relative_error
 
 from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
-from fl_core.config.sections import BackboneConfig, MaskConfig
+from fl_core.config.mask_section import MaskConfig
+from fl_core.config.sections import BackboneConfig
 from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sources import ImageSource
 from fl_core.masks.fisher import fisher

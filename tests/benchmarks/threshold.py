@@ -4,8 +4,9 @@
 
 As many scores as a ViT-S/16 has parameters, in the shape of a diagonal Fisher (squared normals
 of very different scales), or with --zeros a share of exact zeros. `lowest` returns the mask, ties
-broken by index; of the others only the k-th lowest score is timed. All take turns in one process,
-so that a noisy machine is noisy to all of them; median and minimum over the repeats.
+broken by an order (drawn before); of the others only the k-th lowest score is timed. All take
+turns in one process, so that a noisy machine is noisy to all of them; median and minimum over the
+repeats.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import torch
@@ -37,16 +39,17 @@ def main() -> None:
     numbers *= np.exp(3 * rng.standard_normal(args.size, np.float32))
     numbers[rng.random(args.size, np.float32) < args.zeros] = 0
     scores, count = torch.from_numpy(numbers), round(args.active * args.size)
+    order = cache(lambda: rng.random(args.size, np.float32))
 
     ways: dict[str, Callable[[], object]] = {
-        "lowest": lambda: lowest(scores, count),
+        "lowest": lambda: lowest(scores, count, order),
         "np.partition": lambda: np.partition(numbers, count - 1)[count - 1],
         "torch.kthvalue": lambda: scores.kthvalue(count).values.item(),
         "torch.topk": lambda: scores.topk(count, largest=False, sorted=False).values.max().item(),
         "torch.sort": lambda: scores.sort().values[count - 1].item(),
     }
     assert len({way() for name, way in ways.items() if name != "lowest"}) == 1
-    mask = lowest(scores, count)
+    mask = lowest(scores, count, order)
     assert int(mask.sum()) == count
     assert scores[mask].max() == ways["torch.kthvalue"]()
     times: dict[str, list[float]] = {name: [] for name in ways}

@@ -22,7 +22,9 @@ from fl_core.base.digests import digest_of
 from fl_core.base.errors import ConfigError, UserError
 from fl_core.config.artefact import stage_key
 from fl_core.config.fields import number
-from fl_core.config.sections import LAYERS, HeadConfig, HeadLocalConfig, LocalConfig
+from fl_core.config.mask_presets import CONVENTIONS, USUAL
+from fl_core.config.mask_section import LAYERS
+from fl_core.config.sections import HeadConfig, HeadLocalConfig, LocalConfig
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.study.jobs import Arm
 
@@ -88,6 +90,13 @@ def configurations(draw: st.DrawFn) -> dict[str, Value]:
     flat |= ALWAYS
     if flat["federation.clients"] > 1:
         flat["local.keep_momentum"] = False
+    if flat["mask.preset"] != "none":
+        flat |= CONVENTIONS[str(flat["mask.preset"])]
+        flat["fine_tune.strategy"] = "sparse_full"
+    if flat["mask.rule"] != "least_sensitive" or draw(st.booleans()):
+        flat["mask.threshold"] = None
+    else:
+        flat |= {"mask.sparsity": 0.0, "mask.granularity": "global"}
     if flat["mask.rule"] != "hybrid":
         flat["mask.hybrid_weight"] = None
     if flat["mask.scope"] == "per_client":
@@ -97,7 +106,7 @@ def configurations(draw: st.DrawFn) -> dict[str, Value]:
     if flat["head.method"] == "none":
         flat["fine_tune.strategy"] = "sparse_full"
     elif flat["fine_tune.strategy"] == "full":
-        flat |= {"mask.sparsity": 0.0, "mask.layers": "all"}
+        flat |= {"mask.sparsity": 0.0, "mask.threshold": None, "mask.layers": "all"}
     return flat
 
 
@@ -325,6 +334,7 @@ def test_configurations_are_frozen() -> None:
 
 
 CLASSES: dict[str, Value] = {"federation.sharding": "classes"}
+TALOS = {"mask.preset": "talos", "fine_tune.strategy": "sparse_full"}
 BAD: list[tuple[str, dict[str, Any], str]] = [
     # field at fault, all values, what is allowed
     ("federation.classes_per_client", {**CLASSES, "federation.classes_per_client": 0}, "[1, inf)"),
@@ -401,6 +411,16 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("mask.sparsity", {"mask.sparsity": 1.0}, "[0, 1)"),
     ("mask.sparsity", {"mask.sparsity": -0.1}, "[0, 1)"),
     ("mask.rounds", {"mask.rounds": 0}, "[1, inf)"),
+    ("mask.threshold", {"mask.threshold": 0.0}, "(0, inf)"),
+    ("mask.threshold", {"mask.threshold": 1e-6, "mask.sparsity": 0.5}, "instead of mask.sparsity"),
+    ("mask.threshold", {"mask.threshold": 1e-6, "mask.rule": "random"}, "rule=least_sensitive or"),
+    ("mask.granularity", {"mask.threshold": 1.0, "mask.granularity": "tensor"}, "one for all"),
+    ("fine_tune.strategy", {"fine_tune.strategy": "full", "mask.threshold": 0.5}, "sparse_full"),
+    ("mask.preset", {"mask.preset": "TaLoS"}, "none or talos"),
+    ("mask.preset", {"mask.preset": "talos"}, "needs a strategy that trains a backbone"),
+    ("mask.layers", {**TALOS, "mask.layers": "all"}, "talos is mask.layers='linear+attention+"),
+    ("mask.fisher", {**TALOS, "mask.fisher": "sampled"}, "talos is mask.fisher='talos'"),
+    ("mask.min_active", {**TALOS, "mask.min_active": 1}, "mask.preset=talos is mask.min_active=0"),
     ("mask.rule", {"mask.rule": "fisher"}, "least_sensitive or"),
     ("mask.rule", {"mask.rule": "low_magnitude", "mask.sparsity": 0.5}, "no magnitudes"),
     ("mask.hybrid_weight", {"mask.rule": "hybrid"}, "needed by mask.rule=hybrid"),
@@ -477,8 +497,27 @@ def test_every_bound_is_kept(name: str) -> None:
         {"mask.layers": "linear+attention+norm+conv", "fine_tune.strategy": "sparse_full"},
         {"mask.scope": "per_client", "mask.average": "all"},
         {"mask.source": "majority"},
+        {"mask.threshold": 1e-6, "mask.rounds": 3, "mask.scope": "per_client"},
         {"backbone.weights": "sha256:" + "a" * 64},
     ],
 )
 def test_what_the_errors_allow_works(values: dict[str, Value]) -> None:
     assert DEFAULT.override(values).to_flat() == {**DEFAULT.to_flat(), **values}
+
+
+def test_a_preset_brings_its_values_but_for_what_is_said_beside_it() -> None:
+    """Where it stands alone, in a flat configuration and in one of its own."""
+    alone = DEFAULT.override(TALOS)
+    assert alone == TrialConfig.from_flat(TALOS)
+    assert alone == TrialConfig.from_flat(alone.to_flat()) == alone.override({})
+    assert alone.to_flat() == {
+        **DEFAULT.to_flat(),
+        **TALOS,
+        **CONVENTIONS["talos"],
+        **USUAL["talos"],
+    }
+    own = {"mask.rounds": 1, "mask.sparsity": 0.0, "mask.examples": 16, "mask.rule": "random"}
+    assert DEFAULT.override({**TALOS, **own}).to_flat() == {**alone.to_flat(), **own}
+    assert alone.override({"mask.sparsity": 0.5}).mask.rounds == 4
+    later = alone.override({"mask.preset": "none", "mask.min_active": 1})
+    assert (later.mask.min_active, later.mask.fisher) == (1, "talos")

@@ -10,7 +10,7 @@ import pytest
 from toy import config, machine_of, write_features
 
 from fl_core.config import vocabulary
-from fl_core.config.sections import RULES
+from fl_core.config.mask_section import RULES
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.config.vocabulary import (
     DATA_SETS,

@@ -19,9 +19,10 @@ from fl_core.base.rng import stream
 from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.rules.table import rule_of
 from fl_core.masks import calibration as module
+from fl_core.masks import select
 from fl_core.masks.calibration import SERVER, Calibration
 from fl_core.masks.fisher import fisher
-from fl_core.masks.select import lowest, soft_mask, unpack
+from fl_core.masks.select import soft_mask, unpack
 
 P = CLASSES * (WIDTH + 1)
 
@@ -31,6 +32,11 @@ def config(**values: Any) -> TrialConfig:
     base = {"federation.clients": 6, "mask.sparsity": 0.5, "mask.examples": 8, "mask.batch_size": 4,
             "mask.min_active": 0, "head.method": "fedavg", "data.val_fraction": 0.4}  # fmt: skip
     return TrialConfig().override({**base, **names})
+
+
+def lowest(scores: torch.Tensor, count: int) -> torch.Tensor:
+    """Of equal scores the first; here none are."""
+    return select.lowest(scores, count, lambda: np.arange(len(scores), dtype=np.float32))
 
 
 def calibration(cfg: TrialConfig, folder: Path) -> Calibration:
@@ -91,6 +97,86 @@ def test_rounds_recalibrate_the_damped_model(tmp_path: Path) -> None:
     scores = sensitivity(twin, SERVER, found._server_pool, round=1)
     scores[~first] = torch.inf
     assert torch.equal(found(0).mask, lowest(scores, P // 4))
+
+
+# --- equal scores ---------------------------------------------------------------------------------
+
+
+def test_equal_scores_are_chosen_from_by_seed_and_client(tmp_path: Path) -> None:
+    """Zeros have no magnitude: by their places every client would keep the same first half."""
+
+    def mask(client: int, **values: Any) -> torch.Tensor:
+        cfg = config(mask__rule="low_magnitude", mask__scope="per_client", **values)
+        found = calibration(cfg, tmp_path)
+        found.start.zero_()
+        return found(client).mask
+
+    first = mask(0)
+    assert int(first.sum()) == P // 2
+    assert not first[: P // 2].all()
+    assert torch.equal(mask(0), first)
+    assert not torch.equal(mask(1), first)
+    assert not torch.equal(mask(0, seed=1), first)
+
+
+def test_layers_behind_dropped_ones_are_chosen_from_by_seed(tmp_path: Path) -> None:
+    """Dropped weights that count nothing at all stop every gradient: by their places the first
+    entries of the first layer would be chosen.
+    """
+
+    def mask(rounds: int, sparsity: float, seed: int) -> torch.Tensor:
+        cfg = config(
+            mask__dropped_weight=0.0, mask__rounds=rounds, mask__sparsity=sparsity, seed=seed
+        )
+        deep = torch.nn.Sequential(torch.nn.Linear(WIDTH, 6), torch.nn.Linear(6, CLASSES))
+        with torch.no_grad():
+            deep[0].weight.fill_(1.0)
+            deep[0].bias.fill_(9.0)
+            deep[1].weight.fill_(1e-3)  # the sensitive ones: they go first
+        model, fed = FlatModule(deep), linear_federation()
+        machine = Machine(cache_dir=tmp_path)
+        start = model.flat.clone()
+        return Calibration(cfg, machine, model, fed.train, fed.shards, start)(0).mask
+
+    first = mask(1, 0.5, 0)
+    assert not first[6 * (WIDTH + 1) :].any()  # nothing of the second layer is left
+    chosen = mask(2, 0.75, 0)  # of those that are left half, all of score 0
+    left = first.nonzero().flatten()
+    assert set(chosen.nonzero().flatten().tolist()) < set(left.tolist())
+    assert not chosen[left[: int(chosen.sum())]].all()
+
+
+# --- an absolute threshold ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scope", ["shared", "per_client"])
+@pytest.mark.parametrize("source", ["server", "scores"])
+def test_a_threshold_keeps_what_fisher_says(scope: str, source: str, tmp_path: Path) -> None:
+    """On the server, on a client, and on the clients' average."""
+    values = {"mask__sparsity": 0.0, "mask__scope": scope}
+    if scope == "shared":
+        values["mask__source"] = source
+    found = calibration(config(**values, mask__threshold=0.05), tmp_path)
+    assert found.config.mask.in_force
+    if scope == "per_client":
+        wanted = sensitivity(found, 3, found.shards[3])
+    elif source == "server":
+        wanted = sensitivity(found, SERVER, found._server_pool)
+    else:
+        parts = [sensitivity(found, c, shard) for c, shard in enumerate(found.shards)]
+        wanted = torch.stack(parts).mean(0)  # of equal sizes
+    mask = found(3).mask
+    assert torch.equal(mask, wanted < 0.05)
+    assert 0 < int(mask.sum()) < P
+    metrics, _ = found.report([3 if scope == "per_client" else SERVER])
+    assert metrics["mask_active"] == int(mask.sum())
+    assert metrics["mask_added"] == 0
+
+
+def test_a_threshold_has_a_key_of_its_own(tmp_path: Path) -> None:
+    for number, value in enumerate((0.05, 0.1), 1):
+        calibration(config(mask__sparsity=0.0, mask__threshold=value), tmp_path)(0)
+        assert len(list(tmp_path.iterdir())) == number
 
 
 def test_summed_client_scores_weigh_examples(tmp_path: Path) -> None:

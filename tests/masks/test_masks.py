@@ -16,15 +16,16 @@ from torch import Tensor, nn
 
 from fl_core.base.errors import ConfigError
 from fl_core.base.params import Layout
-from fl_core.config.sections import BackboneConfig, MaskConfig
+from fl_core.config.mask_section import MaskConfig
+from fl_core.config.sections import BackboneConfig
 from fl_core.masks import select as masks
 from fl_core.masks.select import (
     Calibrated,
+    Order,
     active_counts,
     calibrate_mask,
     combine,
     layer_kinds,
-    lowest,
     maskable,
     pack,
     soft_mask,
@@ -79,6 +80,15 @@ def oracle(scores: Tensor, count: int) -> Tensor:
     return chosen
 
 
+def by_place(size: int) -> Order:
+    """Of equal scores the first."""
+    return lambda: np.arange(size, dtype=np.float32)
+
+
+def lowest(scores: Tensor, count: int) -> Tensor:
+    return masks.lowest(scores, count, by_place(len(scores)))
+
+
 def calibrated(
     scores: Tensor | Callable[[Tensor, int], Tensor],
     layout: Layout,
@@ -87,7 +97,8 @@ def calibrated(
 ) -> Calibrated:
     score = scores if callable(scores) else lambda active, number: scores
     scope = torch.ones(layout.size, dtype=torch.bool) if allowed is None else allowed
-    return calibrate_mask(score, scope, layout, MaskConfig(**{"min_active": 0, **fields}))
+    config = MaskConfig(**{"min_active": 0, **fields})
+    return calibrate_mask(score, scope, layout, config, by_place(layout.size))
 
 
 def per_tensor(mask: Tensor, layout: Layout) -> list[int]:
@@ -132,7 +143,28 @@ def test_lowest_wherever_the_sample_lies(
         assert torch.equal(lowest(scores, count), oracle(scores, count))
 
 
-def test_lowest_takes_equal_ones_by_index() -> None:
+@pytest.mark.parametrize("granularity", GRANULARITIES)
+def test_an_order_and_no_place_decides_between_equal_scores(granularity: str) -> None:
+    """In every round the same order, so that a later round undoes nothing."""
+    layout, order = layout_of(40, 60), drawn(100, 7)
+    scores = drawn(100, levels=3)
+    config = MaskConfig(min_active=2, sparsity=0.75, rounds=3, granularity=granularity)
+    scope = torch.ones(100, dtype=torch.bool)
+    found = calibrate_mask(lambda *_: scores, scope, layout, config, lambda: order.numpy()).mask
+    apart = calibrated(scores + order / 10, layout, sparsity=0.75, granularity=granularity)
+    assert torch.equal(found, apart.mask)
+    assert not torch.equal(found, calibrated(scores, layout, sparsity=0.75).mask)
+    assert torch.equal(masks.lowest(scores, 50, lambda: order.numpy()), lowest(scores + order, 50))
+
+
+def test_no_order_is_drawn_where_scores_differ() -> None:
+    def refused() -> Any:
+        raise AssertionError
+
+    assert int(masks.lowest(distinct(50), 20, refused).sum()) == 20
+
+
+def test_lowest_takes_equal_ones_by_order() -> None:
     assert lowest(torch.full((5,), 3.0), 2).tolist() == [True, True, False, False, False]
     zeros = torch.tensor([1.0, 0.0, -0.0, 0.0, -0.0])
     assert lowest(zeros, 3).tolist() == [False, True, True, True, False]
@@ -355,11 +387,47 @@ def test_most_and_least_are_complements(granularity: str) -> None:
     assert torch.equal(least, ~most)
 
 
+# --- an absolute threshold -----------------------------------------------------------------------
+
+
+def test_what_is_below_the_threshold_stays() -> None:
+    layout, scores = layout_of(6, 4), torch.tensor([5.0, 1, 3, 2, 4, 3, 9, 8, 7, 6])
+    found = calibrated(scores, layout, threshold=3.0)
+    assert found.mask.nonzero().flatten().tolist() == [1, 3]  # below, not at
+    assert found.added == 0
+    guarded = calibrated(scores, layout, threshold=3.0, min_active=1)
+    assert guarded.mask.nonzero().flatten().tolist() == [1, 3, 9]
+    assert guarded.added == 1
+    everything = calibrated(scores, layout, threshold=100.0)
+    assert everything.mask.all()
+
+
+def test_every_round_asks_again_of_what_is_left() -> None:
+    """The damped model's scores are others; what was dropped does not come back."""
+    rows = [torch.tensor([1.0, 2, 9, 1]), torch.tensor([1.0, 9, 1, 2])]
+    found = calibrated(lambda active, number: rows[number], layout_of(4), threshold=3.0, rounds=2)
+    assert found.mask.tolist() == [True, False, False, True]
+    one = calibrated(lambda active, number: rows[number], layout_of(4), threshold=3.0)
+    assert one.mask.tolist() == [True, True, False, True]
+
+
+@pytest.mark.parametrize("min_active", [0, 1])
+def test_a_threshold_that_nothing_is_below_is_one_line(min_active: int) -> None:
+    """The guard's few entries are no mask that anybody asked for."""
+    with pytest.raises(ConfigError) as caught:
+        calibrated(torch.tensor([2.0, 4, 8]), layout_of(3), threshold=1.0, min_active=min_active)
+    assert str(caught.value) == (
+        "mask.threshold=1.0: nothing is below it: scores reach from 2 to 8, median 4"
+    )
+
+
 def test_scores_that_are_not_numbers() -> None:
     """Refused where they would be compared; what was dropped may score anything."""
     layout, nan = layout_of(4), float("nan")
     with pytest.raises(ValueError, match="not a number"):
         calibrated(torch.tensor([1.0, nan, 2, 3]), layout, sparsity=0.5)
+    with pytest.raises(ValueError, match="not a number"):
+        calibrated(torch.tensor([1.0, nan, 2, 3]), layout, threshold=0.5)
 
     def later(active: Tensor, number: int) -> Tensor:
         return torch.tensor([1.0, 2, 3, 4]).where(active, nan)

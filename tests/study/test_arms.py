@@ -8,7 +8,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from fl_core.config.sections import RULES
+from fl_core.config.mask_section import RULES
 from fl_core.config.trial_config import TrialConfig
 from fl_core.study.arms import DENSE, each, grid, rules, shardings
 from fl_core.study.resolved import resolve

@@ -94,20 +94,24 @@ def test_a_real_transformer_on_real_images(tmp_path: Path, cifar_dir: Path) -> N
     argv += [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
     study = load_study(place.file)
     few = replace(
-        study.presets["vit-tiny"], arms=[{"mask.scope": s} for s in ("shared", "per_client")],
+        study.presets["vit-tiny"],
+        arms=[{"mask.preset": "talos", "mask.scope": "shared"}, {"mask.scope": "per_client"}],
         budget=2, eval_steps=2, trials=1,
     )  # fmt: skip
     study = replace(study, presets={"vit-tiny": few})
     run_here(study, [*place.where(), *argv], tmp_path, place.events).assert_good()
     assert list(place.frame()["mask.scope"]) == ["shared", "per_client"]
+    talos, *_ = [r for r in place.runs() if r.data.params.get("mask.preset") == "talos"]
+    assert (talos.data.params["mask.fisher"], talos.data.params["mask.examples"]) == ("talos", "16")
     layers = masks_csv(place)
     assert len(layers) == 2
     for frame in layers:
         overall = frame.set_index("layer").loc["overall"]
         assert overall["active_share"] == pytest.approx(0.1, abs=1e-3)  # the guard adds a few
         assert not frame["layer"].str.contains("pos_embed|cls_token|head").any()  # out of scope
-        assert (frame["active_share"] > 0).all()  # no layer has collapsed
         assert frame["layer"].str.startswith("backbone.").sum() == len(frame) - 1
+    collapsed = [bool((frame["active_share"] == 0).any()) for frame in layers]
+    assert sorted(collapsed) == [False, True]  # the guard's doing, which TaLoS has not
     own = [frame for frame in layers if frame["jaccard"].notna().any()]
     assert len(own) == 1  # the clients' own masks, two of them
     assert own[0].set_index("layer").loc["overall", "excess"] > 0.05
