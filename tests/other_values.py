@@ -54,7 +54,7 @@ SETTING: dict[str, dict[str, Value]] = {
     "server.bias_correction": {"server.optimiser": "adam"},
     # together with others they may be refused
     "local.rule": {}, "local.blend": {}, "head.local.rule": {}, "schedule.name": {},
-    "mask.rule": {},
+    "mask.rule": {}, "stop_round": {},
 }  # fmt: skip
 #: A single choice so far: there is no other value.
 ONLY = {name for name, spec in FIELDS.items() if len(spec.metadata.get("choices", "two")) == 1}

@@ -504,6 +504,21 @@ def test_without_being_asked_no_trial_reads_the_test_set(
     assert "test_curve" not in load_artefact(trial_path(folder, cfg), "none")[1]
 
 
+@pytest.mark.parametrize("name", ["cosine", "constant"])
+def test_it_stops_within_its_schedule(name: str, machine: Machine, tmp_path: Path) -> None:
+    """The first rounds of a longer run to the bit: the schedule keeps its length."""
+    whole = plain(list(run_trial(config(schedule__name=name), machine)))
+    cfg = config(schedule__name=name, stop_round=6)
+    part = plain(list(run_trial(cfg, machine, tmp_path / "t")))
+    spread = ("client_accuracy_worst", "client_accuracy_best", "client_accuracy_std")
+    ended = {n: v for n, v in part[-1].items() if n not in spread}
+    assert [*part[:-1], {**ended, "done": False}] == whole[:2]
+    assert part[-1]["done"]
+    assert list(run_trial(cfg, machine, tmp_path / "t"))[-1]["round"] == 6
+    between = plain(list(run_trial(config(stop_round=5), machine)))  # eval_every = 3
+    assert [one["round"] for one in between] == [3, 5]
+
+
 def test_test_metrics_when_all_data_trains(machine: Machine, tmp_path: Path) -> None:
     """Without a validation set there is no best evaluation: the last parameters count."""
     cfg = config(data__train_on="train+val", keep="best")

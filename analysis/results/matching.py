@@ -1,8 +1,8 @@
 """Which confirmation runs are of one configuration, and what a study asks of them.
 
-A confirmation repeats a trial of the search: it has the trial's value in every field but the seed
-and the training split. Runs that differ in any other (another data set, backbone, resolution, an
-earlier search's choice) are never averaged with it.
+A confirmation repeats a trial of the search: it has the trial's value in every field but the seed,
+the training split and, on train+val, the round after which it stops. Runs that differ in any other
+(another data set, backbone, resolution, an earlier search's choice) are never averaged with it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fl_core.config.vocabulary import known
 if TYPE_CHECKING:
     from analysis.reading.store import StudyRuns
 
-FREE = ("seed", "data.train_on")  # what a confirmation has of its own
+FREE = ("seed", "data.train_on", "stop_round")  # what a confirmation has of its own
 Chosen: TypeAlias = "Mapping[Any, Any] | pd.Series"  # a configuration by dotted name
 PROBLEM = ("data.name", "backbone.")  # starts of the fields whose numbers are never comparable
 

@@ -36,7 +36,6 @@ def caption(runs: StudyRuns, results: Sequence[Outcome]) -> str:
     data = "/".join(map(data_title, fixed("data.name").split("/")))
     units = "/".join(sorted({unit_of_j(c.get("local.unit")) for c in configs}))
     seeds = ", ".join(map(str, runs.seeds)) or "as found"
-    training = sorted({str(v) for o in results for v in o.confirmed.get("data.train_on", [])})
     size = fixed("backbone.image_size")
     start = "searched" if "head.method" in runs.space else head_start(configs)
     return (
@@ -47,11 +46,25 @@ def caption(runs: StudyRuns, results: Sequence[Outcome]) -> str:
         f"T = {fixed('rounds')} rounds, J = {fixed('local.steps')} "
         f"(J counts local {units}). "
         "Test accuracy: mean ± sample standard deviation (ddof = 1) over confirmation seeds "
-        f"{seeds} (training split: {'/'.join(training) or DASH}). "
+        f"{seeds} (training split: {_training(results)}). "
         f"Selection rule: {_selection(runs)}. "
         f"Budget: {_budget(runs)}. "
         f"Study run {runs.run_id[:8]}, commit {runs.tags.get('git_commit', DASH)}, "
         f"device {runs.tags.get('device', DASH)}."
+    )
+
+
+def _training(results: Sequence[Outcome]) -> str:
+    """What the confirmation trained on; without validation images, for how many rounds."""
+    splits = sorted({str(v) for o in results for v in o.confirmed.get("data.train_on", [])})
+    stops = sorted({int(v) for o in results for v in o.confirmed.get("stop_round", []) if known(v)})
+    text = "/".join(splits) or DASH
+    if not stops:
+        return text
+    span = str(stops[0]) if len(stops) == 1 else f"{stops[0]} to {stops[-1]}"
+    return (
+        f"{text}; without validation images nothing stops early and no evaluation is the best: "
+        f"trained for as many rounds as the chosen search trial's parameters had, {span} of T"
     )
 
 

@@ -62,6 +62,9 @@ class TrialConfig(Section):
     fine_tune: FineTuneConfig = field(default_factory=FineTuneConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
     rounds: int = number(100, 1)
+    #: Rounds that are done of the schedule's `rounds`: as many as another trial's parameters had
+    #: that early stopping or keep=best chose. None = all.
+    stop_round: int | None = number(None, 1)
     eval_every: int = number(5, 1)
     patience: int = number(0, 0)  # evaluations without a better one before stopping; 0 = off
     keep: str = choice("last", "last", "best")  # parameters that count at the end
@@ -81,6 +84,8 @@ class TrialConfig(Section):
                 raise refuse(f"federation.{name}", value, allowed)
         if self.data.name in DATA_SETS:  # of the user's own the sharding itself finds out
             self._check_sizes(DATA_SETS[self.data.name])
+        if self.stop_round is not None and self.stop_round > self.rounds:
+            raise refuse("stop_round", self.stop_round, f"must be at most rounds={self.rounds}")
         if local.keep_momentum and fed.clients > 1:
             raise refuse("local.keep_momentum", True, "only for federation.clients=1 (centralised)")
         self._check_strategy()
@@ -117,6 +122,16 @@ class TrialConfig(Section):
     def part(self) -> str:
         """The part of the model that the main stage trains: head, backbone or full."""
         return STRATEGIES[self.fine_tune.strategy]
+
+    @property
+    def last_round(self) -> int:
+        """Rounds that are done."""
+        return self.rounds if self.stop_round is None else self.stop_round
+
+    @property
+    def stops_early(self) -> bool:
+        """Whether validation decides after how many rounds the parameters that count come."""
+        return self.patience > 0 or self.keep == "best"
 
     def override(self, values: Mapping[str, Value]) -> Self:
         """A copy with the named fields replaced; unknown names are a ConfigError.

@@ -37,7 +37,7 @@ class RoundResult:
 
 
 def fedavg(config: TrialConfig, fed: Federation, state: State) -> Iterator[RoundResult]:
-    """Train from `state` to `config.rounds`; yield every `eval_every` rounds and at the end.
+    """Train from `state` to `config.last_round`; yield every `eval_every` rounds and at the end.
 
     A round is a pure function of (state, round, seed): going on from any yielded state gives the
     same bits. A non-finite loss ends the run with `diverged`.
@@ -46,7 +46,7 @@ def fedavg(config: TrialConfig, fed: Federation, state: State) -> Iterator[Round
     clock, ledger = Clock(state.totals), _ledger(run, state)
     state = begun(state, run.rule)
     measured = Measured(state.params)
-    while state.round < config.rounds:
+    while state.round < config.last_round:
         clients = select(state, fed, config).tolist()  # S_t
         updates = client_updates(run, state, clients)  # w_k after J corrected steps from w
         measured.begin(state.params)
@@ -72,7 +72,7 @@ def _evaluated(
     """The result after a round, if one is due: at an evaluation, at the end, on divergence."""
     config, fed = run.config, run.fed
     finite = bool(np.isfinite(measured.train_loss)) and bool(torch.isfinite(state.params).all())
-    last = state.round == config.rounds
+    last = state.round == config.last_round
     if finite and not last and state.round % config.eval_every:
         return None
     metrics = {"train_loss": measured.train_loss, **measured.drift}

@@ -61,6 +61,7 @@ def run(study: Study, args: argparse.Namespace) -> None:
     # before the heavy imports
     fixed = options.fixed_values(args)
     resolved = resolve(study, study.presets[args.preset], fixed, joint=args.search_arms)
+    resolved.check_confirmation(args.confirm_on)
     plan = options.plan_of(args, resolved)
     uri = options.tracking_uri(args)
     if args.ray_address:

@@ -70,7 +70,7 @@ def _what_to_run(parser: argparse.ArgumentParser, study: Study) -> None:
         "--confirm-on",
         choices=("train", "train+val"),
         default="train",
-        help="what the confirmation trains on (train)",
+        help="what the confirmation trains on (train); train+val stops where the search's best did",
     )
     add("--image-size", type=_positive, metavar="PX", help="input resolution of the backbone")
     add(

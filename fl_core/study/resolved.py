@@ -55,6 +55,18 @@ class ResolvedStudy:
         """How many trials of an arm are confirmed (a Pareto front has its own number)."""
         return 1 if self.objectives else wanted or self.preset.finalists
 
+    def check_confirmation(self, train_on: str) -> None:
+        """Without validation images only a search's curve says where early stopping stops, and
+        one with several objectives keeps none.
+        """
+        if train_on == "train+val" and self.objectives:
+            for arm in self.arms:
+                if arm.config.stops_early:
+                    raise UserError(
+                        "--confirm-on train+val: not with keep=best or patience in a study that "
+                        f"minimises {', '.join(self.objectives)} too; only train is possible"
+                    )
+
     def with_default(self, name: str, value: Value) -> ResolvedStudy:
         """The same with this value of a field that neither study, arm nor user names."""
         if name in self.named:

@@ -10,6 +10,7 @@ from made_study import SEEDS, confirm, search, study
 
 from analysis.results.confirmation import confirmed_runs
 from analysis.results.outcome import outcomes
+from analysis.tables.conditions import caption
 from analysis.tables.final import final_table
 
 ROWS: list[dict[str, Any]] = [search(0, 0.8), *(confirm(0, s, 0.7, 0.6) for s in SEEDS)]
@@ -60,6 +61,21 @@ def test_training_splits_are_not_mixed() -> None:
     assert "arm 0: 3 confirmation run(s) not trained on train left out" in first.warnings
     asked = outcomes(study(rows, confirm_on="train+val"))[0]
     assert asked.mean == pytest.approx(0.8)
+
+
+def test_where_the_confirmation_stopped_is_its_own_and_said() -> None:
+    """On train+val it does the rounds that the search's best parameters had."""
+    more = {"data.train_on": "train+val", "stop_round": 7}
+    rows = [
+        {**row, **(more if row["phase"] == "confirm" else {"stop_round": None})} for row in ROWS
+    ]
+    runs = study(rows, confirm_on="train+val")
+    (outcome,) = outcomes(runs)
+    assert outcome.mean == pytest.approx(0.6)
+    text = caption(runs, [outcome])
+    assert "train+val; without validation images nothing stops early" in text
+    assert "as many rounds as the chosen search trial's parameters had, 7 of T)" in text
+    assert "(training split: train)." in caption(study(ROWS), outcomes(study(ROWS)))
 
 
 def test_public_function_is_as_before() -> None:

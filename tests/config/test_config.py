@@ -88,6 +88,8 @@ def configurations(draw: st.DrawFn) -> dict[str, Value]:
         if flat[f"{local}.momentum"] == 0 or flat[f"{local}.dampening"] != 0:
             flat[f"{local}.nesterov"] = False
     flat |= ALWAYS
+    if flat["stop_round"] is not None:
+        flat["stop_round"] = min(int(flat["stop_round"]), int(str(flat["rounds"])))
     if flat["federation.clients"] > 1:
         flat["local.keep_momentum"] = False
     if flat["mask.preset"] != "none":
@@ -443,6 +445,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("backbone.name", {"backbone.name": 5}, "text"),
     ("backbone.name", {"backbone.name": None}, "type str"),
     ("backbone.patch_size", {"backbone.patch_size": 0}, "[1, 64]"),
+    ("stop_round", {"stop_round": 11, "rounds": 10}, "at most rounds=10"),
 ]  # fmt: skip
 
 

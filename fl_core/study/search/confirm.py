@@ -8,7 +8,8 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from fl_core.config.trial_config import Value
+from fl_core.base.errors import UserError
+from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.study import selection
 from fl_core.study.jobs import SCORE, TIME, Arm, Job
 from fl_core.study.trial_files import known_records
@@ -68,14 +69,34 @@ def confirm(
 
     The same seeds for all arms and finalists: their results are paired. None without a finished
     trial. These jobs alone read the test set (contract 5).
+
+    Without validation images, on train+val, nothing can stop early and no evaluation is the best:
+    they do as many rounds of the schedule as the finalist's parameters had.
     """
     jobs = []
     for finalist in finalists(study, most):
         chosen = finalist.user_attrs["chosen"]
         for seed in seeds:
             config = arm.config.override({**chosen, **overrides, "seed": seed})
+            if config.data.train_on == "train+val" and config.stops_early:
+                config = config.override({"stop_round": _rounds_of(finalist, config, arm)})
             jobs.append(Job("confirm", number, seed, config, chosen))
     return jobs
+
+
+def _rounds_of(trial: FrozenTrial, config: TrialConfig, arm: Arm) -> int:
+    """After how many rounds a finished trial had the parameters that counted at its end.
+
+    Its curve is of the parameters that are kept: the best ones' first step has its maximum.
+    """
+    curve = trial.intermediate_values
+    if not curve:
+        why = "has no recorded curve to say after how many rounds to stop"
+        raise UserError(f"--confirm-on train+val: trial {trial.number} of arm {arm.name} {why}")
+    best = max(curve.values())
+    first = min(step for step, score in curve.items() if score == best)
+    step = first if config.keep == "best" else max(curve)
+    return step // config.local.steps
 
 
 def past_jobs(
@@ -98,7 +119,7 @@ def past_jobs(
 def _remembered(old: FrozenTrial, job: Job, objectives: Sequence[str]) -> list[Record]:
     """The curve of a trial whose file is damaged, as far as Optuna remembers it."""
     curve = {step: {SCORE: score} for step, score in sorted(old.intermediate_values.items())}
-    if old.state == TrialState.COMPLETE:
-        last = job.config.rounds * job.config.local.steps
+    if old.state == TrialState.COMPLETE:  # of several objectives there is no curve
+        last = max(curve, default=job.config.last_round * job.config.local.steps)
         curve[last] = dict(zip((SCORE, *objectives), old.values, strict=True))
     return [{TIME: step, "val_accuracy": at[SCORE], **at} for step, at in curve.items()]

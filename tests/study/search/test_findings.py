@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from fl_core.base.errors import UserError
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.study.jobs import SCORE, TIME, Arm, Job
 from fl_core.study.plan import Plan
@@ -204,6 +206,50 @@ def test_finalists_of_one_objective_are_distinct(tmp_path: Path) -> None:
     confirming = confirm(0, arm(), study, [4, 5], {}, most=2)
     assert [job.number for job in confirming] == [4, 5, 4, 5]
     assert [job.chosen for job in confirming] == [dict(jobs[n].chosen) for n in (1, 1, 3, 3)]
+
+
+def curve_of(tmp_path: Path, base: Arm, scores: list[float]) -> optuna.Study:
+    """A search of one trial that was evaluated every second round."""
+    one = Search([base], space, Plan(1, pruner="none"), tmp_path / JOURNAL)
+    job = suggested(one)
+    for place, score in enumerate(scores, 1):
+        last = place == len(scores)
+        said = record(score, 1.0, local_steps=8 * place, finished=last)
+        one.report(job, said)
+        if last:
+            one.end(job, said)
+    return one.studies[0]
+
+
+@pytest.mark.parametrize(
+    ("fields", "rounds"),
+    [
+        ({}, None),  # all of them
+        ({"keep": "best"}, 4),  # after the second evaluation, the first of equals
+        ({"keep": "best", "patience": 2}, 4),
+        ({"patience": 2}, 8),  # where the search's trial stopped: its last parameters count
+    ],
+)
+def test_without_validation_images_it_trains_as_long_as_what_was_chosen(
+    fields: dict[str, Value], rounds: int | None, tmp_path: Path
+) -> None:
+    """Nothing can stop early on train+val, and no evaluation is best: the search has said when."""
+    base = arm()
+    base = replace(base, config=base.config.override({"schedule.name": "cosine", **fields}))
+    study = curve_of(tmp_path, base, [0.3, 0.7, 0.7, 0.7])  # of kept parameters: never less
+    (job,) = confirm(0, base, study, [7], {"data.train_on": "train+val"})
+    assert job.config.stop_round == rounds
+    assert job.config.rounds == 10  # the length of the schedule
+    (job,) = confirm(0, base, study, [7], {"data.train_on": "train"})
+    assert job.config.stop_round is None
+
+
+def test_what_stops_early_needs_a_recorded_curve() -> None:
+    study = study_of([(0.5, 10.0)])
+    base = arm("bytes_up")
+    base = replace(base, config=base.config.override({"keep": "best"}))
+    with pytest.raises(UserError, match="--confirm-on train\\+val: trial 0 of arm all"):
+        confirm(3, base, study, [7], {"data.train_on": "train+val"})
 
 
 def test_a_damaged_curve_is_told_as_far_as_it_is_remembered(tmp_path: Path) -> None:
