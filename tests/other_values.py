@@ -32,6 +32,8 @@ SETTING: dict[str, dict[str, Value]] = {
         "federation.sharding": "classes", "federation.classes_per_client": 5
     },
     "federation.alpha": {"federation.sharding": "dirichlet", "federation.alpha": 0.5},
+    "data.crop": {"fine_tune.strategy": "full"},
+    "data.rotation": {"fine_tune.strategy": "full"},
     "local.nesterov": {"local.momentum": 0.9},
     "head.local.nesterov": {"head.local.momentum": 0.9},
     "local.keep_momentum": {"federation.clients": 1},
@@ -54,7 +56,7 @@ SETTING: dict[str, dict[str, Value]] = {
     "server.bias_correction": {"server.optimiser": "adam"},
     # together with others they may be refused
     "local.rule": {}, "local.blend": {}, "head.local.rule": {}, "schedule.name": {},
-    "mask.rule": {}, "stop_round": {},
+    "mask.rule": {}, "mask.source": {}, "stop_round": {},
 }  # fmt: skip
 #: A single choice so far: there is no other value.
 ONLY = {name for name, spec in FIELDS.items() if len(spec.metadata.get("choices", "two")) == 1}

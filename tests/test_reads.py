@@ -113,7 +113,8 @@ def settings_of_the_unread(base: TrialConfig, reads: tuple[str, ...]) -> Iterato
 #: What cannot differ while the fields that it needs are read and stay as they are.
 CANNOT = {"local.keep_momentum", "mask.hybrid_weight", "mask.average", "federation.alpha",
           "federation.classes_per_client", "mask.rule", "federation.sharding",
-          "fine_tune.strategy", "local.mu", "mask.preset", "mask.threshold"}  # fmt: skip
+          "fine_tune.strategy", "local.mu", "mask.preset", "mask.threshold", "data.crop",
+          "data.rotation"}  # fmt: skip
 Made = dict[str, Any]
 
 

@@ -324,8 +324,9 @@ MAIN: list[dict[str, Any]] = [
     {"schedule.name": "step", "schedule.gamma": 0.5}, {"keep": "best"},
     {"patience": 1}, {"compute.execution": "sequential"},
     {"compute.execution": "sequential", "compute.precision": "bfloat16"},
-    {"fine_tune.strategy": "sparse_full"}, {"data.flip": False}, {"data.crop": 4},
-    {"data.rotation": 10.0},
+    {"fine_tune.strategy": "sparse_full"}, {"data.flip": False},
+    {"fine_tune.strategy": "full", "data.crop": 4},
+    {"fine_tune.strategy": "full", "data.rotation": 10.0},
 ]  # fmt: skip
 READ = {"ridge": [*PARTITION, *DATA], "fedavg": [*PARTITION, *DATA, *HEAD]}
 UNREAD = {
@@ -588,7 +589,8 @@ def image_config(backbone: str, trainable: str) -> TrialConfig:
         **BACKBONES[backbone], "backbone.weights": "random",
         "fine_tune.strategy": strategies[trainable],
         "data.name": "cifar10", "federation.clients": 3, "federation.participation": 0.67,
-        "head.method": "ridge" if trainable == "backbone" else "none", "data.crop": 2,
+        "head.method": "ridge" if trainable == "backbone" else "none",
+        "data.crop": 0 if trainable == "head" else 2,
         "local.steps": 2, "local.batch_size": 4, "local.momentum": 0.9, "local.lr": 0.05,
         "local.weight_decay": 0.01, "rounds": 3, "eval_every": 1,
     }  # fmt: skip

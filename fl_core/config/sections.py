@@ -26,7 +26,10 @@ SPLIT_SEED = 0xEB9058C3
 
 @dataclass(frozen=True)
 class DataConfig(Section):
-    """The data set, its validation split and the augmentation of training images."""
+    """The data set, its validation split and the augmentation of training images.
+
+    A head on cached features is not augmented: `flip` means nothing there, the others are refused.
+    """
 
     prefix: ClassVar[str] = "data."
     name: str = choice("cifar100", *DATA_SETS, own=True)  # own: see data.tasks

@@ -89,6 +89,10 @@ class TrialConfig(Section):
         if local.keep_momentum and fed.clients > 1:
             raise refuse("local.keep_momentum", True, "only for federation.clients=1 (centralised)")
         self._check_strategy()
+        for name in ("crop", "rotation") if self.part == "head" else ():
+            if value := getattr(self.data, name):
+                allowed = "a head (fine_tune.strategy=head) learns from cached features, which are "
+                raise refuse(f"data.{name}", value, allowed + "not augmented: must be 0")
 
     def _check_sizes(self, data: DataSet) -> None:
         """The data set is large enough for this federation."""

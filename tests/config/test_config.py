@@ -109,6 +109,8 @@ def configurations(draw: st.DrawFn) -> dict[str, Value]:
         flat["fine_tune.strategy"] = "sparse_full"
     elif flat["fine_tune.strategy"] == "full":
         flat |= {"mask.sparsity": 0.0, "mask.threshold": None, "mask.layers": "all"}
+    if flat["fine_tune.strategy"] == "head":
+        flat |= {"data.crop": 0, "data.rotation": 0.0}
     return flat
 
 
@@ -441,6 +443,8 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("data.flip", {"data.flip": "yes"}, "true or false"),
     ("data.name", {"data.name": "imagenet"}, "cifar100 or cifar10"),
     ("data.rotation", {"data.rotation": 181}, "[0, 180]"),
+    ("data.rotation", {"data.rotation": 15.0}, "not augmented: must be 0"),
+    ("data.crop", {"data.crop": 4}, "not augmented: must be 0"),
     ("backbone.weights", {"backbone.weights": "imagenet"}, "pretrained, random or sha256:"),
     ("backbone.name", {"backbone.name": 5}, "text"),
     ("backbone.name", {"backbone.name": None}, "type str"),
@@ -495,6 +499,8 @@ def test_every_bound_is_kept(name: str) -> None:
         {"local.keep_momentum": True, "federation.clients": 1},
         {"fine_tune.strategy": "head_then_sparse_backbone", "head.method": "ridge"},
         {"fine_tune.strategy": "full", "head.method": "ridge"},
+        {"fine_tune.strategy": "full", "data.crop": 4, "data.rotation": 15},
+        {"fine_tune.strategy": "head", "data.flip": False},
         {"fine_tune.strategy": "sparse_full", "mask.sparsity": 0.5, "mask.rule": "high_magnitude"},
         {"mask.rule": "hybrid", "mask.hybrid_weight": 0.0, "head.method": "ridge"},
         {"mask.layers": "linear+attention+norm+conv", "fine_tune.strategy": "sparse_full"},
