@@ -6,7 +6,7 @@ search over fine-tuning computes features, head and masks once, however many tri
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import cast
 
@@ -32,6 +32,8 @@ from fl_core.data.sources import (
     split_train_val,
 )
 from fl_core.data.tasks import load_examples, task_of
+from fl_core.federated.cost import Cost, cost_of_ridge
+from fl_core.federated.messages import encode
 from fl_core.federated.rounds import fedavg
 from fl_core.federated.rules.table import rule_of
 from fl_core.federated.state import Federation, State
@@ -75,9 +77,7 @@ def train_head(config: TrialConfig, machine: Machine) -> Tensor | None:
             head, _ = _unscaled_head(config, machine)
             head *= fitted_scale(config, machine).scale  # weight and bias both
         case "fedavg":
-            head = stage_artefact(
-                "head", config, machine, FEDAVG_HEAD_READS, lambda read: _fedavg_head(read, machine)
-            )["head"]
+            head = _fedavg_artefact(config, machine)["head"]
         case _:
             return None
     return head.to(machine.device)
@@ -133,6 +133,13 @@ def _ridge_statistics(config: TrialConfig, machine: Machine) -> dict[str, Tensor
     return {"gram": gram, "target": target}
 
 
+def _fedavg_artefact(config: TrialConfig, machine: Machine) -> dict[str, Tensor]:
+    """A learnt head, and what it cost."""
+    return stage_artefact(
+        "head", config, machine, FEDAVG_HEAD_READS, lambda read: _fedavg_head(read, machine)
+    )
+
+
 def _fedavg_head(config: TrialConfig, machine: Machine) -> dict[str, Tensor]:
     """The head that the same loop learns, with the settings of the section `head` for its clients
     and all others at their defaults: dense, averaged plainly.
@@ -148,7 +155,9 @@ def _fedavg_head(config: TrialConfig, machine: Machine) -> dict[str, Tensor]:
         }
     )
     last = list(fedavg(stage, fed, State(fed.model.flat.clone())))[-1]
-    return {"head": last.state.params}
+    spent = (last.metrics[name] for name in ("bytes_up", "bytes_down", "local_steps"))
+    cost = Cost(*map(int, spent))
+    return {"head": last.state.params, "cost": cost.to_tensor()}
 
 
 def prepare(config: TrialConfig, machine: Machine) -> tuple[Federation, State]:
@@ -163,12 +172,40 @@ def prepare(config: TrialConfig, machine: Machine) -> tuple[Federation, State]:
     else:
         fed = _image_federation(config, machine, head)
         start = fed.model.flat.clone()
-    fisher = rule_of(config.local).needs_fisher
+    fisher = bool(rule_of(config.local).fisher)
+    calibration = None
     if config.mask.in_force or fisher:
         calibration = Calibration(config, machine, fed.model, fed.train, fed.shards, start, fisher)
         fed.masks = calibration if config.mask.in_force else None
         fed.fisher = calibration.client_fisher if fisher else None
+        fed.all_fisher = calibration.all_fisher if fisher else None
+    fed.before = partial(_before, config, machine, head, calibration)
+    if config.part == "backbone" and head is not None:
+        fed.beside = len(encode(head, None, "dense"))
     return fed, State(start)
+
+
+def _before(
+    config: TrialConfig, machine: Machine, head: Tensor | None, calibration: Calibration | None
+) -> dict[str, Cost]:
+    """What the stages before the main one have cost: those that sent anything.
+
+    A shared mask is calibrated here, if it was not yet.
+    """
+    costs: dict[str, Cost] = {}
+    if head is not None:
+        costs["head"] = head_cost(config, machine, head.numel())
+    if config.mask.in_force and calibration is not None and any(calibration.cost()):
+        costs["masks"] = calibration.cost()
+    return costs
+
+
+def head_cost(config: TrialConfig, machine: Machine, size: int) -> Cost:
+    """What the head (C * D + C,) of this size took."""
+    clients, classes = config.federation.clients, task_of(config.data.name).classes
+    if config.head.method == "ridge":
+        return cost_of_ridge(size // classes, classes, clients)
+    return Cost.of(_fedavg_artefact(config, machine)["cost"])
 
 
 def realised_partition(config: TrialConfig, machine: Machine) -> np.ndarray:

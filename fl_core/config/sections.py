@@ -89,7 +89,8 @@ class LocalConfig(Section):
     batch_size: int = number(64, 1)
     keep_momentum: bool = False  # momentum survives the round: one client only (centralised)
     #: What a client starts a round from: the server's parameters, or those blended with its own
-    #: old ones by Fisher information (see federated.rules.blend).
+    #: old ones by its share of the Fisher information of the round's clients, or of all clients
+    #: (see federated.rules.blend).
     blend: str = choice("none", *METHODS["local.blend"])
     rule: str = choice("plain", *METHODS["local.rule"], own=True)  # see federated.rules
     mu: float = number(0.01, 0)  # pull of rule=prox; 0 = FedAvg

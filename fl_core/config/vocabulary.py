@@ -77,7 +77,7 @@ FIELDS: Mapping[str, Field] = {
 #: that it alone reads. The first choices together are FedAvg.
 METHODS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "local.rule": {"plain": (), "prox": ("mu",), "scaffold": ("option",)},
-    "local.blend": {"none": (), "fisher": ()},
+    "local.blend": {"none": (), "fisher": (), "fisher_all": ()},
     "server.optimiser": {
         "sgd": (),
         "momentum": ("momentum",),
@@ -156,6 +156,11 @@ class Metric:
 
 
 _WAYS = {"up": "from the clients to the server", "down": "from the server to the clients"}
+_STAGES = {
+    "head": "by the head: its rounds of FedAvg, or the statistics of ridge regression",
+    "masks": "by the calibration of a shared mask, where clients' scores or masks make it",
+    "main": "by the main stage",
+}
 _ENCODINGS = ("dense", "index", "bitmap", "values")
 
 METRICS: Mapping[str, Metric] = {
@@ -171,19 +176,28 @@ METRICS: Mapping[str, Metric] = {
     "client_accuracy_best": Metric("accuracy on the classes of the client that does best"),
     "client_accuracy_std": Metric("standard deviation of the clients' accuracies (ddof = 0)"),
     "round": Metric("communication rounds done"),
-    "local_steps": Metric("rounds times J; epochs where local.unit says so"),
+    "local_steps": Metric(
+        "of the main stage: rounds times J; epochs where local.unit says so"
+    ),
+    "local_steps_head": Metric(
+        "of the head by FedAvg before the main stage: head.rounds times head.local.steps; else 0"
+    ),
     "seconds_train": Metric("time of training so far", "s"),
     "seconds_eval": Metric("time of evaluations so far", "s"),
     "seconds_overhead": Metric("time of all else so far: checkpoints, waiting for the study", "s"),
     "images_per_second": Metric("training examples in a second of training"),
     "peak_memory_bytes": Metric("highest memory use of the process", "B"),
-    **{f"bytes_{way}": Metric(f"sent {where} so far, all clients", "B")
+    **{f"bytes_{way}": Metric(f"sent {where} so far, all clients, all stages", "B")
        for way, where in _WAYS.items()},
+    **{f"bytes_{way}_{stage}": Metric(f"of these {what}", "B")
+       for way in _WAYS for stage, what in _STAGES.items()},
     **{f"bytes_{way}_round": Metric(f"sent {where} in the last round", "B", chart=False)
        for way, where in _WAYS.items()},
-    **{f"bytes_{way}_{code}": Metric(f"the same with every message {code}", "B", code == "dense")
+    **{f"bytes_{way}_{code}":
+       Metric(f"bytes_{way}_main with every message {code}", "B", code == "dense")
        for way in _WAYS for code in _ENCODINGS if code != "values"},
-    **{f"messages_{way}_{code}": Metric(f"messages sent {where} as {code}", chart=False)
+    **{f"messages_{way}_{code}":
+       Metric(f"messages of the main stage sent {where} as {code}", chart=False)
        for way, where in _WAYS.items() for code in _ENCODINGS},
     "mask_active": Metric("parameters that a mask leaves trainable"),
     "mask_active_share": Metric("the same as a share of the maskable parameters"),

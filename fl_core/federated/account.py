@@ -1,24 +1,36 @@
-"""What a run has cost so far: seconds by purpose, steps, images, memory."""
+"""What a trial has cost so far: bytes by stage, seconds by purpose, steps, images, memory."""
 
 from __future__ import annotations
 
 import resource
 import sys
 import time
+from collections.abc import Mapping
 
 import torch
 
 from fl_core.config.trial_config import TrialConfig
+from fl_core.federated.cost import Cost
 from fl_core.federated.state import State
 
 
-def account(config: TrialConfig, state: State) -> dict[str, float]:
-    """Rounds, local steps, bytes, messages, seconds and memory so far."""
+def account(config: TrialConfig, state: State, before: Mapping[str, Cost]) -> dict[str, float]:
+    """Rounds, local steps, bytes, messages, seconds and memory so far.
+
+    before: what the stages before the main one have cost, which the bytes in all include.
+    """
     totals = dict(state.totals)
     images = totals.pop("images")
+    bytes_up = sum(cost.up for cost in before.values()) + totals["bytes_up_main"]
+    bytes_down = sum(cost.down for cost in before.values()) + totals["bytes_down_main"]
     return {
         "round": state.round,
         "local_steps": state.round * config.local.steps,  # epochs where local.unit says so
+        "local_steps_head": before.get("head", Cost()).steps,
+        "bytes_up": bytes_up,
+        "bytes_down": bytes_down,
+        **{f"bytes_up_{stage}": cost.up for stage, cost in before.items()},
+        **{f"bytes_down_{stage}": cost.down for stage, cost in before.items()},
         **totals,
         "images_per_second": images / max(totals["seconds_train"], 1e-9),
         "peak_memory_bytes": peak_memory_bytes(state.params.device),

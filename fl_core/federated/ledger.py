@@ -1,21 +1,31 @@
-"""What a run sends between server and clients, in bytes, each way.
+"""What the main stage sends between server and clients, in bytes, each way.
 
-Every count is the length of an encoded message.
+Every count is the length of an encoded message. What the stages before it send: `federated.cost`.
 
 * Dense run: the whole vector both ways.
 * Shared mask: at a client's first round the server sends the whole vector (the client needs the
   frozen entries and the head too) and the mask once. From then on only active entries change and
   both sides hold the mask, so downloads are values alone; uploads are from the first, for the
   server made the mask.
-* Per-client masks: the first download is the whole vector, and the client computes its own mask.
-  Its first upload must bring that mask: `index` or `bitmap`, which are mask and values in one
-  message. Later uploads are values alone. Later downloads are the entries that have changed since,
-  at most the union of the masks of all clients of earlier rounds; a client does not know the
-  others' masks, so the positions go along.
+* Per-client masks: the first download is the whole vector, and the client computes its own mask,
+  on the parameters that the run started from: from the second round on it is sent these, and what
+  has changed since. Its first upload must bring that mask: `index` or `bitmap`, which are mask and
+  values in one message. Later uploads are values alone. Later downloads are the entries that have
+  changed since, at most the union of the masks of all clients of earlier rounds; a client does not
+  know the others' masks, so the positions go along.
 
 * Further vectors of the model's size that a rule sends up, or the server down
   (`LocalRule.broadcast`): a message each, of the same entries as the parameters before it. So
   their positions are not sent again. Anything else that is sent counts its bytes and a header.
+* Fisher information (`LocalRule.fisher`) is that of the start and never changes: a client sends
+  its own once, with its first round (`round`), for which it needs the start; the sum over a
+  round's clients comes down to those of them that have parameters of their own to blend. `all`:
+  the start goes to ALL clients and their information comes up before the first round; their sum
+  goes to each client once, with its first round.
+* What the vector lacks and a client needs, a frozen head, comes with its first download.
+
+Clients to whom an earlier stage sent the start (`told`: they made the masks) get at first only
+what has changed.
 
 Of the encodings that the receiver can decode the shortest is sent. For comparison the same
 traffic is also counted with every message dense, index or bitmap. There a first download is the
@@ -42,13 +52,19 @@ class _Message(NamedTuple):
     sent: int  # bytes
     lengths: Mapping[str, int]  # in the encodings compared
 
+    def heavier(self, mask: int, beside: int) -> _Message:
+        """With a mask, which a comparison has no need of, and something else, which it has."""
+        lengths = {name: length + beside for name, length in self.lengths.items()}
+        return _Message(self.encoding, self.sent + mask + beside, lengths)
+
 
 class Ledger:
-    """Bytes of a run so far, each way, by encoding and as sent.
+    """Bytes of the main stage so far, each way, by encoding and as sent.
 
     Lengths depend on the mask alone: each is measured once, by encoding, and kept; masks are not.
     `seen` (the clients of earlier rounds) and `union` (of their masks, if they are per client)
-    are what earlier rounds have delivered; `replay` rebuilds them.
+    are what earlier rounds have delivered; `replay` rebuilds them. told, fisher: see above.
+    clients: of the whole federation, for fisher="all". beside: bytes that come once to a client.
     """
 
     def __init__(
@@ -58,6 +74,11 @@ class Ledger:
         totals: Mapping[str, float],
         seen: Iterable[int] = (),
         union: Tensor | None = None,
+        *,
+        told: bool = False,
+        fisher: str = "",
+        clients: int = 0,
+        beside: int = 0,
     ) -> None:
         if scope not in (None, "shared", "per_client"):
             raise ValueError(f"scope={scope!r}: must be None, shared or per_client")
@@ -67,6 +88,8 @@ class Ledger:
             raise ValueError("scope='per_client': clients seen without the union of their masks")
         self.union = torch.zeros(size, dtype=torch.bool) if union is None else union.cpu()
         self._size, self._scope = size, scope
+        self._told, self._fisher, self._clients = told, fisher, clients
+        self._beside = beside
         self._dense = 0  # length of the whole vector
         self._mask = 0  # of the shared mask
         self._lengths: dict[int | None, dict[str, int]] = {}  # by client; None: the shared mask
@@ -86,11 +109,14 @@ class Ledger:
         self._dense = self._dense or len(encode(params, None, "dense"))
         down = [m for t in traffic for m in self._downloads(params, t.client, broadcast, masks)]
         up = [m for t in traffic for m in self._uploads(params, t, masks)]
+        if self._fisher == "all" and not self.seen:
+            down += [self._whole(0 if self._told else self._dense, self._mask)] * self._clients
+            up += [self._trained(params, traffic[0].client, masks)] * self._clients
         self.seen.update(t.client for t in traffic)
         totals = dict(self.totals)  # a new one: the last may be part of a checkpoint
         for way, messages in (("down", down), ("up", up)):
             totals[f"bytes_{way}_round"] = float(sum(message.sent for message in messages))
-            totals[f"bytes_{way}"] += totals[f"bytes_{way}_round"]
+            totals[f"bytes_{way}_main"] += totals[f"bytes_{way}_round"]
             for message in messages if self._scope else ():
                 totals[f"messages_{way}_{message.encoding}"] += 1
                 for encoding in COMPARED:
@@ -107,26 +133,59 @@ class Ledger:
     def _downloads(
         self, params: Tensor, client: int, broadcast: int, masks: Masks
     ) -> list[_Message]:
-        if self._scope is None or client not in self.seen:
-            if self._scope == "shared":
-                self._lengths_of(params, client, masks)  # measures the mask
-            whole = _Message("dense", self._dense, dict.fromkeys(COMPARED, self._dense))
-            return [whole._replace(sent=self._dense + self._mask), *[whole] * broadcast]
+        first, exchanged = client not in self.seen, self._fisher == "all"
+        if self._scope == "shared":
+            self._lengths_of(params, client, masks)  # measures the mask
+        if first and not (self._told or exchanged):
+            messages = self._everything(params, client, broadcast, masks)
+        else:
+            messages = self._changes(params, client, broadcast, masks)
+        if first:
+            mask = 0 if exchanged else self._mask  # which came with the exchange
+            messages[0] = messages[0].heavier(mask, self._beside)
+        if self._fisher and first == exchanged:
+            messages.append(self._trained(params, client, masks))  # the sum
+        return messages
+
+    def _everything(
+        self, params: Tensor, client: int, broadcast: int, masks: Masks
+    ) -> list[_Message]:
+        """The parameters as they are, and where a client needs it, as the run started from."""
+        messages = [self._whole(self._dense)] * (1 + broadcast)
+        if self.seen and (self._scope == "per_client" or self._fisher):
+            messages.append(self._changes(params, client, 0, masks)[0])
+        return messages
+
+    def _changes(self, params: Tensor, client: int, broadcast: int, masks: Masks) -> list[_Message]:
+        """What may have changed since the start."""
+        if self._scope is None:
+            return [self._whole(self._dense)] * (1 + broadcast)
         if self._scope == "shared":
             lengths = self._lengths_of(params, client, masks)
             return _with_more(_shortest(lengths, ENCODINGS), broadcast, lengths)
         if not self._changed:
-            self._changed = self._measure(params, self.union, ENCODINGS if broadcast else COMPARED)
+            self._changed = self._measure(params, self.union, ENCODINGS)
         return _with_more(_shortest(self._changed, COMPARED), broadcast, self._changed)
 
     def _uploads(self, params: Tensor, traffic: Traffic, masks: Masks) -> list[_Message]:
         rest = [_opaque(traffic.bytes)] if traffic.bytes else []
+        if self._fisher == "round" and traffic.client not in self.seen:
+            rest.append(self._trained(params, traffic.client, masks))
         if self._scope is None:
             return [_Message("dense", self._dense, {})] * (1 + traffic.vectors) + rest
         unknown = self._scope == "per_client" and traffic.client not in self.seen
         lengths = self._lengths_of(params, traffic.client, masks)
         first = _shortest(lengths, ("index", "bitmap") if unknown else ENCODINGS)
         return _with_more(first, traffic.vectors, lengths) + rest
+
+    def _trained(self, params: Tensor, client: int, masks: Masks) -> _Message:
+        """A vector of the entries that a client trains; of all while its mask is not known."""
+        if self._scope is None or (self._scope == "per_client" and client not in self.seen):
+            return self._whole(self._dense)
+        return _shortest(self._lengths_of(params, client, masks), ENCODINGS)
+
+    def _whole(self, length: int, mask: int = 0) -> _Message:
+        return _Message("dense", length + mask, dict.fromkeys(COMPARED, length))
 
     def _lengths_of(self, params: Tensor, client: int, masks: Masks) -> dict[str, int]:
         """Lengths of what a client's mask lets through, in every encoding."""
@@ -151,7 +210,7 @@ class Ledger:
 
 def _keys(scope: str | None) -> list[str]:
     """The names of a ledger's totals."""
-    plain = [f"bytes_{way}{part}" for way in ("up", "down") for part in ("", "_round")]
+    plain = [f"bytes_{way}_{part}" for way in ("up", "down") for part in ("main", "round")]
     if scope is None:
         return plain
     ways = [f"bytes_{way}_{name}" for way in ("up", "down") for name in COMPARED]

@@ -32,7 +32,7 @@ from torch import Tensor
 ENCODINGS = ("dense", "index", "bitmap", "values")
 COMPARED = ENCODINGS[:3]  # those that any receiver can decode
 
-_PARAMS, _MASK = b"FLP", b"FLM"
+_PARAMS, _MASK, _NUMBERS = b"FLP", b"FLM", b"FLN"
 _HEAD = struct.Struct("<3sBII")  # kind, encoding, size, count
 _CHECKSUM = struct.Struct("<I")
 HEADER = _HEAD.size + _CHECKSUM.size  # bytes before the payload
@@ -54,6 +54,15 @@ def encode_mask(mask: Tensor) -> bytes:
     """The mask (P,) bool as a message: bit-packed or int32 indices, whichever is shorter."""
     active = _vector(mask, torch.bool, "mask")
     return min(_seal(_MASK, "index", active), _seal(_MASK, "bitmap", active), key=len)
+
+
+def encode_numbers(numbers: Tensor) -> bytes:
+    """Floating-point numbers (N,) of any width as a message."""
+    values = _vector(numbers, numbers.dtype, "numbers")
+    little = values.astype(values.dtype.newbyteorder("<"))
+    head = _HEAD.pack(_NUMBERS, values.itemsize, values.size, values.size)
+    payload = little.tobytes()
+    return head + _CHECKSUM.pack(zlib.crc32(payload, zlib.crc32(head))) + payload
 
 
 def cheapest(lengths: Mapping[str, int]) -> str:

@@ -6,7 +6,7 @@ momentum; early stopping and the best checkpoint belong to both.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch import Tensor
 from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.account import Clock, account
 from fl_core.federated.aggregate import aggregate
+from fl_core.federated.cost import Cost
 from fl_core.federated.evaluate import Evaluation, evaluate
 from fl_core.federated.ledger import Ledger
 from fl_core.federated.rules.table import rule_of
@@ -43,20 +44,20 @@ def fedavg(config: TrialConfig, fed: Federation, state: State) -> Iterator[Round
     same bits. A non-finite loss ends the run with `diverged`.
     """
     run = Run(config, fed, rule_of(config.local))
-    clock, ledger = Clock(state.totals), _ledger(run, state)
+    clock, before = Clock(state.totals), fed.before()
+    ledger = _ledger(run, state, before)
     state = begun(state, run.rule)
     measured = Measured(state.params)
     while state.round < config.last_round:
         clients = select(state, fed, config).tolist()  # S_t
         updates = client_updates(run, state, clients)  # w_k after J corrected steps from w
-        measured.begin(state.params)
+        measured.begin(state.params, state.clients)
         target = aggregate(measured.passing(updates), measured.start, config)  # w + mean D_k
         state = server_step(config, run.rule, state, target, measured)
-        measured.kept.clear()  # the state has it
         clock.charge("seconds_train")
         clock.totals["images"] += measured.images
         ledger.round_trip(state.params, measured.traffic, len(run.rule.broadcast), _mask_of(fed))
-        result = _evaluated(run, state, measured, clock, ledger)
+        result = _evaluated(run, state, measured, clock, ledger, before)
         if result is None:
             continue
         state = result.state
@@ -67,7 +68,12 @@ def fedavg(config: TrialConfig, fed: Federation, state: State) -> Iterator[Round
 
 
 def _evaluated(
-    run: Run, state: State, measured: Measured, clock: Clock, ledger: Ledger
+    run: Run,
+    state: State,
+    measured: Measured,
+    clock: Clock,
+    ledger: Ledger,
+    before: Mapping[str, Cost],
 ) -> RoundResult | None:
     """The result after a round, if one is due: at an evaluation, at the end, on divergence."""
     config, fed = run.config, run.fed
@@ -86,7 +92,7 @@ def _evaluated(
         metrics |= spread(evaluation.client_accuracies(fed.class_counts))
     clock.charge("seconds_eval")
     state = replace(state, totals={**clock.totals, **ledger.totals})
-    metrics |= account(config, state)
+    metrics |= account(config, state, before)
     return RoundResult(metrics, state, done, diverged=not finite)
 
 
@@ -95,11 +101,18 @@ def _mask_of(fed: Federation) -> Callable[[int], Tensor | None]:
     return (lambda client: None) if masks is None else (lambda client: masks(client).mask)
 
 
-def _ledger(run: Run, state: State) -> Ledger:
+def _ledger(run: Run, state: State, before: Mapping[str, Cost]) -> Ledger:
     """The account of what was sent in the rounds before `state`."""
     sent = {n: v for n, v in state.totals.items() if n.startswith(("bytes_", "messages_"))}
-    scope = None if run.fed.masks is None else run.config.mask.scope
-    ledger = Ledger(run.fed.model.layout.size, scope, sent)
+    ledger = Ledger(
+        run.fed.model.layout.size,
+        None if run.fed.masks is None else run.config.mask.scope,
+        sent,
+        told="masks" in before,
+        fisher=run.rule.fisher,
+        clients=run.config.federation.clients,
+        beside=run.fed.beside,
+    )
     ledger.replay(state.participants, _mask_of(run.fed))
     return ledger
 

@@ -15,7 +15,7 @@ that the same function serves one client (P,) and m stacked ones (m, P).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -63,23 +63,25 @@ class LocalRule:
         momentum.
     finish(params, visit): what a client sends beside its parameters, and what it keeps.
     starts(clients, state, fed): what each client of a round starts from, if not the server's
-        parameters.
+        parameters; asked for one after the other.
     serve(gathered): the server's tensors after the round, and the aggregate (changed or not).
     memory, broadcast: names of the clients' and of the server's tensors, which begin as zeros;
         the server's are sent down with the parameters.
     uniform: clients weigh the same in the average; otherwise by their examples.
-    full_gradient: `visit.gradient` is wanted. needs_fisher: `fed.fisher` is.
+    full_gradient: `visit.gradient` is wanted.
+    fisher: whose Fisher information is summed: "round" (the round's clients: `fed.fisher`), "all"
+        (`fed.all_fisher` too) or nobody's; the ledger counts its exchange.
     """
 
     correct: Callable[[Tensor, Tensor, Visit], None] | None = None
     finish: Callable[[Tensor, Visit], tuple[Named, Named]] | None = None
-    starts: Callable[[Sequence[int], State, Federation], list[Tensor]] | None = None
+    starts: Callable[[Sequence[int], State, Federation], Iterable[Tensor]] | None = None
     serve: Callable[[Gathered], tuple[Named, Tensor]] | None = None
     memory: Sequence[str] = field(default=())
     broadcast: Sequence[str] = field(default=())
     uniform: bool = False
     full_gradient: bool = False
-    needs_fisher: bool = False
+    fisher: str = ""
 
 
 PLAIN = LocalRule()

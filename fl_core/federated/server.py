@@ -96,6 +96,6 @@ def server_step(
         params=params.float(),
         round=state.round + 1,
         server=server,
-        clients=state.clients.updated(measured.kept, state.round),
+        clients=measured.clients,
         participants=state.participants | {traffic.client for traffic in measured.traffic},
     )

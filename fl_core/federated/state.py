@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fl_core.base.params import FlatModule
 from fl_core.data.sources import Source
+from fl_core.federated.cost import Before
 from fl_core.federated.memory import ClientMemory
 from fl_core.optim.sgdm import Active
 
@@ -27,6 +28,9 @@ class Federation:
     class_counts: np.ndarray  # (clients, classes)
     masks: Callable[[int], Active] | None = None  # of each client; None = dense
     fisher: Callable[[int], Tensor] | None = None  # (P,) of each client, for rules that need it
+    all_fisher: Callable[[], Tensor] | None = None  # (P,) the sum over all clients
+    before: Before = dict  # what the stages before the main one have cost
+    beside: int = 0  # bytes that each client needs once beside the parameters: a frozen head
 
 
 def _nothing() -> dict[str, float]:

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from fl_core.federated.memory import ClientMemory
+
 
 class Update(NamedTuple):
     """One client's answer to a round."""
@@ -44,14 +46,14 @@ class Measured:
     def __init__(self, start: Tensor) -> None:
         self.start = torch.empty_like(start, dtype=torch.float64)
         self._exact, self._moved = torch.empty_like(self.start), torch.empty_like(self.start)
-        self.begin(start)
+        self.begin(start, ClientMemory.empty())
 
-    def begin(self, start: Tensor) -> None:
-        """A round from these parameters (P,)."""
+    def begin(self, start: Tensor, clients: ClientMemory) -> None:
+        """A round from these parameters (P,), with what clients kept of earlier ones."""
         self.start.copy_(start)
+        self.clients = clients  # takes what is kept as it comes: no round holds it all at once
         self.images = 0
         self.sums: dict[str, Tensor] = {}  # (P,) float64: what was sent beside the parameters
-        self.kept: dict[int, Mapping[str, Tensor]] = {}  # by client
         self.traffic: list[Traffic] = []
         self._examples, self._loss, self._drift, self._drift_active = 0, 0.0, 0.0, 0.0
 
@@ -73,7 +75,7 @@ class Measured:
         self._examples += update.num_examples
         self.images += update.images
         if update.kept:
-            self.kept[update.client] = update.kept
+            self.clients = self.clients.updated({update.client: update.kept}, update.version)
         size, vectors, other = len(self.start), 0, 0
         for name, tensor in update.sent.items():
             if name == "params":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -41,17 +41,17 @@ class _Turn(NamedTuple):
     start: Tensor
 
 
+_Done = tuple[_Turn, Visit, Trained]
+
+
 def client_updates(run: Run, state: State, clients: Sequence[int]) -> Iterator[Update]:
     """The sampled clients' updates of the coming round, stacked where that is faster."""
     config, rule = run.config, run.rule
-    starts = None if rule.starts is None else rule.starts(clients, state, run.fed)
-    turns = [
-        _turn(run, state, client, start)
-        for client, start in zip(clients, starts or [state.params] * len(clients), strict=True)
-    ]
-    stacked = len(turns) > 1 and use_stacked(config, run.fed.model, state.params.device)
-    trained = (_together if stacked else _one_by_one)(run, state, turns)
-    for turn, (visit, result) in zip(turns, trained, strict=True):
+    same = [state.params] * len(clients)
+    starts = same if rule.starts is None else rule.starts(clients, state, run.fed)
+    turns = (_turn(run, state, *each) for each in zip(clients, starts, strict=True))
+    stacked = len(clients) > 1 and use_stacked(config, run.fed.model, state.params.device)
+    for turn, visit, result in (_together if stacked else _one_by_one)(run, state, turns):
         sent, kept = ({}, {}) if rule.finish is None else rule.finish(result.params, visit)
         if config.local.keep_momentum:
             kept = {**kept, **{KEPT + name: tensor for name, tensor in result.state.items()}}
@@ -108,7 +108,7 @@ def _visit(run: Run, state: State, turn: _Turn) -> Visit:
     )
 
 
-def _one_by_one(run: Run, state: State, turns: Sequence[_Turn]) -> Iterator[tuple[Visit, Trained]]:
+def _one_by_one(run: Run, state: State, turns: Iterable[_Turn]) -> Iterator[_Done]:
     """One client after the other: a single one's tensors are in memory at a time."""
     config, fed = run.config, run.fed
     for turn in turns:
@@ -116,6 +116,7 @@ def _one_by_one(run: Run, state: State, turns: Sequence[_Turn]) -> Iterator[tupl
         keeps = config.local.keep_momentum
         memory = named(state.clients.of(turn.client), KEPT) if keeps else None
         yield (
+            turn,
             visit,
             local_update(
                 fed.model,
@@ -131,9 +132,9 @@ def _one_by_one(run: Run, state: State, turns: Sequence[_Turn]) -> Iterator[tupl
         )
 
 
-def _together(run: Run, state: State, turns: Sequence[_Turn]) -> Iterator[tuple[Visit, Trained]]:
+def _together(run: Run, state: State, each: Iterable[_Turn]) -> Iterator[_Done]:
     """All clients at once, as rows of one matrix."""
-    config, fed, rule = run.config, run.fed, run.rule
+    config, fed, rule, turns = run.config, run.fed, run.rule, list(each)
     visits = [_visit(run, state, turn) for turn in turns]
     first = visits[0]
     active = first.active
@@ -155,7 +156,7 @@ def _together(run: Run, state: State, turns: Sequence[_Turn]) -> Iterator[tuple[
         config.compute.precision,
         rule=rule,
     )
-    return zip(visits, trained, strict=True)
+    return zip(turns, visits, trained, strict=True)
 
 
 def _own_masks(run: Run) -> bool:

@@ -12,6 +12,12 @@ validation score is then optimistic, and captions say so. A client's are of its 
 
 `mask.threshold` is compared with each party's own scores (the server's, a client's, or the
 clients' averaged), which are means over examples and need no rescaling.
+
+A shared mask made of the clients' scores or masks travels (`Calibration.cost`): every client is
+sent the starting parameters once. Of masks it sends its own, bit-packed or by indices. Of scores
+it sends in each round a float32 for every entry that is still active, and from the second round
+on is sent which these are. A mask of the server's costs nothing here; that any shared mask goes to
+the clients is part of the main stage, as are the first messages of clients with masks of their own.
 """
 
 from __future__ import annotations
@@ -34,6 +40,7 @@ from fl_core.config.trial_config import TrialConfig
 from fl_core.config.vocabulary import FISHER_RULES
 from fl_core.data.sharding import PARTITION_READS
 from fl_core.data.sources import Source, split_train_val
+from fl_core.federated.cost import Cost, cost_of_masks, cost_of_scores
 from fl_core.masks.fisher import fisher
 from fl_core.masks.overlap import overlap_table
 from fl_core.masks.rules import Scoring, checked_scores, rule_of
@@ -94,6 +101,7 @@ class Calibration:
     clients_fisher: bool = False  # whether each client's Fisher will be asked for
     _packed: dict[int, Tensor] = field(default_factory=dict)
     _added: dict[int, int] = field(default_factory=dict)
+    _sent: Cost = field(default_factory=Cost)  # by the calibration of the shared mask
 
     def __post_init__(self) -> None:
         mask = self.config.mask
@@ -131,7 +139,15 @@ class Calibration:
                 "mask", config, self.machine, MASK_READS, partial(self._calibrate, party), party
             )
             self._packed[party], self._added[party] = tensors["mask"], int(tensors["added"])
+            if party == SERVER:
+                self._sent = Cost.of(tensors["cost"])
         return unpack(self._packed[party], len(self.start)).to(self.start.device)
+
+    def cost(self) -> Cost:
+        """What the shared mask took; nothing where every client makes its own."""
+        if self.config.mask.scope == "shared":
+            self.mask(SERVER)
+        return self._sent
 
     def added(self, party: int) -> int:
         """Entries that the guard against layer collapse added to a mask's exact number."""
@@ -165,6 +181,23 @@ class Calibration:
         )
         return tensors["fisher"].to(self.start.device)
 
+    def all_fisher(self) -> Tensor:
+        """(P,) the sum of all clients' Fisher: one after the other, kept as an artefact."""
+        return self._all_fisher
+
+    @cached_property
+    def _all_fisher(self) -> Tensor:
+        def make(config: TrialConfig) -> dict[str, Tensor]:
+            total = torch.zeros_like(self.start, dtype=torch.float64)
+            for client in range(len(self.shards)):
+                total.add_(self.client_fisher(client))
+            return {"fisher": total.float()}
+
+        tensors = stage_artefact(
+            "fisher_sum", self._client_config, self.machine, FISHER_READS, make
+        )
+        return tensors["fisher"].to(self.start.device)
+
     @property
     def _client_config(self) -> TrialConfig:
         """What a client's own mask depends on: the same whether it is used alone or combined."""
@@ -177,7 +210,11 @@ class Calibration:
                 self.mask(client)
             packed = [self._packed[client] for client in range(len(self.shards))]
             # no exact number was asked for: what the clients' guards added is in their masks
-            return {"mask": combine(packed, config.mask.source), "added": torch.tensor(0)}
+            return {
+                "mask": combine(packed, config.mask.source),
+                "added": torch.tensor(0),
+                "cost": cost_of_masks(unpack(one, len(self.start)) for one in packed).to_tensor(),
+            }
 
         def score(active: Tensor, round: int) -> Tensor:
             return self._score(party, config, active, round)
@@ -186,8 +223,13 @@ class Calibration:
         def order() -> np.ndarray:
             return stream(config.seed, "ties", party + 1).random(len(self.start), np.float32)
 
+        self._sent = Cost()
         found = calibrate_mask(score, self.allowed, self.model.layout, config.mask, order)
-        return {"mask": pack(found.mask), "added": torch.tensor(found.added)}
+        return {
+            "mask": pack(found.mask),
+            "added": torch.tensor(found.added),
+            "cost": self._sent.to_tensor(),
+        }
 
     def _score(self, party: int, config: TrialConfig, active: Tensor, round: int) -> Tensor:
         """(P,) scores of the rule: the lowest stay trainable."""
@@ -196,7 +238,10 @@ class Calibration:
         def sensitivity() -> Tensor:
             damped = soft_mask(self.start, active, self.allowed, mask.dropped_weight)
             self.model.flat.copy_(damped)
-            return self._sensitivity(party, config, round)
+            if party == SERVER and mask.source == "scores":
+                self._sent = self._sent.plus(cost_of_scores(active, round, len(self.shards)))
+                return self._clients_sensitivity(config, round)
+            return self._fisher(party, config, round)
 
         def draws() -> np.random.Generator:
             return stream(config.seed, "mask", party + 1)
@@ -204,10 +249,8 @@ class Calibration:
         scoring = Scoring(mask, self.start, active, round, layout, sensitivity, draws)
         return checked_scores(rule_of(mask)(scoring), len(self.start), mask.rule)
 
-    def _sensitivity(self, party: int, config: TrialConfig, round: int) -> Tensor:
-        """(P,) the party's Fisher, or the clients' averaged by their examples."""
-        if party != SERVER or config.mask.source != "scores":
-            return self._fisher(party, config, round)
+    def _clients_sensitivity(self, config: TrialConfig, round: int) -> Tensor:
+        """(P,) the clients' Fisher averaged by their examples."""
         total = torch.zeros_like(self.start)
         examples = sum(map(len, self.shards))
         for client, shard in enumerate(self.shards):

@@ -44,6 +44,7 @@ class Facts:
     neutral: settings under which it is FedAvg to the bit, or is refused; or why there are none.
     variants: its own settings to be drawn, by name.
     down, up: vectors of the model's size that a client gets and sends in a round.
+    fisher: whose Fisher information is exchanged: nobody's, that of a "round", or of "all".
     needs: what else must be set wherever it is drawn.
     """
 
@@ -51,6 +52,7 @@ class Facts:
     variants: Mapping[str, Settings] = field(default_factory=lambda: {"": {}})
     down: int = 1
     up: int = 1
+    fisher: str = ""
     needs: Settings = field(default_factory=dict)
 
     @property
@@ -67,7 +69,8 @@ FACTS: dict[str, Facts] = {
         {"1": {"local.option": 1}, "2": {"local.option": 2}}, down=2, up=2,
     ),
     "local.blend=none": FEDAVG,
-    "local.blend=fisher": Facts("it has no parameter"),
+    "local.blend=fisher": Facts("it has no parameter", fisher="round"),
+    "local.blend=fisher_all": Facts("it has no parameter", fisher="all"),
     "local.keep_momentum=False": FEDAVG,
     "local.keep_momentum=True": Facts(
         {"local.momentum": 0.0}, {"": {"local.momentum": 0.9}},

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from methods import METHODS, Method, facts_of
-from tiny import MASKS, bits, configured, federation, results, rough, start
+from methods import METHODS, Facts, Method, facts_of
+from tiny import CLIENTS, MASKS, bits, configured, federation, results, rough, start
 from torch import Tensor
 
 from fl_core.config.trial_config import TrialConfig
@@ -30,8 +30,10 @@ def test_every_byte_is_counted(method: Method, masks: str) -> None:
     state, seen = start(fed), set[int]()
     for result in results(cfg, fed):
         clients = select(state, fed, cfg).tolist()
-        down = sum(download(fed, masks, client, seen, facts.down) for client in clients)
+        down = sum(download(fed, masks, client, seen, facts) for client in clients)
         up = sum(upload(fed, masks, client, seen, facts.up) for client in clients)
+        more_down, more_up = exchange(fed, masks, clients, seen, facts.fisher)
+        down, up = down + more_down, up + more_up
         assert result.metrics["bytes_down_round"] == down
         assert result.metrics["bytes_up_round"] == up
         seen |= set(clients)
@@ -54,19 +56,51 @@ def located(count: int, size: int) -> int:
     return min(HEADER + 8 * count, HEADER + (size + 7) // 8 + 4 * count)
 
 
-def download(fed: Federation, masks: str, client: int, seen: set[int], vectors: int) -> int:
-    """At first everything, and a shared mask; later what may have changed."""
-    size = fed.model.layout.size
+def download(fed: Federation, masks: str, client: int, seen: set[int], facts: Facts) -> int:
+    """At first everything, and a shared mask; later what may have changed. A client that makes a
+    mask, or its Fisher information, after the first round needs the start too.
+    """
+    size, vectors = fed.model.layout.size, facts.down
+    told = facts.fisher == "all"  # before the first round
     if fed.masks is None:
-        return vectors * values(size)
+        late = client not in seen and bool(seen) and facts.fisher == "round"
+        return (vectors + late) * values(size)
     active = int(fed.masks(client).mask.sum())
-    if client not in seen:
-        mask = HEADER + min(4 * active, (size + 7) // 8) if masks == "shared" else 0
-        return vectors * values(size) + mask
+    union = int(trained(fed, sorted(seen)).sum()) if seen else 0
+    changed = min(located(union, size), values(size))
+    if client not in seen and not told:
+        if masks == "shared":
+            late = bool(seen) and facts.fisher == "round"
+            return vectors * values(size) + shared_mask(active, size) + late * values(active)
+        return vectors * values(size) + (changed if seen else 0)
     if masks == "shared":
         return vectors * values(active)
-    union = int(trained(fed, sorted(seen)).sum())
-    return min(located(union, size), values(size)) + (vectors - 1) * values(union)
+    return changed + (vectors - 1) * values(union)
+
+
+def shared_mask(active: int, size: int) -> int:
+    return HEADER + min(4 * active, (size + 7) // 8)
+
+
+def exchange(
+    fed: Federation, masks: str, clients: list[int], seen: set[int], whose: str
+) -> tuple[int, int]:
+    """(down, up) bytes of Fisher information and its sums: of all entries, but under a shared mask,
+    and where the server knows the client's own mask by then.
+    """
+    size, new = fed.model.layout.size, [c for c in clients if c not in seen]
+    active = {c: size if fed.masks is None else int(fed.masks(c).mask.sum()) for c in clients}
+    every = active[clients[0]] if masks == "shared" else size
+    if whose == "round":
+        known = (values(active[c]) for c in clients if c in seen)
+        return sum(known), len(new) * values(every)
+    if whose == "all":
+        down, up = len(new) * values(every), 0
+        if not seen:
+            mask = shared_mask(every, size) if masks == "shared" else 0
+            down, up = down + CLIENTS * (values(size) + mask), CLIENTS * values(every)
+        return down, up
+    return 0, 0
 
 
 def upload(fed: Federation, masks: str, client: int, seen: set[int], vectors: int) -> int:

@@ -61,6 +61,7 @@ def federation(cfg: TrialConfig, make: Callable[..., Federation] = linear_federa
         fed.masks = [Active.of(mask) for mask in drawn].__getitem__
     fisher = [torch.from_numpy(stream(0, "fisher", c).random(size)).float() for c in range(clients)]
     fed.fisher = fisher.__getitem__
+    fed.all_fisher = lambda: torch.stack(fisher).sum(0)
     return fed
 
 

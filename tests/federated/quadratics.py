@@ -74,5 +74,6 @@ def one_round(
                    {"params": params, **sent}, kept, torch.tensor(0.0), examples)
         )  # fmt: skip
     measured = Measured(state.params)
+    measured.begin(state.params, state.clients)
     target = aggregate(measured.passing(updates), measured.start, config)
     return server_step(config, rule, state, target, measured)

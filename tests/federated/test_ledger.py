@@ -50,10 +50,11 @@ def series(totals: list[dict[str, float]], key: str) -> list[float]:
 
 def test_dense_ledger_by_hand() -> None:
     totals = account(Ledger(100, None, {}), no_mask)
-    assert totals[-1].keys() == {"bytes_up", "bytes_down", "bytes_up_round", "bytes_down_round"}
+    ways = ("up", "down")
+    assert totals[-1].keys() == {f"bytes_{w}_{part}" for w in ways for part in ("main", "round")}
     for way in ("up", "down"):
         assert series(totals, f"bytes_{way}_round") == [832, 832, 832]
-        assert series(totals, f"bytes_{way}") == [832, 1664, 2496]
+        assert series(totals, f"bytes_{way}_main") == [832, 1664, 2496]
 
 
 def test_shared_ledger_by_hand() -> None:
@@ -62,7 +63,7 @@ def test_shared_ledger_by_hand() -> None:
     # clients 0 and 1 get everything and the mask; 1 values, 2 everything; 0 and 2 values
     assert series(totals, "bytes_down_round") == [2 * (416 + 29), 56 + 416 + 29, 2 * 56]
     assert totals[-1] == {
-        "bytes_up": 336,
+        "bytes_up_main": 336,
         "bytes_up_round": 112,
         "bytes_up_dense": 6 * 416,
         "bytes_up_index": 6 * 96,
@@ -71,7 +72,7 @@ def test_shared_ledger_by_hand() -> None:
         "messages_up_index": 0,
         "messages_up_bitmap": 0,
         "messages_up_values": 6,
-        "bytes_down": 890 + 501 + 112,
+        "bytes_down_main": 890 + 501 + 112,
         "bytes_down_round": 112,
         "bytes_down_dense": 6 * 416,
         "bytes_down_index": 3 * 416 + 3 * 96,
@@ -84,13 +85,17 @@ def test_shared_ledger_by_hand() -> None:
 
 
 def test_per_client_ledger_by_hand() -> None:
-    """Unions before the rounds: none, entries 0-14, those and 50-99."""
+    """Unions before the rounds: none, entries 0-14, those and 50-99.
+
+    Client 2 comes in the second round: it makes its mask on the start, so that what has changed
+    since comes beside the whole.
+    """
     totals = account(Ledger(100, "per_client", {}), own)
     # bitmaps that bring the mask: 10 active, 10, then 50; values: 10, then 10 and 50
     assert series(totals, "bytes_up_round") == [2 * 69, 56 + 229, 56 + 216]
-    assert series(totals, "bytes_down_round") == [2 * 416, 89 + 416, 2 * 289]
+    assert series(totals, "bytes_down_round") == [2 * 416, 89 + 416 + 89, 2 * 289]
     assert totals[-1] == {
-        "bytes_up": 138 + 285 + 272,
+        "bytes_up_main": 138 + 285 + 272,
         "bytes_up_round": 272,
         "bytes_up_dense": 6 * 416,
         "bytes_up_index": 4 * 96 + 2 * 416,
@@ -99,14 +104,14 @@ def test_per_client_ledger_by_hand() -> None:
         "messages_up_index": 0,
         "messages_up_bitmap": 3,
         "messages_up_values": 3,
-        "bytes_down": 832 + 505 + 578,
+        "bytes_down_main": 832 + 594 + 578,
         "bytes_down_round": 578,
-        "bytes_down_dense": 6 * 416,
-        "bytes_down_index": 3 * 416 + 136 + 2 * 536,
-        "bytes_down_bitmap": 3 * 416 + 89 + 2 * 289,
+        "bytes_down_dense": 7 * 416,
+        "bytes_down_index": 3 * 416 + 2 * 136 + 2 * 536,
+        "bytes_down_bitmap": 3 * 416 + 2 * 89 + 2 * 289,
         "messages_down_dense": 3,
         "messages_down_index": 0,
-        "messages_down_bitmap": 3,
+        "messages_down_bitmap": 4,
         "messages_down_values": 0,
     }
 
@@ -126,7 +131,7 @@ def test_dense_wins_where_little_is_frozen() -> None:
     """99 of 100 active: dense 416, bitmap 425. But a mask that the server lacks must come."""
     ledger = Ledger(100, "per_client", {})
     ledger.round_trip(PARAMS, sent([0]), 0, lambda client: active(100, range(99)))
-    assert ledger.totals["bytes_up"] == 425
+    assert ledger.totals["bytes_up_main"] == 425
     ledger.round_trip(PARAMS, sent([0]), 0, lambda client: active(100, range(99)))
     assert (ledger.totals["bytes_up_round"], ledger.totals["bytes_down_round"]) == (412, 416)
     assert ledger.totals["messages_down_dense"] == 2
@@ -139,7 +144,7 @@ def test_two_entries_are_cheapest_by_index() -> None:
     ledger = Ledger(100, "per_client", {})
     for _ in range(2):
         ledger.round_trip(PARAMS, sent([0]), 0, lambda client: active(100, [3, 77]))
-    assert ledger.totals["bytes_up"] == 32 + 24
+    assert ledger.totals["bytes_up_main"] == 32 + 24
     assert (ledger.totals["messages_up_index"], ledger.totals["messages_up_values"]) == (1, 1)
     assert (ledger.totals["bytes_down_round"], ledger.totals["messages_down_index"]) == (32, 1)
 
@@ -199,11 +204,11 @@ def test_ledger_refuses_what_does_not_fit() -> None:
         assert not any(ledger.totals.values())
 
 
-@pytest.mark.parametrize(("scope", "first", "later"), [("shared", 4, 0), ("per_client", 4, 2)])
+@pytest.mark.parametrize(("scope", "first", "later"), [("shared", 4, 0), ("per_client", 4, 3)])
 def test_lengths_are_measured_once(
     scope: str, first: int, later: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Encodings of a round: the whole, then three of each mask; then two of the union, once."""
+    """Encodings of a round: the whole, then three of each mask; then three of the union, once."""
     calls, asked = [], []
     real = encode
 
@@ -241,3 +246,55 @@ def test_uploads_at_sparsity_nine_tenths_are_a_ninth_of_dense(scope: str) -> Non
     assert dense == 10 * (16 + 4 * size)
     assert all(9 * up <= dense for up in ups[1:])
     assert (9 * ups[0] <= dense) == (scope == "shared")  # the own mask has to come once
+
+
+# --- what earlier stages sent, Fisher information, a frozen head ----------------------------------
+
+WHOLE, MASK = 416, 29  # of PARAMS; of TENTH, whose values are 56
+
+
+def test_who_made_the_mask_holds_the_start() -> None:
+    """Clients that an earlier stage sent it get, at first, the mask and what has changed."""
+    totals = account(Ledger(100, "shared", {}, told=True), lambda client: TENTH)
+    assert series(totals, "bytes_down_round") == [2 * (56 + MASK), 56 + 56 + MASK, 2 * 56]
+    assert series(totals, "bytes_up_round") == [2 * 56] * 3
+
+
+def test_a_frozen_head_comes_once() -> None:
+    totals = account(Ledger(100, None, {}, beside=1000), no_mask)
+    assert series(totals, "bytes_down_round") == [2 * 1416, WHOLE + 1416, 2 * WHOLE]
+    totals = account(Ledger(100, "shared", {}, beside=1000), lambda client: TENTH)
+    assert totals[-1]["bytes_down_main"] == 3 * (WHOLE + MASK + 1000) + 3 * 56
+    assert totals[-1]["bytes_down_dense"] == 6 * 416 + 3 * 1000
+    assert totals[-1]["bytes_up_main"] == 6 * 56
+
+
+def test_fisher_information_of_a_rounds_clients() -> None:
+    """Once up from each; the sum down to who comes again; the start to who comes late."""
+    dense = account(Ledger(100, None, {}, fisher="round"), no_mask)
+    assert series(dense, "bytes_up_round") == [4 * WHOLE, 3 * WHOLE, 2 * WHOLE]
+    # parameters; to 1 the sum, to 2 the start; the sum to 0 and 2
+    assert series(dense, "bytes_down_round") == [2 * WHOLE, 4 * WHOLE, 4 * WHOLE]
+    shared = account(Ledger(100, "shared", {}, fisher="round"), lambda client: TENTH)
+    assert series(shared, "bytes_up_round") == [4 * 56, 3 * 56, 2 * 56]
+    assert series(shared, "bytes_down_round") == [
+        2 * (WHOLE + MASK), 2 * 56 + WHOLE + MASK + 56, 4 * 56,
+    ]  # fmt: skip
+    own_masks = account(Ledger(100, "per_client", {}, fisher="round"), own)
+    # as without, and: all entries of F at first, for others train them; the sum to 1, to 0 and 2
+    assert series(own_masks, "bytes_up_round") == [2 * (69 + WHOLE), 56 + 229 + WHOLE, 56 + 216]
+    assert series(own_masks, "bytes_down_round") == [
+        2 * WHOLE, 89 + 416 + 89 + 56, 2 * 289 + 56 + 216,
+    ]  # fmt: skip
+
+
+def test_fisher_information_of_all_clients() -> None:
+    """Of five: the start down and F up before the first round; the sum to each newcomer, once."""
+    dense = account(Ledger(100, None, {}, fisher="all", clients=5), no_mask)
+    assert series(dense, "bytes_up_round") == [7 * WHOLE, 2 * WHOLE, 2 * WHOLE]
+    assert series(dense, "bytes_down_round") == [(5 + 4) * WHOLE, 3 * WHOLE, 2 * WHOLE]
+    shared = account(Ledger(100, "shared", {}, fisher="all", clients=5), lambda client: TENTH)
+    assert series(shared, "bytes_up_round") == [7 * 56, 2 * 56, 2 * 56]
+    assert series(shared, "bytes_down_round") == [5 * (WHOLE + MASK) + 4 * 56, 3 * 56, 2 * 56]
+    told = Ledger(100, "shared", {}, fisher="all", clients=5, told=True)
+    assert account(told, lambda client: TENTH)[0]["bytes_down_round"] == 5 * MASK + 4 * 56

@@ -14,7 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fl_core.federated.messages import ENCODINGS, cheapest, encode, encode_mask
+from fl_core.federated.messages import (
+    ENCODINGS,
+    cheapest,
+    encode,
+    encode_mask,
+    encode_numbers,
+)
 
 NINE = torch.tensor([1.0, 9, 9, -2, 9, 9, 9, 9, 0.5])
 NINE_MASK = torch.tensor([True, False, False, True, False, False, False, False, True])
@@ -112,6 +118,15 @@ def test_strided_vectors_travel_like_others() -> None:
         buffer = encode(column, NINE_MASK, encoding)
         assert buffer == encode(column.clone(), NINE_MASK, encoding)
         assert torch.equal(decode(buffer, column, NINE_MASK), column)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_numbers_by_hand(dtype: torch.dtype) -> None:
+    width = dtype.itemsize
+    numbers = torch.tensor([1.5, -2.0, 0.1], dtype=dtype)
+    payload = struct.pack("<3" + ("f" if width == 4 else "d"), 1.5, -2.0, 0.1)
+    head = b"FLN" + bytes([width]) + bytes.fromhex("03000000 03000000")
+    assert encode_numbers(numbers) == sealed(head, payload)
 
 
 # --- refusals -------------------------------------------------------------------------------------

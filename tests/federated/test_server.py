@@ -72,9 +72,10 @@ def test_summary_by_hand() -> None:
     assert summary.train_loss == pytest.approx((1 + 3 * 2) / 4)
     assert summary.drift["client_drift"] == pytest.approx((5 + 1) / 2)
     assert summary.images == 12
-    assert summary.kept == {}
+    assert summary.clients.clients() == []
     last = updates[1]._replace(kept={"velocity": torch.ones(2)})
-    assert torch.equal(aggregated(torch.zeros(2), [last])[1].kept[0]["velocity"], torch.ones(2))
+    _, summary = aggregated(torch.zeros(2), [last])
+    assert torch.equal(summary.clients.of(0)["velocity"], torch.ones(2))
 
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)

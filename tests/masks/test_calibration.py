@@ -44,7 +44,7 @@ def calibration(cfg: TrialConfig, folder: Path) -> Calibration:
     fed = linear_federation()
     start = torch.from_numpy(stream(1, "init").standard_normal(P)).float()
     machine = Machine(cache_dir=folder)
-    fisher = rule_of(cfg.local).needs_fisher
+    fisher = bool(rule_of(cfg.local).fisher)
     return Calibration(cfg, machine, fed.model, fed.train, fed.shards, start, fisher)
 
 

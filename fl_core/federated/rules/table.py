@@ -23,7 +23,7 @@ LOCAL_RULES: Mapping[str, Callable[[LocalConfig], LocalRule]] = {
 def rule_of(local: LocalConfig) -> LocalRule:
     """The rule that the section `local` names."""
     if local.blend != "none":
-        return blend()
+        return blend(local.blend)
     field = f"{local.prefix}rule"
     rule = resolve(LOCAL_RULES, local.rule, field, takes=("local",))(local)
     if not isinstance(rule, LocalRule):
