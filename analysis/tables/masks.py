@@ -21,9 +21,12 @@ from fl_core.config.vocabulary import DASH, known, masked
 OVERLAP = ("mask_jaccard", "mask_expected", "mask_excess", "mask_expected_given_layers")
 _ACTIVE_NOTE = "active: trainable share of the maskable parameters."
 _BYTES_NOTE = (
-    "bytes up: messages as really encoded, all clients, a whole run, mean over the seeds; "
-    "dense / sent: the bytes of the same messages sent densely over those."
+    "bytes up: messages as really encoded, all clients, the whole trial (head, masks, main stage), "
+    "mean over the seeds; dense / sent: of the main stage, the bytes of the same messages sent "
+    "densely over those."
 )
+#: Stages of a trial that send: metric -> head of a column.
+_STAGES = {"bytes_up_head": "head", "bytes_up_masks": "masks", "bytes_up_main": "main stage"}
 
 
 def mask_columns(results: Sequence[Outcome]) -> dict[str, pd.Series]:
@@ -35,6 +38,7 @@ def mask_columns(results: Sequence[Outcome]) -> dict[str, pd.Series]:
     columns = {"mask_active_share": [_mean(o, "mask_active_share") for o in results]}
     if any(o.config.get("federation.clients") != 1 for o in results):  # else nobody sends
         columns["bytes_up"] = [_mean(o, "bytes_up") for o in results]
+        columns |= _by_stage(results)
         columns["dense_over_sent"] = [_saving(o) for o in results]
     if _overlaps(results):
         columns |= {name: [_mean(o, name) for o in results] for name in OVERLAP}
@@ -50,8 +54,10 @@ def cost_cells(results: Sequence[Outcome]) -> dict[str, list[str]]:
         return {}
     cells = {"active [%]": [percent(value) for value in columns["mask_active_share"]]}
     if "bytes_up" in columns:
-        unit, sent = byte_cells(columns["bytes_up"])
-        cells[f"bytes up [{unit}]"] = sent
+        for name, head in {"bytes_up": "bytes up", **_STAGES}.items():
+            if name in columns:
+                unit, sent = byte_cells(columns[name])
+                cells[f"{head} [{unit}]"] = sent
         saved = columns["dense_over_sent"]
         cells["dense / sent"] = [f"{v:.2f}" if known(v) else DASH for v in saved]
     return cells
@@ -68,9 +74,16 @@ def _mean(outcome: Outcome, metric: str) -> float:
     return over_seeds(outcome.confirmed, metric)[0]
 
 
+def _by_stage(results: Sequence[Outcome]) -> dict[str, list[float]]:
+    """Bytes up of each stage that sent any in some arm; nothing where only the main stage did."""
+    found = {name: [_mean(o, name) for o in results] for name in _STAGES}
+    sent = {name: values for name, values in found.items() if any(v > 0 for v in values)}
+    return sent if len(sent) > 1 else {}
+
+
 def _saving(outcome: Outcome) -> float:
-    """Dense bytes over the bytes sent; a dense arm sends the dense ones."""
-    sent, dense = _mean(outcome, "bytes_up"), _mean(outcome, "bytes_up_dense")
+    """Dense bytes of the main stage over the bytes sent; a dense arm sends the dense ones."""
+    sent, dense = _mean(outcome, "bytes_up_main"), _mean(outcome, "bytes_up_dense")
     if not sent > 0:
         return math.nan
     return dense / sent if masked(outcome.config) else 1.0

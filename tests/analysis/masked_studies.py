@@ -87,12 +87,14 @@ def _rules(store: Store) -> None:
         trial = Trial("s", {"local.lr": 0.1}, curve={400: mean + 0.02})
         store.trial("rules", arm, setting, trial, MASKED)
         for seed, off in ((1, -0.01), (2, 0.01)):
-            last, tables = {"bytes_up": 8e6, "bytes_down": 8e6}, {}
+            main, tables = 8e6 * (1 - sparsity), {}
+            last = {"bytes_up": 2e6 + main, "bytes_up_head": 2e6, "bytes_up_main": main}
+            last |= {"bytes_down": 8e6}
             if sparsity:
                 chance = (1 - sparsity) / (1 + sparsity)
                 excess = (0.0 if rule == "random" else 0.1) + off
                 tables = {"masks.csv": masks_csv(1 - sparsity, excess)}
-                last |= {"bytes_up": 8e6 * (1 - sparsity), "bytes_up_dense": 8e6}
+                last |= {"bytes_up_dense": 8e6}
                 last |= {"mask_active_share": 1 - sparsity, "mask_jaccard": chance + excess}
                 last |= {"mask_expected": chance, "mask_excess": excess}
                 last |= {"mask_expected_given_layers": chance + 0.01}

@@ -33,11 +33,11 @@ from analysis.tables.masks import overlap_block
 from fl_core.config.vocabulary import arm_name
 
 ROWS = """\
-| sharding | sparsity | mask rule       | test accuracy [%] |  95 % CI [%] | seeds | finished | diverged [%] | val. accuracy [%] | search gap [pp] | active [%] | bytes up [MB] | dense / sent |  lr |
-| -------- | -------- | --------------- | ----------------: | -----------: | ----: | -------: | -----------: | ----------------: | --------------: | ---------: | ------------: | -----------: | --: |
-| iid      | dense    | —               |    **77.0 ± 1.4** | [64.3, 89.7] |     2 |     1/1! |            0 |              79.0 |            +2.0 |          — |          8.00 |         1.00 | 0.1 |
-| iid      | 0.5      | least_sensitive |        76.0 ± 1.4 | [63.3, 88.7] |     2 |     1/1! |            0 |              78.0 |            +2.0 |       50.0 |          4.00 |         2.00 | 0.1 |
-| iid      | 0.8      | least_sensitive |        74.0 ± 1.4 | [61.3, 86.7] |     2 |     1/1! |            0 |              76.0 |            +2.0 |       20.0 |          1.60 |         5.00 | 0.1 |
+| sharding | sparsity | mask rule       | test accuracy [%] |  95 % CI [%] | seeds | finished | diverged [%] | val. accuracy [%] | search gap [pp] | active [%] | bytes up [MB] | head [MB] | main stage [MB] | dense / sent |  lr |
+| -------- | -------- | --------------- | ----------------: | -----------: | ----: | -------: | -----------: | ----------------: | --------------: | ---------: | ------------: | --------: | --------------: | -----------: | --: |
+| iid      | dense    | —               |    **77.0 ± 1.4** | [64.3, 89.7] |     2 |     1/1! |            0 |              79.0 |            +2.0 |          — |          10.0 |      2.00 |            8.00 |         1.00 | 0.1 |
+| iid      | 0.5      | least_sensitive |        76.0 ± 1.4 | [63.3, 88.7] |     2 |     1/1! |            0 |              78.0 |            +2.0 |       50.0 |          6.00 |      2.00 |            4.00 |         2.00 | 0.1 |
+| iid      | 0.8      | least_sensitive |        74.0 ± 1.4 | [61.3, 86.7] |     2 |     1/1! |            0 |              76.0 |            +2.0 |       20.0 |          3.60 |      2.00 |            1.60 |         5.00 | 0.1 |
 """  # noqa: E501
 
 OVERLAP = """\
@@ -87,7 +87,7 @@ def test_final_table_of_masked_arms(rules: StudyRuns) -> None:
 
 def test_csv_has_the_costs_and_overlaps(rules: StudyRuns) -> None:
     row = final_table(rules).iloc[1]
-    assert row["bytes_up"] == 4e6
+    assert (row["bytes_up"], row["bytes_up_head"], row["bytes_up_main"]) == (6e6, 2e6, 4e6)
     assert row["dense_over_sent"] == 2.0
     assert row["mask_jaccard"] == pytest.approx(1 / 3 + 0.1)
     assert row["mask_jaccard_std"] == pytest.approx(math.sqrt(0.0002))
