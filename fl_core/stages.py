@@ -32,7 +32,7 @@ from fl_core.data.sources import (
     split_train_val,
 )
 from fl_core.data.tasks import load_examples, task_of
-from fl_core.federated.cost import Cost, cost_of_ridge
+from fl_core.federated.cost import Cost, cost_of_ridge, cost_of_temperature
 from fl_core.federated.messages import encode
 from fl_core.federated.rounds import fedavg
 from fl_core.federated.rules.table import rule_of
@@ -41,7 +41,15 @@ from fl_core.masks.calibration import Calibration
 from fl_core.models.backbone import Classifier, build_backbone, linear_head
 from fl_core.models.features import extract_features, forget_features
 from fl_core.models.ridge import ridge_head, ridge_statistics, summed
-from fl_core.models.temperature import Fit, derivatives, fit_scale, margins, spread_of
+from fl_core.models.temperature import (
+    SENT_DOWN,
+    SENT_UP,
+    Fit,
+    derivatives,
+    fit_scale,
+    margins,
+    spread_of,
+)
 
 #: The fields that decide the ridge statistics, and a head that FedAvg learns.
 RIDGE_READS = (*PARTITION_READS, "backbone.")
@@ -194,18 +202,20 @@ def _before(
     """
     costs: dict[str, Cost] = {}
     if head is not None:
-        costs["head"] = head_cost(config, machine, head.numel())
+        costs["head"] = head_cost(config, machine, head)
     if config.mask.in_force and calibration is not None and any(calibration.cost()):
         costs["masks"] = calibration.cost()
     return costs
 
 
-def head_cost(config: TrialConfig, machine: Machine, size: int) -> Cost:
-    """What the head (C * D + C,) of this size took."""
+def head_cost(config: TrialConfig, machine: Machine, head: Tensor) -> Cost:
+    """What this head (C * D + C,) took. It goes to the clients as a part of the main stage."""
+    if config.head.method == "fedavg":
+        return Cost.of(_fedavg_artefact(config, machine)["cost"])
     clients, classes = config.federation.clients, task_of(config.data.name).classes
-    if config.head.method == "ridge":
-        return cost_of_ridge(size // classes, classes, clients)
-    return Cost.of(_fedavg_artefact(config, machine)["cost"])
+    evaluations = fitted_scale(config, machine).evaluations
+    searched = cost_of_temperature(head, evaluations, (SENT_DOWN, SENT_UP), clients)
+    return cost_of_ridge(len(head) // classes, classes, clients).plus(searched)
 
 
 def realised_partition(config: TrialConfig, machine: Machine) -> np.ndarray:

@@ -58,12 +58,19 @@ def test_a_head_by_fedavg_is_counted(machine: Machine) -> None:
 
 def test_ridge_statistics_are_counted(machine: Machine) -> None:
     """X^T X as its upper triangle and X^T Y, float64, of every client once."""
-    record = last(machine, head__method="ridge")
+    record = last(machine, head__method="ridge", head__temperature=1.0)
     width = WIDTH + 1
     message = 16 + 8 * (width * (width + 1) // 2 + width * CLASSES)
     assert record["bytes_up_head"] == CLIENTS * message
+    assert record["bytes_down_head"] == 0
     assert record["bytes_up_main"] == 4 * SAMPLED * WHOLE
     assert record["local_steps_head"] == 0
+    # the search of its temperature: the head to all once, then a scale down, two sums up
+    searched = last(machine, head__method="ridge")
+    times = stages.fitted_scale(config(head__method="ridge"), machine).evaluations
+    assert times > 1
+    assert searched["bytes_up_head"] == CLIENTS * (message + times * (16 + 2 * 8))
+    assert searched["bytes_down_head"] == CLIENTS * (WHOLE + times * (16 + 8))
 
 
 @pytest.mark.parametrize("source", ["union", "intersection", "majority"])

@@ -44,6 +44,19 @@ def cost_of_ridge(width: int, classes: int, clients: int) -> Cost:
     return Cost(up=clients * len(encode_numbers(torch.zeros(numbers, dtype=torch.float64))))
 
 
+def cost_of_temperature(
+    head: Tensor, evaluations: int, numbers: tuple[int, int], clients: int
+) -> Cost:
+    """Every client is sent the unscaled head once; then in each evaluation as many float64 as
+    `numbers` says go down to each, and up from it (see models.temperature).
+    """
+    if not evaluations:
+        return Cost()
+    down, up = (len(encode_numbers(torch.zeros(n, dtype=torch.float64))) for n in numbers)
+    first = len(encode(head, None, "dense"))
+    return Cost(clients * evaluations * up, clients * (first + evaluations * down))
+
+
 def cost_of_masks(masks: Iterable[Tensor]) -> Cost:
     """Every client is sent the start, and sends the mask (P,) that it makes of it."""
     up, down = 0, 0
