@@ -3,9 +3,10 @@
     python analysis/final_tables.py --study fedavg_noniid
 
 writes results/fedavg_noniid/table.md, table.csv, table.tex and table.html. Beside table.csv stand,
-where a study has them, pairs.csv (paired tests between arms), finalists.csv (what was confirmed)
-and front.csv (the Pareto front of several objectives). --published adds what others published for
-the same problems, in a block of its own with its sources.
+where a study has them, epochs.csv (when runs were best), pairs.csv (paired tests between arms),
+finalists.csv (what was confirmed) and front.csv (the Pareto front of several objectives).
+--published adds what others published for the same problems, in a block of its own with its
+sources.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from analysis.reading import cli as command
 from analysis.reading.store import StudyRuns
 from analysis.results.outcome import outcomes
+from analysis.tables.epochs import epochs_csv
 from analysis.tables.final import blocks, table_csv
 from analysis.tables.finalists import finalists_csv
 from analysis.tables.front import front_csv
@@ -40,6 +42,7 @@ def write_tables(
         texts = {
             "table": table_csv(runs),
             "pairs": pairs_csv(results),
+            "epochs": epochs_csv(runs, results),
             "finalists": finalists_csv(runs, results),
             "front": front_csv(runs, results),
         }

@@ -31,7 +31,7 @@ def protocol(runs: StudyRuns, results: Sequence[Outcome]) -> list[tuple[str, str
         return field_values(name, configs) or DASH
 
     data = "/".join(map(data_title, fixed("data.name").split("/")))
-    units = "/".join(sorted({unit_of_j(c.get("local.unit")) for c in configs}))
+    units = unit_of_j(configs)
     splits = ", ".join(dict.fromkeys(shards(c) for c in configs))
     training = sorted({str(v) for o in results for v in o.confirmed.get("data.train_on", [])})
     weights = fixed("backbone.weights")

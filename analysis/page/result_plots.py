@@ -20,9 +20,9 @@ from analysis.page.encoding import (
     specification,
     thinned,
 )
-from analysis.plots.curves import Curves
 from analysis.plots.panels import unit_of
 from analysis.reading.store import StudyRuns
+from analysis.results.curves import Curves
 from analysis.results.labels import axis_label, percent, tick_label
 from analysis.results.outcome import Outcome
 from analysis.results.pareto import FrontPoint, front_points
@@ -112,7 +112,7 @@ def _accuracy_traces(shown: Encoding, marks: Sequence[Mark]) -> list[dict[str, A
 
 
 def curves_plot(results: Sequence[Outcome], data: Curves) -> Plot | None:
-    """Validation accuracy against local steps, a line with a band for each arm."""
+    """Validation accuracy against local steps or epochs, a line with a band for each arm."""
     if data.frame.empty:
         return None
     shown = encoding(results)
@@ -124,8 +124,8 @@ def curves_plot(results: Sequence[Outcome], data: Curves) -> Plot | None:
     arms = sum("name" in trace for trace in traces)
     layout = {
         "height": 440,
-        "xaxis": {"title": {"text": f"local {'epochs' if unit_of(results) == 'epochs' else 'steps'}"
-                                    " of one client"}, "rangemode": "tozero"},
+        "xaxis": {"title": {"text": f"local {unit_of(results)} of one client"},
+                  "rangemode": "tozero"},
         "yaxis": {"title": {"text": "validation accuracy [%]"}, "automargin": True},
         "showlegend": arms > 1,
     }  # fmt: skip

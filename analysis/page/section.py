@@ -20,11 +20,11 @@ from analysis.page.facts import cost_block, more_warnings, protocol, space_block
 from analysis.page.result_plots import accuracy_plot, curves_plot, pareto_plot
 from analysis.page.search_plots import importance_plot, parallel_plot
 from analysis.page.trials import trials_data
-from analysis.plots.curves import read_curves
 from analysis.plots.study import draw_figures
 from analysis.plots.style import render
 from analysis.reading.frames import json_tag
 from analysis.reading.store import StudyRuns
+from analysis.results.curves import read_curves
 from analysis.results.labels import percent
 from analysis.results.outcome import Outcome, outcomes
 from analysis.tables import final as tables
@@ -36,6 +36,11 @@ SVG_BYTES = 250_000  # larger drawings are lighter as pixels
 #: Titles of the figures that the suite draws; another figure's name is its title.
 TITLES = {
     "communication": "Accuracy against communication",
+    "loss": "Training and validation loss",
+    "test_curves": "Test accuracy on the way (chose nothing)",
+    "test_loss": "Test loss on the way (chose nothing)",
+    "search": "How far the search came",
+    "traffic": "Communication of a round",
     "drift": "Client drift",
     "mask_active": "Where the masks live",
     "overlap_layers": "Mask overlap by layer",
@@ -144,7 +149,7 @@ def _plots(
     accuracy = accuracy_plot(results)
     if accuracy is None:
         absent["accuracy"] = "No arm has been confirmed: there is no test accuracy to draw."
-    curves = curves_plot(results, read_curves(runs, results))
+    curves = curves_plot(results, read_curves(runs))
     if curves is None:
         absent["curves"] = "No run has a validation curve."
     ranked = importance_plot(runs, captions.get("importance", ""))

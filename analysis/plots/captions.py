@@ -6,13 +6,17 @@ from collections.abc import Sequence
 
 from analysis.plots.class_dots import NAMED
 from analysis.plots.confusion import FAINT, PAIRS
+from analysis.plots.panels import unit_of
 from analysis.results.best import best_arm
+from analysis.results.curves import in_epochs
 from analysis.results.importance import MOST, SHUFFLES, TOP
 from analysis.results.outcome import Outcome
 from analysis.results.predictions import Predicted, calibration, error_kinds
 from fl_core.config.vocabulary import masked
 
 _SEEDS = "Mean over the confirmation seeds"
+_BEST = " Dots: where the runs had their best validation accuracy, mean over them."
+_READ = "Read in the confirmation, not used for any choice; of the parameters as they then were."
 _DENSE = (
     " Sparsities stand evenly spaced; the dense arm is the dotted level with a band of ± one "
     "standard deviation, a point of its own or a line in a panel's title. Panels differ in scale."
@@ -24,14 +28,33 @@ def captions(results: Sequence[Outcome], searched: Sequence[int]) -> dict[str, s
     names = [o.name for o in results if o.arm in searched]
     single = f" One run, the chosen search trial, without a band: {'; '.join(names)}."
     tail = single if names else ""
+    unit, time = unit_of(results), "epochs" if in_epochs(results) else "communication rounds"
+    kept = any(o.config.get("keep") == "best" for o in results)
     dense = _DENSE if any(masked(o.config) for o in results) else ""
     return {
         "accuracy": "Test accuracy of the chosen configurations: mean ± sample standard "
         f"deviation over the confirmation seeds (small dots: the seeds); — : not confirmed.{dense}",
-        "curves": f"Validation accuracy against local steps. {_SEEDS}, band: ± one sample "
-        f"standard deviation.{tail}",
+        "curves": f"Validation accuracy against local {unit}. {_SEEDS}, band: ± one sample "
+        f"standard deviation.{_BEST if kept else ''}{tail}",
+        "loss": f"Cross-entropy against {time}: validation (thick; band: ± one sample standard "
+        f"deviation), and training (thin): over the examples of the local work of the round "
+        f"before, while it changes the parameters. {_SEEDS}.{_BEST}{tail}",
+        "test_curves": f"Test accuracy against local {unit}. {_READ} {_SEEDS}, band: ± one sample "
+        "standard deviation.",
+        "test_loss": f"Cross-entropy on the test set against {time}. {_READ} {_SEEDS}, band: ± one "
+        "sample standard deviation.",
+        "search": "How far the search had come: the best validation accuracy of an arm's finished "
+        "trials so far, against its trials in the order of their start (pruned and diverged ones "
+        "count as trials; a line begins at the first that finished). A line that still rises at "
+        "its end asks for more trials; one that is flat from the first has found nothing since. "
+        "Crosses: winners of neighbouring arms, tried in this one too.",
         "communication": "Validation accuracy against the bytes sent so far, up and down, summed "
         f"over all clients. {_SEEDS}.{tail}",
+        "traffic": "What a round of the main stage sends, all clients: mean over rounds and "
+        "confirmation seeds as sent (each message in its shortest form; line: the least and the "
+        "most of the rounds at evaluations), and with every message dense, as index or as bitmap "
+        "(see federated/messages.py for the forms). Above: the same bytes as a number of float32 "
+        "parameters. A dense arm sends one form alone.",
         "pareto": "What accuracy costs. Small dots: all finished search trials; line: the Pareto "
         "front of validation accuracy and cost; marks: test accuracy of the confirmed points of "
         "the front, mean ± sample standard deviation over the confirmation seeds.",

@@ -1,75 +1,39 @@
-"""Figures over the course of a run: learning curves, communication, client drift."""
+"""Figures over the course of a run: accuracy, on the test set too, communication, client drift."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FixedLocator, MaxNLocator, NullFormatter
 
-from analysis.plots.panels import legend, panels, unit_of
+from analysis.plots.panels import Line, legend, panels, unit_of
 from analysis.plots.style import log_ticks, pretty
-from analysis.reading.fetch import curves
-from analysis.reading.store import StudyRuns
+from analysis.results.curves import Curves, Peak
 from analysis.results.outcome import Outcome
 
 _ACCURACY = "validation accuracy [%]"
-SPAN = 30.0  # largest over smallest drift from which a logarithmic axis reads better
+SPAN = 30.0  # largest over smallest value from which a logarithmic axis reads better
 
 
-@dataclass(frozen=True)
-class Curves:
-    """What figures over local steps show."""
-
-    frame: pd.DataFrame  # validation, a row (arm, step): mean, std (0 for one run), runs, bytes
-    drift: pd.DataFrame  # client drift, a row (arm, step): mean, std, runs; federated arms alone
-    searched: tuple[int, ...]  # arms drawn from their best search trial: one run, no band
-
-
-def read_curves(runs: StudyRuns, results: Sequence[Outcome]) -> Curves:
-    """The confirmation runs' validation curves; an arm that has none there (trained on
-    train+val, or not confirmed) shows its chosen search trial.
-    """
-    owner: dict[str, int] = {}
-    fallback: list[int] = []
-    for outcome in results:
-        seen = outcome.confirmed[outcome.confirmed["val_accuracy"].notna()]
-        if len(seen):
-            owner |= dict.fromkeys(seen["run_id"], outcome.arm)
-        elif outcome.best is not None:
-            owner[outcome.best["run_id"]] = outcome.arm
-            fallback.append(outcome.arm)
-    names = ["val_accuracy", "bytes_up", "bytes_down", "client_drift"]
-    tidy = curves(runs, list(owner), names)
-    wide = tidy.pivot(index=["run_id", "step"], columns="metric", values="value").reset_index()
-    wide = wide.reindex(columns=["run_id", "step", *names])
-    wide["arm"] = wide["run_id"].map(owner)
-    wide["bytes"] = wide["bytes_up"] + wide["bytes_down"]
-    alone = [o.arm for o in results if o.config.get("federation.clients") == 1]
-    return Curves(
-        _over_runs(wide, "val_accuracy"),
-        _over_runs(wide[~wide["arm"].isin(alone)], "client_drift"),
-        tuple(fallback),
-    )
-
-
-def _over_runs(wide: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Mean and std of a metric over an arm's runs, at the steps that all of them logged."""
-    groups = wide.dropna(subset=[metric]).groupby(["arm", "step"])
-    frame = groups.agg(
-        mean=(metric, "mean"), std=(metric, "std"), runs=(metric, "size"), bytes=("bytes", "mean")
-    ).reset_index()
-    most = frame.groupby("arm")["runs"].transform("max")
-    return frame[frame["runs"] == most].fillna({"std": 0.0})
-
-
-def curve_figure(results: Sequence[Outcome], data: Curves) -> Figure | None:
-    """Validation accuracy against local steps, one line an arm."""
+def curve_figure(
+    results: Sequence[Outcome], data: Curves, marked: Mapping[int, Peak] | None = None
+) -> Figure | None:
+    """Validation accuracy against local steps, one line an arm; `marked`: where it was best."""
     if data.frame.empty:
         return None
-    return _steps_figure(results, data.frame, _ACCURACY, 100.0)
+    return _steps_figure(results, data.frame, _ACCURACY, 100.0, marked or {})
+
+
+def curve_on_test_figure(results: Sequence[Outcome], data: Curves) -> Figure | None:
+    """Test accuracy against local steps, as the confirmation read it on its way."""
+    frame = data.over_runs("test_accuracy")
+    if frame.empty:
+        return None
+    return _steps_figure(results, frame, "test accuracy [%]", 100.0, {})
 
 
 def drift_figure(results: Sequence[Outcome], data: Curves) -> Figure | None:
@@ -77,40 +41,60 @@ def drift_figure(results: Sequence[Outcome], data: Curves) -> Figure | None:
     drift = data.drift[data.drift["mean"] > 0]
     if drift.empty:
         return None
-    figure = _steps_figure(results, drift, "client drift (L2)", 1.0)
-    if drift["mean"].max() > SPAN * drift["mean"].min():
-        for ax in figure.axes:
-            ax.set_yscale("log")
-            ax.yaxis.set_minor_formatter(NullFormatter())
+    figure = _steps_figure(results, drift, "client drift (L2)", 1.0, {})
+    log_if_wide(figure.axes, drift["mean"])
     return figure
 
 
+def log_if_wide(drawn: Sequence[Axes], values: pd.Series) -> None:
+    """A logarithmic axis where values span more than `SPAN`."""
+    if values.max() > SPAN * values.min() > 0:
+        for ax in drawn:
+            ax.set_yscale("log")
+            ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def draw_line(ax: Axes, line: Line, x: pd.Series, mine: pd.DataFrame, scale: float) -> None:
+    """Mean and band of one arm; one evaluation makes no line, but a dot."""
+    ax.plot(
+        x,
+        scale * mine["mean"],
+        color=line.colour,
+        ls=line.style,
+        marker="o" if len(mine) == 1 else None,
+        ms=3,
+        label=line.label,
+    )
+    low, high = mine["mean"] - mine["std"], mine["mean"] + mine["std"]
+    ax.fill_between(x, scale * low, scale * high, color=line.colour, alpha=0.2, lw=0)
+
+
+def mark_best(
+    ax: Axes, line: Line, at: float, x: pd.Series, mine: pd.DataFrame, scale: float
+) -> None:
+    """A dot on the arm's line where its runs were best, mean over them."""
+    y = np.interp(at, x.to_numpy(dtype=float), scale * mine["mean"].to_numpy(dtype=float))
+    ax.plot([at], [y], "o", ms=4.5, color=line.colour, mec="white", mew=0.7, zorder=4)
+
+
 def _steps_figure(
-    results: Sequence[Outcome], frame: pd.DataFrame, ylabel: str, scale: float
+    results: Sequence[Outcome],
+    frame: pd.DataFrame,
+    ylabel: str,
+    scale: float,
+    marked: Mapping[int, Peak],
 ) -> Figure:
     """Mean and band of each arm against local steps."""
     figure, grid = panels(results, set(frame["arm"]), ylabel)
     for ax, group in grid:
         for line in group:
             mine = frame[frame["arm"] == line.arm.arm]
-            alone = "o" if len(mine) == 1 else None  # one evaluation makes no line
-            ax.plot(
-                mine["step"],
-                scale * mine["mean"],
-                color=line.colour,
-                ls=line.style,
-                marker=alone,
-                ms=3,
-                label=line.label,
-            )
-            low, high = mine["mean"] - mine["std"], mine["mean"] + mine["std"]
-            ax.fill_between(
-                mine["step"], scale * low, scale * high, color=line.colour, alpha=0.2, lw=0
-            )
+            draw_line(ax, line, mine["step"], mine, scale)
+            if line.arm.arm in marked:
+                mark_best(ax, line, marked[line.arm.arm].step, mine["step"], mine, scale)
         ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         ax.set_xlim(left=0)
-    steps = "local steps" + (", T × J" if unit_of(results) != "epochs" else "")
-    figure.supxlabel(pretty(steps), size=8)
+    figure.supxlabel(pretty(f"local {unit_of(results)}, T × J"), size=8)
     legend(figure, [ax for ax, _ in grid])
     return figure
 
@@ -125,16 +109,7 @@ def bytes_figure(results: Sequence[Outcome], data: Curves) -> Figure | None:
     for ax, group in grid:
         for line in group:
             mine = known[known["arm"] == line.arm.arm]
-            alone = "o" if len(mine) == 1 else None
-            ax.plot(
-                mine["bytes"],
-                100 * mine["mean"],
-                color=line.colour,
-                ls=line.style,
-                marker=alone,
-                ms=3,
-                label=line.label,
-            )
+            draw_line(ax, line, mine["bytes"], mine.assign(std=0.0), 100.0)
         ax.set_xscale("log")
         ax.xaxis.set_major_locator(FixedLocator(ticks))
         ax.xaxis.set_major_formatter(EngFormatter(unit="B"))

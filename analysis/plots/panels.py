@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.plots.style import COLUMN, PAGE, colours, line_style, new_figure, pretty
-from analysis.results.labels import arm_axes, axis_value, level_label
+from analysis.results.labels import arm_axes, axis_value, level_label, unit_of_j
 from analysis.results.outcome import Outcome
 from fl_core.config.vocabulary import DASH, DENSE, masked
 
@@ -41,9 +41,9 @@ def axes_of(results: Sequence[Outcome]) -> list[str]:
     return arm_axes([o.setting for o in results], [o.config for o in results])
 
 
-def unit_of(results: Sequence[Outcome]) -> object:
-    """What J counts in these arms."""
-    return results[0].config.get("local.unit") if results else None
+def unit_of(results: Sequence[Outcome]) -> str:
+    """What J counts in these arms: steps, epochs."""
+    return unit_of_j(o.config for o in results)
 
 
 def levels(axis: str, results: Sequence[Outcome]) -> list[str]:
@@ -129,9 +129,11 @@ def _key(axes: Sequence[str], outcome: Outcome) -> tuple[str, ...]:
 
 
 def panels(
-    results: Sequence[Outcome], drawn: set[int], ylabel: str
+    results: Sequence[Outcome], drawn: set[int], ylabel: str, *, same_x: bool = True
 ) -> tuple[Figure, list[tuple[Axes, list[Line]]]]:
-    """One panel for few arms; for many the axis with most levels gives the lines of each."""
+    """One panel for few arms; for many the axis with most levels gives the lines of each. same_x:
+    all panels have one range across.
+    """
     axes = axes_of(results)
     if len(results) <= MANY or len(axes) < 2:
         figure = new_figure(COLUMN, 2.1 + 0.07 * len(results))
@@ -147,7 +149,7 @@ def panels(
         return figure, [(ax, lines)]
     other = longest(axes, results)
     found = facets(results, axes, [other])
-    figure, grid = panel_grid(found, share=True)
+    figure, grid = panel_grid(found, share=True, same_x=same_x)
     dense = {o.arm for o in references(results)} if "mask.sparsity" in axes else set()
     shown = [level for level in levels(other, results) if level not in (DENSE, DASH)]
     made = []
@@ -183,13 +185,19 @@ def columns_of(found: Facets, most: int = 5) -> int:
 
 
 def panel_grid(
-    found: Facets, share: bool, height: float = 1.75, extra: float = 0.65, most: int = 5
+    found: Facets,
+    share: bool,
+    height: float = 1.75,
+    extra: float = 0.65,
+    most: int = 5,
+    *,
+    same_x: bool = True,
 ) -> tuple[Figure, list[Axes]]:
     """Titled panels over the page's width (one alone: a column's); `height` of a row of them."""
     count, columns = len(found.parts), columns_of(found, most)
     rows = math.ceil(count / columns)
     figure = new_figure(PAGE if count > 1 else COLUMN, extra + height * rows)
-    grid = figure.subplots(rows, columns, sharey=share, sharex=True, squeeze=False)
+    grid = figure.subplots(rows, columns, sharey=share, sharex=same_x, squeeze=False)
     for ax in list(grid.flat)[count:]:
         ax.set_visible(False)
     for column in range(columns):  # above a gap in the last row the axis shows its own ticks

@@ -58,7 +58,7 @@ def sparsity_figure(results: Sequence[Outcome], axes: Sequence[str]) -> Figure:
         if first_column(ax):
             ax.set_ylabel("test accuracy [%]")
         if last_row(ax):
-            ax.set_xlabel(axis_label(SPARSITY, None))
+            ax.set_xlabel(axis_label(SPARSITY, ""))
     legend(figure, grid)
     return figure
 

@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from analysis.plots.accuracy import accuracy_figure
 from analysis.plots.captions import captions, model_captions
 from analysis.plots.confusion import confusion_figure, errors_figure, pairs_figure
-from analysis.plots.curves import bytes_figure, curve_figure, drift_figure, read_curves
+from analysis.plots.curves import bytes_figure, curve_figure, curve_on_test_figure, drift_figure
 from analysis.plots.importance import importance_figure
+from analysis.plots.loss import loss_figure, loss_on_test_figure
 from analysis.plots.mask_layers import active_figure, overlap_figure, read_layers
 from analysis.plots.overlap import depth_figure, heterogeneity_figure
 from analysis.plots.pareto import pareto_figure
@@ -25,12 +26,17 @@ from analysis.plots.predictions import (
     clients_figure,
     examples_figure,
 )
+from analysis.plots.searching import search_figure
 from analysis.plots.style import RC
+from analysis.plots.traffic import traffic_figure
 from analysis.reading.connect import AnalysisError
 from analysis.reading.images import find_images, read_images
 from analysis.reading.store import StudyRuns
+from analysis.results.curves import peaks, read_curves
 from analysis.results.outcome import Outcome, outcomes
 from analysis.results.predictions import Predicted, chosen, read_clients, read_predictions
+from analysis.results.searching import courses
+from analysis.results.traffic import read_traffic
 
 
 def draw_figures(
@@ -42,11 +48,17 @@ def draw_figures(
     """
     with matplotlib.rc_context(RC):
         results = outcomes(runs)
-        data, layers = read_curves(runs, results), read_layers(runs, results)
+        data, layers = read_curves(runs), read_layers(runs, results)
+        marked, kept = peaks(results, data), any(o.config.get("keep") == "best" for o in results)
         drawn: dict[str, Figure | None] = {
             "accuracy": accuracy_figure(results),
-            "curves": curve_figure(results, data),
+            "curves": curve_figure(results, data, marked if kept else None),
+            "loss": loss_figure(results, data, marked),
+            "test_curves": curve_on_test_figure(results, data),
+            "test_loss": loss_on_test_figure(results, data),
+            "search": search_figure(results, courses(runs)),
             "communication": bytes_figure(results, data),
+            "traffic": traffic_figure(results, read_traffic(runs, results)),
             "pareto": pareto_figure(runs, results),
             "drift": drift_figure(results, data),
             "mask_active": active_figure(results, layers),

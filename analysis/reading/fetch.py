@@ -93,6 +93,31 @@ def predictions(runs: StudyRuns, run_ids: Sequence[str]) -> dict[str, pd.DataFra
     return {run_id: table for run_id, table in tables.items() if table is not None}
 
 
+def tested_curves(runs: StudyRuns, run_ids: Sequence[str]) -> pd.DataFrame:
+    """`test_curve.csv` of those of these confirmation runs that logged it: run_id, step,
+    test_accuracy, test_loss, a row an evaluation.
+    """
+    client, _ = connect(runs.tracking_uri)
+    names = ["run_id", "step", "test_accuracy", "test_loss"]
+    tables = [
+        pd.read_csv(io.StringIO(text)).rename(columns={"local_steps": "step"}).assign(run_id=run_id)
+        for run_id in run_ids
+        if (text := _artifact(client, run_id, "test_curve.csv")) is not None
+    ]
+    if not tables:
+        return pd.DataFrame({name: [] for name in names}).astype({"run_id": object, "step": int})
+    return pd.concat(tables, ignore_index=True)[names].astype({"step": int})
+
+
+def messages(runs: StudyRuns, run_ids: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """`messages.csv` of those of these runs that logged it, by run: what was sent in each encoding,
+    a row an evaluation.
+    """
+    client, _ = connect(runs.tracking_uri)
+    texts = {run_id: _artifact(client, run_id, "messages.csv") for run_id in run_ids}
+    return {run: pd.read_csv(io.StringIO(text)) for run, text in texts.items() if text}
+
+
 def _predictions(text: str) -> pd.DataFrame | None:
     """The table, or None where it is none."""
     try:

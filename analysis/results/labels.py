@@ -74,9 +74,10 @@ def _three_digits(value: float) -> str:
     return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}" if value > 0 else "0"
 
 
-def unit_of_j(unit: object) -> str:
-    """What J counts: steps or epochs."""
-    return "epochs" if unit == "epochs" else "steps"
+def unit_of_j(configs: Iterable[Mapping[str, Any]]) -> str:
+    """What J counts in these configurations: steps, epochs, or epochs/steps where they differ."""
+    units = {"epochs" if c.get("local.unit") == "epochs" else "steps" for c in configs}
+    return "/".join(sorted(units)) or "steps"
 
 
 def arm_axes(
@@ -113,9 +114,9 @@ def axis_value(axis: str, config: Mapping[str, Any]) -> str:
     return cell(config.get(axis))
 
 
-def axis_label(axis: str, unit: object) -> str:
-    """The name of an axis, with what it counts."""
-    return field(axis).axis.format(unit=unit_of_j(unit)) or compact(axis)
+def axis_label(axis: str, unit: str) -> str:
+    """The name of an axis; `unit`: what J counts."""
+    return field(axis).axis.format(unit=unit) or compact(axis)
 
 
 def level_label(axis: str, level: str) -> str:

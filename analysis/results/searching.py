@@ -7,8 +7,11 @@ of every arm that shows a sign of it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from analysis.reading.store import StudyRuns
@@ -16,6 +19,11 @@ from analysis.results.matching import asked_of
 from analysis.results.selection import searched
 
 LOUD = "NOT SEARCHED ENOUGH"
+
+
+def borrowed(trials: pd.DataFrame) -> pd.Series:
+    """Which trials are the winner of a neighbouring arm, tried in this one as well."""
+    return pd.Series(False, index=trials.index)
 
 
 def finished(trials: pd.DataFrame) -> int:
@@ -52,3 +60,32 @@ def study_lines(short: Sequence[tuple[str, Sequence[str]]], arms: int) -> list[s
         "hyper-parameters and not what the study asks"
     )
     return [head, *(f"{LOUD}: {name}: {'; '.join(reasons)}" for name, reasons in found)]
+
+
+@dataclass(frozen=True)
+class Course:
+    """An arm's trials in the order of their start: the score of each that finished (else NaN), the
+    best of them so far, and which are a neighbour's winner, tried here as well.
+    """
+
+    arm: int
+    score: pd.Series
+    best: pd.Series
+    borrowed: pd.Series
+
+
+def courses(runs: StudyRuns) -> list[Course]:
+    """How each arm's search went; a pruned or diverged trial counts as one, without a score."""
+    found = []
+    for arm, mine in searched(runs.trials).groupby("arm", sort=True):
+        order = sorted(range(len(mine)), key=lambda n: _place(mine["number"].iloc[n], n))
+        mine = mine.iloc[order]
+        score = mine["val_accuracy"].where(mine["status"] == "finished").astype(float)
+        score = score.where(np.isfinite(score))
+        found.append(Course(int(arm), score, score.cummax().ffill(), borrowed(mine)))  # type: ignore[call-overload]
+    return found
+
+
+def _place(number: object, row: int) -> tuple[float, int]:
+    """By its number where it has one, else as the store has them, by their start."""
+    return (float(number) if isinstance(number, (int, float)) else math.inf, row)

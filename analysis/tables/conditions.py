@@ -34,7 +34,7 @@ def caption(runs: StudyRuns, results: Sequence[Outcome]) -> str:
     if weights != "pretrained":
         backbone = f"{fixed('backbone.name')} (weights: {weights})"
     data = "/".join(map(data_title, fixed("data.name").split("/")))
-    units = "/".join(sorted({unit_of_j(c.get("local.unit")) for c in configs}))
+    units = unit_of_j(configs)
     seeds = ", ".join(map(str, runs.seeds)) or "as found"
     size = fixed("backbone.image_size")
     start = "searched" if "head.method" in runs.space else head_start(configs)
@@ -106,7 +106,8 @@ def head_start(configs: Sequence[Mapping[str, Any]]) -> str:
     if not warm:
         return method
     rounds, steps = (field_values(name, warm) for name in ("head.rounds", "head.local.steps"))
-    work = f"{rounds} rounds of {steps} local steps, lr {field_values('head.local.lr', warm)}"
+    units = unit_of_j({"local.unit": config.get("head.local.unit")} for config in warm)
+    work = f"{rounds} rounds of {steps} local {units}, lr {field_values('head.local.lr', warm)}"
     return f"{method}, fedavg: {work}" if "/" in method else f"{method}, {work}"
 
 

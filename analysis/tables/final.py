@@ -21,6 +21,7 @@ from analysis.results.labels import axis_value, percent, points, span
 from analysis.results.outcome import Outcome, border_lines, outcomes, study_warnings
 from analysis.results.searching import study_lines
 from analysis.tables.conditions import caption, shared_hybrid_weight
+from analysis.tables.epochs import epochs_block
 from analysis.tables.finalists import finalists_block
 from analysis.tables.front import front_block
 from analysis.tables.masks import cost_cells, cost_notes, mask_columns, overlap_block
@@ -102,16 +103,17 @@ def _border_text(outcome: Outcome) -> str:
 
 
 def blocks(runs: StudyRuns, published: bool = False) -> list[Block]:
-    """The final table, then comparisons, finalists, overlaps, fronts, published numbers if asked
-    for.
+    """The final table, then epochs, comparisons, finalists, overlaps, fronts, published numbers if
+    asked for.
     """
     results = outcomes(runs)
     warnings = study_lines([(o.name, o.shortfalls) for o in results], len(results))
     warnings += study_warnings(runs) + border_lines(runs, results)
     warnings += [line for o in results for line in o.warnings]
     ours = _our_block(runs, results, warnings)
-    more = [pairs_block(results), finalists_block(results), overlap_block(results)]
-    more += [front_block(runs, results), *(published_blocks(results) if published else ())]
+    more = [epochs_block(runs, results), pairs_block(results), finalists_block(results)]
+    more += [overlap_block(results), front_block(runs, results)]
+    more += published_blocks(results) if published else ()
     return [ours, *(block for block in more if block is not None)]
 
 

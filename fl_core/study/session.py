@@ -168,6 +168,7 @@ def report(session: Session) -> None:
     from analysis import figures, final_tables
     from analysis.reading import connect, store
     from analysis.results import outcome
+    from analysis.results.best import best_arm
 
     tracker, out = session.tracker, session.out
     try:
@@ -181,6 +182,8 @@ def report(session: Session) -> None:
     drawn = figures.write_figures(
         runs, out / "figures", ["png"], data if (data / "cifar-100-python").is_dir() else None
     )
+    if chosen := best_arm(outcome.outcomes(runs)):
+        print(f"best arm {chosen.arm.name}: by the {chosen.by}, never by the test")
     print(f"tables   {out}/table.md, table.csv, table.tex, table.html")
     print(f"figures  {out / 'figures'} ({len(drawn)} files; analysis/figures.py makes PDF and SVG)")
     print(f"MLflow   {tracker.uri}  (make ui, or mlflow ui, shows every run)")

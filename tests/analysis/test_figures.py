@@ -10,9 +10,9 @@ import pytest
 
 from analysis.figures import main, write_figures
 from analysis.plots.accuracy import accuracy_figure
-from analysis.plots.curves import read_curves
 from analysis.plots.style import FORMATS
 from analysis.reading.store import StudyRuns, read_study
+from analysis.results.curves import read_curves
 from analysis.results.outcome import outcomes
 
 
@@ -20,7 +20,8 @@ def test_all_formats_are_the_same_byte_for_byte(golden: StudyRuns, tmp_path: Pat
     before = dict(matplotlib.rcParams)
     one = write_figures(golden, tmp_path / "one", FORMATS)
     two = write_figures(golden, tmp_path / "two", FORMATS)
-    names = ("accuracy", "curves", "communication", "partition")  # too few trials: no importance
+    # too few trials: no importance
+    names = ("accuracy", "curves", "loss", "search", "communication", "partition")
     assert [p.name for p in one] == [*(f"{n}.{k}" for n in names for k in FORMATS), "captions.md"]
     for first, second in zip(one, two, strict=True):
         assert first.read_bytes() == second.read_bytes(), first.name
@@ -44,7 +45,7 @@ def test_one_axis_makes_dots(golden: StudyRuns) -> None:
 
 
 def test_curves_come_from_the_confirmation_else_from_the_chosen_trial(golden: StudyRuns) -> None:
-    data = read_curves(golden, outcomes(golden))
+    data = read_curves(golden)
     first = data.frame[data.frame["arm"] == 0].set_index("step")
     assert first.at[200, "mean"] == pytest.approx(0.51)
     assert first.at[400, "runs"] == 3
@@ -54,7 +55,7 @@ def test_curves_come_from_the_confirmation_else_from_the_chosen_trial(golden: St
     confirmed = golden.trials["phase"] == "confirm"
     blind = golden.trials.assign(val_accuracy=golden.trials["val_accuracy"].mask(confirmed))
     runs = dataclasses.replace(golden, trials=blind)  # as if trained on train+val
-    data = read_curves(runs, outcomes(runs))
+    data = read_curves(runs)
     assert data.searched == (0, 1, 2)
     assert data.frame[data.frame["arm"] == 2]["mean"].tolist() == [0.20, 0.45]
 

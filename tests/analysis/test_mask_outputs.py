@@ -17,12 +17,13 @@ from analysis.figures import write_figures
 from analysis.final_tables import write_tables
 from analysis.plots import layers
 from analysis.plots.accuracy import accuracy_figure
-from analysis.plots.curves import drift_figure, read_curves
+from analysis.plots.curves import drift_figure
 from analysis.plots.layers import by_block, by_place
 from analysis.plots.mask_layers import read_layers
 from analysis.plots.panels import axes_of, columns_of, facets
 from analysis.reading.fetch import mask_layers
 from analysis.reading.store import StudyRuns
+from analysis.results.curves import read_curves
 from analysis.results.outcome import Outcome, front_of, outcomes
 from analysis.results.pareto import front_points
 from analysis.results.selection import pareto_front
@@ -167,7 +168,7 @@ def test_doctests(module: Any) -> None:
 def test_figures_follow_the_data(rules: StudyRuns, front: StudyRuns, tmp_path: Path) -> None:
     names = [p.stem for p in write_figures(rules, tmp_path / "one", ["svg"])]
     assert names == [
-        *("accuracy", "curves", "communication", "drift", "mask_active", "overlap_layers"),
+        *("accuracy", "curves", "loss", "communication", "drift", "mask_active", "overlap_layers"),
         *("overlap_depth", "overlap_sharding", "captions"),
     ]
     write_figures(rules, tmp_path / "two", ["svg"])
@@ -189,7 +190,7 @@ def test_accuracy_against_sparsity_has_a_line_a_rule_and_the_dense_level(rules: 
 
 
 def test_drift_over_decades_is_logarithmic(rules: StudyRuns) -> None:
-    figure = drift_figure(outcomes(rules), read_curves(rules, outcomes(rules)))
+    figure = drift_figure(outcomes(rules), read_curves(rules))
     assert figure is not None
     assert {ax.get_yscale() for ax in figure.axes} == {"log"}
 

@@ -1,0 +1,82 @@
+"""Training, validation and test loss over the rounds of a run, and where it was best."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from analysis.plots.curves import draw_line, log_if_wide, mark_best
+from analysis.plots.panels import Line, legend, panels
+from analysis.results.curves import Curves, Peak, in_epochs, time_column
+from analysis.results.outcome import Outcome
+
+_THICK, _THIN = 1.3, 0.6
+_GREY = "0.35"
+
+
+def loss_figure(
+    results: Sequence[Outcome], data: Curves, marked: Mapping[int, Peak]
+) -> Figure | None:
+    """Validation loss (thick, with a band) and training loss (thin), a colour an arm; a dot where
+    the runs had their best validation accuracy.
+    """
+    val, train = data.over_runs("val_loss"), data.over_runs("train_loss")
+    if val.empty:
+        return None
+    figure, grid = panels(results, set(val["arm"]), "cross-entropy", same_x=False)
+    figure.set_figheight(figure.get_figheight() + (0.7 if len(grid) == 1 else 0.2))  # the legend's
+    x = time_column(results)
+    for ax, group in grid:
+        for line in group:
+            mine, trained = (f[f["arm"] == line.arm.arm] for f in (val, train))
+            draw_line(ax, line, mine[x], mine, 1.0)
+            ax.plot(trained[x], trained["mean"], color=line.colour, ls=line.style, lw=_THIN)
+            if line.arm.arm in marked and len(mine) > 1:
+                mark_best(ax, line, marked[line.arm.arm].best[0], mine[x], mine, 1.0)
+    _explain(grid[0][0], trained=not train.empty, marked=bool(marked))
+    _finish(figure, grid, results, pd.concat([val["mean"], train["mean"]]))
+    return figure
+
+
+def loss_on_test_figure(results: Sequence[Outcome], data: Curves) -> Figure | None:
+    """Test loss, as the confirmation read it on its way."""
+    frame = data.over_runs("test_loss")
+    if frame.empty:
+        return None
+    figure, grid = panels(results, set(frame["arm"]), "test cross-entropy", same_x=False)
+    x = time_column(results)
+    for ax, group in grid:
+        for line in group:
+            mine = frame[frame["arm"] == line.arm.arm]
+            draw_line(ax, line, mine[x], mine, 1.0)
+    _finish(figure, grid, results, frame["mean"])
+    return figure
+
+
+def _explain(ax: Axes, *, trained: bool, marked: bool) -> None:
+    """Entries of the legend for what the arms have in common."""
+    ax.plot([], [], color=_GREY, lw=_THICK, label="validation")
+    if trained:
+        ax.plot([], [], color=_GREY, lw=_THIN, label="training")
+    if marked:
+        ax.plot([], [], "o", ms=4.5, color=_GREY, mec="white", mew=0.7, label="best accuracy")
+
+
+def _finish(
+    figure: Figure,
+    grid: Sequence[tuple[Axes, list[Line]]],
+    results: Sequence[Outcome],
+    values: pd.Series,
+) -> None:
+    """Axes, their names and the legend."""
+    drawn = [ax for ax, _ in grid]
+    for ax in drawn:
+        ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        ax.set_xlim(left=0)
+    log_if_wide(drawn, values.dropna())
+    figure.supxlabel("epochs" if in_epochs(results) else "communication rounds", size=8)
+    legend(figure, drawn)

@@ -1,0 +1,36 @@
+"""How far each arm's search had come after each of its trials."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from analysis.plots.panels import legend, panels
+from analysis.results.outcome import Outcome
+from analysis.results.searching import Course
+
+
+def search_figure(results: Sequence[Outcome], courses: Sequence[Course]) -> Figure | None:
+    """Best validation accuracy of the finished trials so far against trials, one line an arm."""
+    found = {course.arm: course for course in courses if course.best.notna().any()}
+    if not found or max(len(course.best) for course in found.values()) < 2:
+        return None
+    figure, grid = panels(results, set(found), "best so far [%]")
+    for ax, group in grid:
+        for line in group:
+            course = found[line.arm.arm]
+            trials, best = range(1, len(course.best) + 1), (100 * course.best).tolist()
+            steps = [*trials, trials[-1] + 0.5], [*best, best[-1]]  # the last has a width too
+            ax.step(*steps, where="post", color=line.colour, ls=line.style, label=line.label)
+            if course.borrowed.any():
+                at = [n for n, other in zip(trials, course.borrowed, strict=True) if other]
+                score = 100 * course.score[course.borrowed]
+                ax.plot(at, score, "x", ms=4, mew=0.9, color=line.colour)
+        ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    if any(course.borrowed.any() for course in found.values()):
+        grid[0][0].plot([], [], "x", ms=4, color="0.35", label="a neighbour's winner")
+    figure.supxlabel("search trials of the arm, in the order of their start", size=8)
+    legend(figure, [ax for ax, _ in grid])
+    return figure

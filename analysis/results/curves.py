@@ -1,0 +1,136 @@
+"""How the runs that count went, evaluation by evaluation, and when each was at its best."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import pandas as pd
+
+from analysis.reading.fetch import curves, tested_curves
+from analysis.reading.store import StudyRuns
+from analysis.results.confirmation import mean_std
+from analysis.results.outcome import Outcome, outcomes
+
+METRICS = ("val_accuracy", "val_loss", "train_loss", "client_drift", "bytes_up", "bytes_down")
+#: Read in the confirmation, for configurations that validation had chosen; no choice sees it.
+TEST = ("test_accuracy", "test_loss")
+NEAR = 0.005  # of an accuracy: so close to the best is near enough
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """`wide`: a row (arm, run_id, step) with `METRICS`, `TEST`, `bytes` and `round`; NaN for none.
+
+    searched: arms shown by their chosen search trial, one run without a band. alone: arms without
+    a federation.
+    """
+
+    wide: pd.DataFrame
+    searched: tuple[int, ...]
+    alone: tuple[int, ...]
+
+    def over_runs(self, metric: str) -> pd.DataFrame:
+        """Mean and std (0 for one run) of a metric over an arm's runs, at the steps that all of
+        them logged: a row (arm, step) with round, mean, std, runs, bytes.
+        """
+        groups = self.wide.dropna(subset=[metric]).groupby(["arm", "step"])
+        frame = groups.agg(
+            round=("round", "first"),
+            mean=(metric, "mean"),
+            std=(metric, "std"),
+            runs=(metric, "size"),
+            bytes=("bytes", "mean"),
+        ).reset_index()
+        most = frame.groupby("arm")["runs"].transform("max")
+        return frame[frame["runs"] == most].fillna({"std": 0.0})
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The curves of validation accuracy."""
+        return self.over_runs("val_accuracy")
+
+    @property
+    def drift(self) -> pd.DataFrame:
+        """The curves of client drift, which only a federation has."""
+        mine = ~self.wide["arm"].isin(self.alone)
+        return Curves(self.wide[mine], (), ()).over_runs("client_drift")
+
+
+@lru_cache(maxsize=1)  # a study's tables, figures and report all draw them
+def read_curves(runs: StudyRuns) -> Curves:
+    """The confirmation runs' curves; an arm that has none there (trained on train+val, or not
+    confirmed) shows its chosen search trial.
+    """
+    results = outcomes(runs)
+    owner: dict[str, int] = {}
+    fallback: list[int] = []
+    for outcome in results:
+        seen = outcome.confirmed[outcome.confirmed["val_accuracy"].notna()]
+        if len(seen):
+            owner |= dict.fromkeys(seen["run_id"], outcome.arm)
+        elif outcome.best is not None:
+            owner[outcome.best["run_id"]] = outcome.arm
+            fallback.append(outcome.arm)
+    tidy = curves(runs, list(owner), METRICS)
+    wide = tidy.pivot(index=["run_id", "step"], columns="metric", values="value").reset_index()
+    wide = wide.reindex(columns=["run_id", "step", *METRICS])
+    wide["arm"] = wide["run_id"].map(owner)
+    confirmed = [run for run, arm in owner.items() if arm not in fallback]
+    wide = wide.merge(tested_curves(runs, confirmed), how="left", on=["run_id", "step"])
+    wide["bytes"] = wide["bytes_up"] + wide["bytes_down"]
+    steps = {o.arm: float(o.config["local.steps"]) for o in results if "local.steps" in o.config}
+    wide["round"] = wide["step"] / wide["arm"].map(steps)
+    alone = tuple(o.arm for o in results if o.config.get("federation.clients") == 1)
+    return Curves(wide, tuple(fallback), alone)
+
+
+@dataclass(frozen=True)
+class Peak:
+    """When an arm's runs were best by validation: mean and std over the runs, in the unit of
+    `time_column`; `step`: the same mean in local steps.
+
+    needed: the first evaluation within `NEAR` of the run's best. ran: until the last evaluation.
+    """
+
+    arm: Outcome
+    best: tuple[float, float]
+    needed: tuple[float, float]
+    ran: tuple[float, float]
+    runs: int
+    step: float
+
+
+def in_epochs(results: Sequence[Outcome]) -> bool:
+    """Whether these arms count their time in epochs: those of one client that holds everything."""
+    return bool(results) and all(
+        o.config.get("local.unit") == "epochs" and o.config.get("federation.clients") == 1
+        for o in results
+    )
+
+
+def time_column(results: Sequence[Outcome]) -> str:
+    """The column of a curve that says how far a run is: `step` (epochs) or `round`."""
+    return "step" if in_epochs(results) else "round"
+
+
+def peaks(results: Sequence[Outcome], data: Curves) -> Mapping[int, Peak]:
+    """Arm -> when its runs were best; arms without a curve of validation accuracy are left out."""
+    column = time_column(results)
+    found = {}
+    for outcome in results:
+        mine = data.wide[data.wide["arm"] == outcome.arm].dropna(subset=["val_accuracy"])
+        rows = [_when(run.sort_values("step"), column) for _, run in mine.groupby("run_id")]
+        if rows:
+            best, needed, ran = (mean_std(values) for values in zip(*rows, strict=True))
+            per = float(outcome.config.get("local.steps", 1)) if column == "round" else 1.0
+            found[outcome.arm] = Peak(outcome, best, needed, ran, len(rows), per * best[0])
+    return found
+
+
+def _when(run: pd.DataFrame, column: str) -> tuple[float, float, float]:
+    """Of one run in order: the first of its best evaluations, the first near it, the last."""
+    accuracy, when = run["val_accuracy"].to_numpy(dtype=float), run[column].to_numpy(dtype=float)
+    near = accuracy >= accuracy.max() - NEAR - 1e-12  # 1e-12: the difference is of binary numbers
+    return float(when[accuracy.argmax()]), float(when[near.argmax()]), float(when[-1])
