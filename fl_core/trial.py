@@ -98,8 +98,8 @@ class Trial:
 
     def test_metrics(self) -> tuple[dict[str, float], dict[str, str]]:
         """Accuracy and loss of a finished trial on the TEST set, and its spread over clients; and
-        every prediction, as a table (file name -> CSV) in the order of the test set; `tested`, also
-        the test curve.
+        as tables (file name -> CSV) every prediction, in the order of the test set, and the
+        partition of this trial's own seed; `tested`, also the test curve.
 
         Only a job of the confirmation may call this (contract 5).
         """
@@ -108,7 +108,11 @@ class Trial:
         result = self._on_test_set(params, keep=True)
         clients = spread(result.client_accuracies(fed.class_counts))
         metrics = {"test_accuracy": result.accuracy, "test_loss": result.loss, **clients}
-        tables = {"predictions.csv": result.predictions_csv()}
+        counts = fed.class_counts
+        tables = {
+            "predictions.csv": result.predictions_csv(),
+            "partition.csv": csv_text(range(counts.shape[1]), counts.tolist()),
+        }
         if self._tested:
             tables[TEST_CURVE] = csv_text(_TEST_COLUMNS, self._tested_rows())
         return metrics, tables

@@ -445,6 +445,9 @@ def test_test_metrics_of_a_finished_trial(keep: str, machine: Machine, tmp_path:
     assert metrics["client_accuracy_worst"] == pytest.approx(min(clients))
     assert metrics["client_accuracy_best"] == pytest.approx(max(clients))
     assert metrics["client_accuracy_std"] == pytest.approx(np.std(clients))
+    held = pd.read_csv(io.StringIO(tables["partition.csv"])).to_numpy()
+    assert held.tolist() == [np.bincount(train[shard], minlength=100).tolist()
+                             for shard in stages.partition(cfg, train)]  # fmt: skip
     predicted = pd.read_csv(io.StringIO(tables["predictions.csv"]))
     assert list(predicted["label"]) == source.labels.tolist()
     assert list(predicted["prediction"]) == logits.argmax(1).tolist()

@@ -106,10 +106,9 @@ def model_captions(found: Sequence[Predicted], arm: Predicted) -> dict[str, str]
         f"among the {NAMED} lowest or {NAMED} highest of all.",
         "errors": "Errors on the test set, mean over the confirmation seeds: predictions within "
         f"the superclass of the true class and beyond. {seed}",
-        "client_accuracy": "Accuracy by client (dots): the class accuracies on the test set, mean "
-        "over the confirmation seeds, weighted by the classes that the client holds in the arm's "
-        "saved partition (that of the search's seed). Line: 5th to 95th percentile, box: "
-        "quartiles, bar: median.",
+        "client_accuracy": "Accuracy by client (dots; the clients of all confirmation seeds): a "
+        "run's class accuracies on the test set, weighted by the classes that the client holds in "
+        "that run's own partition. Line: 5th to 95th percentile, box: quartiles, bar: median.",
         "calibration": f"{which}, together: accuracy in 15 bins of confidence (bars) and the mean "
         "confidence of each bin (dots; dashed: as accurate as confident); below, the share of the "
         "predictions. Expected calibration error of all arms: "

@@ -50,8 +50,18 @@ def partition(runs: StudyRuns, arm: int) -> pd.DataFrame | None:
         return None
     client, _ = connect(runs.tracking_uri)
     text = _artifact(client, str(run_id), "partition.csv")
-    if text is None:
-        return None
+    return None if text is None else _counts(text)
+
+
+def partitions(runs: StudyRuns, run_ids: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """The partition of each of these confirmation runs that logged its own: every seed has one."""
+    client, _ = connect(runs.tracking_uri)
+    texts = {run_id: _artifact(client, run_id, "partition.csv") for run_id in run_ids}
+    return {run_id: _counts(text) for run_id, text in texts.items() if text is not None}
+
+
+def _counts(text: str) -> pd.DataFrame:
+    """A saved partition: (clients, classes)."""
     frame = pd.read_csv(io.StringIO(text), header=None, dtype=str)
     head = list(frame.iloc[0])
     if head == [str(i) for i in range(len(head))] or not all(str(c).isdigit() for c in head):

@@ -13,7 +13,7 @@ import pandas as pd
 
 from analysis.reading.classes import Classes, classes_of
 from analysis.reading.connect import AnalysisError
-from analysis.reading.fetch import partition, predictions
+from analysis.reading.fetch import partitions, predictions
 from analysis.reading.store import StudyRuns
 from analysis.results.best import best_arm
 from analysis.results.outcome import Outcome
@@ -23,12 +23,14 @@ from analysis.results.outcome import Outcome
 class Predicted:
     """One arm's confirmation runs that logged predictions.
 
-    `counts`: test images by (seed, label, prediction); `frames`: the rows of each seed.
+    `run_ids`: those of the seeds; `counts`: test images by (seed, label, prediction); `frames`: the
+    rows of each seed.
     """
 
     outcome: Outcome
     classes: Classes
     seeds: tuple[int, ...]
+    run_ids: tuple[str, ...]
     counts: np.ndarray  # (seeds, classes, classes)
     frames: tuple[pd.DataFrame, ...]
 
@@ -57,11 +59,14 @@ def read_predictions(runs: StudyRuns, results: Sequence[Outcome]) -> list[Predic
             seeds = [
                 int(s) for s, r in zip(rows["seed"], rows["run_id"], strict=True) if r in logged
             ]
-            found.append(_predicted(outcome, seeds, list(logged.values())))
+            found.append(_predicted(outcome, seeds, logged))
     return found
 
 
-def _predicted(outcome: Outcome, seeds: Sequence[int], frames: Sequence[pd.DataFrame]) -> Predicted:
+def _predicted(
+    outcome: Outcome, seeds: Sequence[int], logged: Mapping[str, pd.DataFrame]
+) -> Predicted:
+    frames = tuple(logged.values())
     if any(not frame["label"].equals(frames[0]["label"]) for frame in frames):
         raise AnalysisError(
             f"{outcome.name}: its seeds' predictions.csv are of different test sets"
@@ -69,7 +74,7 @@ def _predicted(outcome: Outcome, seeds: Sequence[int], frames: Sequence[pd.DataF
     seen = 1 + max(int(frame[["label", "prediction"]].to_numpy().max()) for frame in frames)
     classes = classes_of(outcome.config.get("data.name"), seen)
     counts = np.stack([confusion(frame, len(classes.names)) for frame in frames])
-    return Predicted(outcome, classes, tuple(seeds), counts, tuple(frames))
+    return Predicted(outcome, classes, tuple(seeds), tuple(logged), counts, frames)
 
 
 def confusion(frame: pd.DataFrame, classes: int) -> np.ndarray:
@@ -121,13 +126,19 @@ def client_accuracies(counts: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
 
 
 def read_clients(runs: StudyRuns, found: Sequence[Predicted]) -> dict[int, np.ndarray]:
-    """Arm -> accuracy of each of its clients, where the arm's partition was saved."""
+    """Arm -> accuracy of the clients of all its seeds, each seed with the partition and the class
+    accuracies of its own run; without the seeds that saved no partition.
+    """
     clients = {}
     for arm in found:
-        counts = partition(runs, arm.outcome.arm)
-        if counts is not None and counts.shape[1] == len(arm.classes.names):
-            accuracy = arm.class_accuracy().mean(axis=0)
-            clients[arm.outcome.arm] = client_accuracies(counts.to_numpy(), accuracy)
+        saved = partitions(runs, arm.run_ids)
+        values = [
+            client_accuracies(saved[run_id].to_numpy(), accuracy)
+            for run_id, accuracy in zip(arm.run_ids, arm.class_accuracy(), strict=True)
+            if run_id in saved and saved[run_id].shape[1] == len(arm.classes.names)
+        ]
+        if values:
+            clients[arm.outcome.arm] = np.concatenate(values)
     return clients
 
 

@@ -23,6 +23,7 @@ from analysis.reading.images import FOLDER
 from analysis.reading.store import StudyRuns, read_study
 from analysis.results import predictions as computed
 from analysis.results.outcome import outcomes
+from fl_core.base.tables import csv_text
 
 GOOD = params(0.1)
 TEST = [0, 0, 0, 0, 1, 1, 2, 2, 99, 99]  # labels: apple x4, aquarium fish x2, baby x2, worm x2
@@ -37,8 +38,19 @@ def table(predicted: Sequence[int], confidence: float = 0.5) -> str:
     return "\n".join(["label,prediction,confidence", *rows, ""])
 
 
+def held(*clients: dict[int, int]) -> np.ndarray:
+    """(clients, 100): a partition by what each client holds."""
+    return np.array([[client.get(label, 0) for label in range(100)] for client in clients])
+
+
+#: Each seed shards anew; the search's partition is another one.
+PARTITIONS = (held({0: 3, 1: 1}, {2: 5}), held({0: 1}, {1: 1, 99: 3}))
+
+
 def confirmed(seed: int, text: str | None) -> Trial:
     tables = {} if text is None else {"predictions.csv": text}
+    if seed < len(PARTITIONS):
+        tables["partition.csv"] = csv_text(range(100), PARTITIONS[seed].tolist())
     config = {**GOOD, "seed": seed}
     return Trial(f"c{seed}", config, "confirm", "finished", {400: 0.5}, 0.7, tables=tables)
 
@@ -51,9 +63,7 @@ def store(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
     made = Store(path)
     arms = [{**SHARDS["iid"], "local.steps": 4}, {**SHARDS[1], "local.steps": 4}]
     study = made.study("seen", arms, seeds=[0, 1])
-    counts = np.zeros((2, 100), dtype=int)
-    counts[0, [0, 1]] = 3, 1
-    counts[1, 2] = 5
+    counts = held({5: 1}, {6: 1})  # of the search
     for number, setting in enumerate(arms):
         arm = made.arm("seen", study, setting, counts)
         poison = {"predictions.csv": table([5] * 10)}  # a search must never have one: not read
@@ -127,8 +137,11 @@ def test_errors_by_superclass(arm: computed.Predicted) -> None:
 
 
 def test_clients_have_the_mean_of_their_classes(seen: StudyRuns, arm: computed.Predicted) -> None:
+    """In the partition of their own seed, by the class accuracies of their own run."""
     clients = computed.read_clients(seen, [arm])[1]
-    assert clients == pytest.approx([(3 * 0.625 + 1 * 0.75) / 4, 0.75])
+    first, second = arm.class_accuracy()
+    wanted = [(3 * first[0] + first[1]) / 4, first[2], second[0], (second[1] + 3 * second[99]) / 4]
+    assert clients == pytest.approx(wanted)
     empty = computed.client_accuracies(np.zeros((1, 2), dtype=int), np.array([1.0, 0.5]))
     assert np.isnan(empty).all()
     unknown = computed.client_accuracies(np.array([[1, 1]]), np.array([np.nan, 0.5]))
@@ -212,7 +225,7 @@ def test_seeds_must_agree_on_the_test_set(store: Store) -> None:
 
 def test_classes_without_groups(arm: computed.Predicted) -> None:
     plain = computed.Predicted(
-        arm.outcome, Classes(("0", "1")), (0,), np.array([[[3, 1], [0, 2]]]), arm.frames
+        arm.outcome, Classes(("0", "1")), (0,), ("run",), np.array([[[3, 1], [0, 2]]]), arm.frames
     )
     assert len(confusion_figure(plain).axes) == 2  # the matrix and its colour bar
     assert computed.error_kinds(plain)["near"].tolist() == [0.0]
