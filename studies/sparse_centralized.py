@@ -4,7 +4,8 @@ The head is warmed up densely; then SparseSGDM trains only the parameters that a
 sparsity is the fraction that stays frozen. One client holds every example and keeps its momentum;
 one round is one epoch, and the best epoch counts.
 
-scientific  mask.rule x mask.sparsity; and dense training
+scientific  mask.sparsity from 0.1 to 0.99 of the least sensitive; the other rules at three of
+            them; and dense training
 nuisance    learning rate, momentum
 fixed       split, backbone, the head's warm-up, epochs, batch size, R=4 rounds of calibration
 
@@ -43,8 +44,10 @@ BASE = {
     "keep": "best",
     "mask.rounds": 4,
 }
-ARMS = [DENSE, *grid(rules(), each("mask.sparsity", (0.5, 0.8, 0.9, 0.99)))]
-FEW = [DENSE, *grid(rules("least_sensitive"), each("mask.sparsity", (0.5, 0.9)))]
+LEAST, *OTHERS = rules()
+SPARSITIES = each("mask.sparsity", (0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.99))
+ARMS = [DENSE, *grid([LEAST], SPARSITIES), *grid(OTHERS, each("mask.sparsity", (0.5, 0.9, 0.99)))]
+FEW = [DENSE, *grid([LEAST], each("mask.sparsity", (0.5, 0.9)))]
 ONLY_HEAD = {"fine_tune.strategy": "head", "mask.sparsity": 0.0}
 #: A "round" is 50 steps of the one client.
 STEPS = {"local.unit": "steps", "local.steps": 50, "federation.participation": 1.0}

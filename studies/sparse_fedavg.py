@@ -1,12 +1,12 @@
 """What does sparse fine-tuning cost or buy in a federation, and who should make the masks?
 
 After a warm-up of the head, the clients train only the least sensitive parameters: under one mask
-from the server, or each under its own mask from its own data. The masks are calibrated in R
-rounds.
+from the server, or each under its own mask from its own data. (How many rounds of calibration:
+calibration_rounds; more sparsities: sparsity.)
 
-scientific  mask.sparsity x mask.rounds (R) x mask.scope x sharding (iid, N_c); and dense FedAvg
+scientific  mask.sparsity x mask.scope x sharding (iid, N_c in {50, 10, 5, 1}); and dense FedAvg
 nuisance    learning rate, momentum
-fixed       K, C, J, split, backbone, the head's warm-up, rule (least sensitive)
+fixed       K, C, J, split, backbone, the head's warm-up, R=4, rule (least sensitive)
 
     python studies/sparse_fedavg.py                       # linear head; minutes
     python studies/sparse_fedavg.py --search-arms         # sparsity, R and scope jointly
@@ -37,11 +37,12 @@ BASE = {
     "federation.participation": 0.1,
     "local.steps": 4,
     "head.method": "fedavg",
+    "mask.rounds": 4,
 }
 SCOPES = each("mask.scope", ("shared", "per_client"))
 SPARSITIES = each("mask.sparsity", (0.5, 0.8, 0.9))
-SHARDINGS = shardings(None, 10, 1)
-ARMS = grid(SHARDINGS, [DENSE, *grid(SCOPES, each("mask.rounds", (1, 4)), SPARSITIES)])
+SHARDINGS = shardings(None, 50, 10, 5, 1)
+ARMS = grid(SHARDINGS, [DENSE, *grid(SCOPES, SPARSITIES)])
 FEW = [DENSE, *each("mask.sparsity", (0.5, 0.9))]
 ONLY_HEAD = {"fine_tune.strategy": "head", "mask.sparsity": 0.0}
 
@@ -58,7 +59,7 @@ STUDY = Study(
         "smoke": smoke(arms=grid(shardings(None, 10), FEW)),
         "vit-tiny": vit_tiny(
             arms=grid(shardings(None, 10), [ONLY_HEAD, *FEW]),
-            overrides={**VIT_TINY_SPARSE, "mask.rounds": 4},
+            overrides=VIT_TINY_SPARSE,
             space=masks.fine_tuning,
         ),
         "paper": paper(overrides=PAPER_SPARSE, space=masks.fine_tuning),

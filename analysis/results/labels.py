@@ -106,11 +106,17 @@ def axis_value(axis: str, config: Mapping[str, Any]) -> str:
     """The level of a configuration on an axis of `arm_axes`, as text.
 
     Without a mask the mask's settings mean nothing: "dense" for the sparsity, — for the others.
+    Nor does the sparsity where a threshold decides.
+
+    >>> axis_value("mask.sparsity", {"mask.sparsity": 0.0, "mask.threshold": 1e-6})
+    'by threshold'
     """
     if axis == "sharding":
         return shards(config)
     if axis.startswith("mask.") and not masked(config):
         return DENSE if axis == "mask.sparsity" else DASH
+    if axis == "mask.sparsity" and known(config.get("mask.threshold")):
+        return "by threshold"
     return cell(config.get(axis))
 
 

@@ -115,3 +115,18 @@ def test_a_real_transformer_on_real_images(tmp_path: Path, cifar_dir: Path) -> N
     own = [frame for frame in layers if frame["jaccard"].notna().any()]
     assert len(own) == 1  # the clients' own masks, two of them
     assert own[0].set_index("layer").loc["overall", "excess"] > 0.05
+
+
+def test_what_is_below_a_threshold_is_counted(tmp_path: Path) -> None:
+    """Nobody asked for a number of entries: it differs by sharding and seed, and is told."""
+    place = Place.at(tmp_path, "sensitivity_threshold", ("--preset", "smoke"))
+    place.run_here()
+    table = place.frame()
+    assert list(table["mask.threshold"].notna()) == [False, True] * 2
+    runs = [r for r in place.runs() if r.data.tags.get("phase") == "confirm"]
+    counts = {r.data.metrics["mask_active"] for r in runs if "mask_active" in r.data.metrics}
+    assert len(counts) == 4  # two shardings, two seeds
+    assert all(0.3 < count / 19_300 < 0.6 for count in counts)
+    text = (place.out / "table.md").read_text()
+    assert "trainable least_sensitive" in text
+    assert "active [%]" in text
