@@ -48,8 +48,8 @@ def captions(results: Sequence[Outcome], searched: Sequence[int]) -> dict[str, s
         "count as trials; a line begins at the first that finished). A line that still rises at "
         "its end asks for more trials; one that is flat from the first has found nothing since. "
         "Crosses: winners of neighbouring arms, tried in this one too.",
-        "communication": "Validation accuracy against the bytes sent so far, up and down, summed "
-        f"over all clients. {_SEEDS}.{tail}",
+        "communication": "Validation accuracy against the bytes sent so far by every stage (head, "
+        f"masks, main), up and down, summed over all clients. {_SEEDS}.{tail}",
         "traffic": "What a round of the main stage sends, all clients: mean over rounds and "
         "confirmation seeds as sent (each message in its shortest form; line: the least and the "
         "most of the rounds at evaluations), and with every message dense, as index or as bitmap "

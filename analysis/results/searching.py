@@ -23,7 +23,9 @@ LOUD = "NOT SEARCHED ENOUGH"
 
 def borrowed(trials: pd.DataFrame) -> pd.Series:
     """Which trials are the winner of a neighbouring arm, tried in this one as well."""
-    return pd.Series(False, index=trials.index)
+    if "neighbour" not in trials:
+        return pd.Series(False, index=trials.index)
+    return trials["neighbour"] != ""
 
 
 def finished(trials: pd.DataFrame) -> int:

@@ -137,6 +137,17 @@ def test_a_search_counts_all_trials_but_only_finished_scores() -> None:
     assert search_figure(outcomes(runs), courses(study([rows[1], rows[4]]))) is None
 
 
+def test_a_neighbour_s_winner_is_marked_at_its_own_score() -> None:
+    found = study([search(0, 0.6, neighbour=""), search(1, 0.7, neighbour=""),
+                   search(2, 0.5, neighbour="arm 1")])  # fmt: skip
+    figure = search_figure(outcomes(found), courses(found))
+    assert figure is not None
+    line, cross, entry = figure.axes[0].get_lines()
+    assert list(line.get_ydata()) == pytest.approx([60, 70, 70, 70])
+    assert (*cross.get_xdata(), *cross.get_ydata()) == pytest.approx((3, 50))
+    assert entry.get_label() == "a neighbour's winner"
+
+
 def test_what_a_round_sends_in_each_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
     sent = {"round": 4.0, "bytes_up": 400.0, "bytes_down": 800.0}
     coded = {**sent, "bytes_up_dense": 4000.0, "bytes_down_dense": 4000.0}
