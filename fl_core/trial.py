@@ -31,7 +31,9 @@ from fl_core.federated.rounds import fedavg, spread
 from fl_core.federated.state import Federation, State
 from fl_core.masks.calibration import SERVER, Calibration
 
-Record = dict[str, Any]  # one evaluation: metric names to numbers, plus "done" and "diverged"
+#: One evaluation: metric names to numbers, plus "done", "diverged" and "rounds", a row for each
+#: round since the evaluation before.
+Record = dict[str, Any]
 TEST_CURVE = "test_curve.csv"  # its columns:
 _TEST_COLUMNS = ("round", "local_steps", "test_loss", "test_accuracy")
 
@@ -88,7 +90,8 @@ class Trial:
             state.clients.forget_older()  # what a kill left behind
         fed, start = self._prepared
         for result in fedavg(self.config, fed, state or start):
-            records.append({**result.metrics, "done": result.done, "diverged": result.diverged})
+            ends = {"done": result.done, "diverged": result.diverged}
+            records.append({**result.metrics, **ends, "rounds": result.rounds})
             if self._tested and not result.diverged:
                 self._tested_rows().append(self._test_row(result.state))
             if self.path is not None:

@@ -170,8 +170,12 @@ METRICS: Mapping[str, Metric] = {
     "test_accuracy": Metric("accuracy on the test set, of confirmation runs alone"),
     "test_loss": Metric("mean cross-entropy on the test set, of confirmation runs alone"),
     "train_loss": Metric("mean cross-entropy over the examples of the last round's local steps"),
-    "client_drift": Metric("mean L2 distance of the clients' parameters to the server's"),
+    "client_drift": Metric(
+        "L2 distance of a client's parameters to the server's, mean over the clients of the round"),
     "client_drift_active": Metric("the same over the entries that each client sends"),
+    "client_drift_all": Metric(
+        "client_drift by eq. 4 of Pirilli et al.: mean over all K clients, 0 for who takes no part",
+        chart=False),
     "client_accuracy_worst": Metric("accuracy on the classes of the client that does worst"),
     "client_accuracy_best": Metric("accuracy on the classes of the client that does best"),
     "client_accuracy_std": Metric("standard deviation of the clients' accuracies (ddof = 0)"),

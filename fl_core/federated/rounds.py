@@ -7,7 +7,7 @@ momentum; early stopping and the best checkpoint belong to both.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -29,12 +29,16 @@ from fl_core.federated.work import Run, client_updates
 
 @dataclass(frozen=True)
 class RoundResult:
-    """Metrics after an evaluation, and the state a run can go on from."""
+    """Metrics after an evaluation, and the state a run can go on from.
+
+    rounds: what every round since the evaluation before measured, by the vocabulary's names.
+    """
 
     metrics: dict[str, float]
     state: State
     done: bool
     diverged: bool
+    rounds: list[dict[str, float]] = field(default_factory=list)
 
 
 def fedavg(config: TrialConfig, fed: Federation, state: State) -> Iterator[RoundResult]:
@@ -48,6 +52,7 @@ def fedavg(config: TrialConfig, fed: Federation, state: State) -> Iterator[Round
     ledger = _ledger(run, state, before)
     state = begun(state, run.rule)
     measured = Measured(state.params)
+    passed: list[dict[str, float]] = []  # rounds since the last result
     while state.round < config.last_round:
         clients = select(state, fed, config).tolist()  # S_t
         updates = client_updates(run, state, clients)  # w_k after J corrected steps from w
@@ -57,14 +62,30 @@ def fedavg(config: TrialConfig, fed: Federation, state: State) -> Iterator[Round
         clock.charge("seconds_train")
         clock.totals["images"] += measured.images
         ledger.round_trip(state.params, measured.traffic, len(run.rule.broadcast), _mask_of(fed))
+        passed.append(_round_row(config, state.round, measured, ledger))
         result = _evaluated(run, state, measured, clock, ledger, before)
         if result is None:
             continue
         state = result.state
-        yield result
+        yield replace(result, rounds=passed)
+        passed = []
         clock.charge("seconds_overhead")
         if result.done:
             return
+
+
+def _round_row(
+    config: TrialConfig, done: int, measured: Measured, ledger: Ledger
+) -> dict[str, float]:
+    """What is known of one round without an evaluation."""
+    return {
+        "round": done,
+        "local_steps": done * config.local.steps,
+        "train_loss": measured.train_loss,
+        **measured.drift,
+        "client_drift_all": measured.drift_all(config.federation.clients),
+        **{name: ledger.totals[name] for name in ("bytes_up_round", "bytes_down_round")},
+    }
 
 
 def _evaluated(

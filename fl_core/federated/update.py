@@ -93,11 +93,17 @@ class Measured:
 
     @property
     def drift(self) -> dict[str, float]:
-        """Mean over the clients of ||w_k - w||_2, w the server's parameters; and the same over
-        the entries that each client sends.
+        """Mean over the round's clients of ||w_k - w||_2, w the server's parameters; and the same
+        over the entries that each client sends.
         """
         senders = len(self.traffic)
         return {
             "client_drift": self._drift / senders,
             "client_drift_active": self._drift_active / senders,
         }
+
+    def drift_all(self, clients: int) -> float:
+        """(1 / K) sum_k ||w_k - w||_2 over all K clients, equation 4 of Pirilli et al.: one that
+        takes no part in the round stays where the server is, and adds 0.
+        """
+        return self._drift / clients

@@ -105,6 +105,12 @@ def test_one_round_by_hand() -> None:
     metrics = result.metrics
     assert metrics["train_loss"] == pytest.approx(math.log(2))
     assert metrics["client_drift"] == pytest.approx((1 + math.sqrt(2.5)) / 2)
+    assert result.rounds == [
+        {"round": 1, "local_steps": 1, "train_loss": metrics["train_loss"],
+         "client_drift": metrics["client_drift"], "client_drift_active": metrics["client_drift"],
+         "client_drift_all": metrics["client_drift"],  # both clients took part
+         "bytes_up_round": 64, "bytes_down_round": 64}
+    ]  # fmt: skip
     assert metrics["val_accuracy"] == 0.75  # class 1 everywhere
     gaps = (1.75, 3.0)  # logit of class 1 minus that of class 0 at x = 1 and x = 2
     loss = (math.log1p(math.exp(gaps[0])) + 3 * math.log1p(math.exp(-gaps[1]))) / 4
@@ -145,6 +151,26 @@ def test_one_full_batch_step_each_is_a_centralised_gradient_step(
     central = torch.cat([weight.detach().reshape(-1), bias.detach()])
     torch.testing.assert_close(federated, central, rtol=1e-5, atol=1e-6)
     assert float(central.norm()) > 0.5
+
+
+def test_every_round_is_measured_whenever_it_is_evaluated() -> None:
+    """Drift over all K is the sum over the sampled ones divided by K (eq. 4 of Pirilli et al.)."""
+    fed = linear_federation(clients=6)
+    cfg = config(federation__clients=6, federation__participation=0.5, rounds=7, local__lr=0.1)
+    start = State(fed.model.flat.clone())
+    each = [row for result in run(cfg, fed, start) for row in result.rounds]
+    some = run(cfg.override({"eval_every": 3}), fed, start)
+    assert [[row["round"] for row in result.rounds] for result in some] == [
+        [1, 2, 3],
+        [4, 5, 6],
+        [7],
+    ]
+    assert [row for result in some for row in result.rounds] == each
+    again = run(cfg.override({"eval_every": 3}), fed, some[0].state)
+    assert [result.rounds for result in again] == [result.rounds for result in some[1:]]
+    for row in each:
+        assert row["client_drift"] > 0
+        assert row["client_drift_all"] == pytest.approx(row["client_drift"] * 3 / 6)
 
 
 @pytest.mark.parametrize("keep_momentum", [True, False])

@@ -2,7 +2,7 @@
 
 A metric is a chart on the page of every trial and rows in the store for every evaluation. What
 messages would have cost in other encodings is neither read by a table nor worth a chart: it goes
-into one file a trial, unless the study minimises it.
+into one file a trial, unless the study minimises it. What every round measured goes into another.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from fl_core.base.tables import csv_text
 from fl_core.config.vocabulary import METRICS
 
 DETAILS_FILE = "messages.csv"
+ROUNDS_FILE = "rounds.csv"  # of every round its loss, drift and bytes
 
 
 def split(
@@ -38,6 +39,6 @@ def split(
 
 
 def table_of(rows: Mapping[int, Mapping[str, float]]) -> str:
-    """Details by step as CSV, one row an evaluation."""
+    """Details by step as CSV, one row an evaluation or a round."""
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
     return csv_text(names, ([rows[step].get(name) for name in names] for step in sorted(rows)))

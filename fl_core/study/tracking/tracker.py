@@ -17,7 +17,7 @@ from fl_core.config.trial_config import TrialConfig
 from fl_core.study.jobs import Arm, Job
 from fl_core.study.tracking.client import insist, one_line
 from fl_core.study.tracking.load import INTERVAL, MachineLoad
-from fl_core.study.tracking.metrics import DETAILS_FILE, split, table_of
+from fl_core.study.tracking.metrics import DETAILS_FILE, ROUNDS_FILE, split, table_of
 from fl_core.study.tracking.notes import (
     NOTE,
     arm_note,
@@ -54,7 +54,8 @@ class Tracker:
         self._load_seconds = load_seconds
         self._load: MachineLoad | None = None
         self._tags: dict[str, str] = {}
-        self._details: dict[str, dict[int, Mapping[str, float]]] = {}  # run -> step -> values
+        # run -> file -> step -> values
+        self._rows: dict[str, dict[str, dict[int, Mapping[str, float]]]] = {}
         self._flushed = time.monotonic()
         self._closed = False
 
@@ -99,13 +100,18 @@ class Tracker:
         """
         metrics, details = split(record, self._tree.arms[job.arm].objectives)
         step, now, tables = int(record["local_steps"]), moment(), dict(record.get("tables", {}))
+        rounds: list[dict[str, float]] = record.get("rounds", [])
 
         def write(again: bool) -> None:
             run = self._tree.job_run(job, now, again)
             for name, text in tables.items():
                 self.client.log_text(run, text, name)
+            files = self._rows.setdefault(run, {})
             if details:
-                self._details.setdefault(run, {})[step] = {"local_steps": step, **details}
+                row = {"local_steps": step, **details}
+                files.setdefault(DETAILS_FILE, {})[step] = row
+            for row in rounds:
+                files.setdefault(ROUNDS_FILE, {})[int(row["round"])] = row
             self._store.add(run, metrics, step, now)
             self._flush_if_due()
 
@@ -119,17 +125,17 @@ class Tracker:
             run = self._tree.job_run(job, now, again)
             if self._store.outcome(run) == status:
                 return  # told before, and nothing new since
-            if run in self._details:
-                self.client.log_text(run, table_of(self._details[run]), DETAILS_FILE)
+            for name, rows in self._rows.get(run, {}).items():
+                self.client.log_text(run, table_of(rows), name)
             self._store.end_trial(run, status, message, now)
-            self._details.pop(run, None)
+            self._rows.pop(run, None)
 
         def refused() -> None:
             """The end is worth more than a curve that the store refuses."""
             run = self._tree.known(job)
             if run is not None:
                 self._store.drop(run)
-                self._details.pop(run, None)
+                self._rows.pop(run, None)
                 self._writer.put(write)
 
         self._writer.put(write, refused)

@@ -157,7 +157,8 @@ def test_metrics_of_messages_and_masks(store: str) -> None:
     tracker.job_started(job())
     for step in (8, 4):
         details = {"bytes_up_bitmap": step / 2, "messages_up_values": 3}
-        values = record(step, **logged, **details, bytes_encoding="bitmap")
+        rows = [{"round": n, "client_drift": n / 8} for n in (step - 1, step)]
+        values = record(step, **logged, **details, bytes_encoding="bitmap", rounds=rows)
         tracker.job_record(job(), values)
     tracker.job_ended(job(), "finished", "")
     assert tracker.close("FINISHED") is None
@@ -169,6 +170,8 @@ def test_metrics_of_messages_and_masks(store: str) -> None:
     assert Path(file).read_text() == (
         "local_steps,bytes_up_bitmap,messages_up_values\n4,2.0,3.0\n8,4.0,3.0\n"
     )
+    file = MlflowClient(store).download_artifacts(run.info.run_id, "rounds.csv")
+    assert Path(file).read_text() == "round,client_drift\n3,0.375\n4,0.5\n7,0.875\n8,1.0\n"
 
 
 def test_what_analysis_reads_is_a_metric() -> None:
