@@ -19,10 +19,12 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
+from analysis.dataset.captions import captions
 from analysis.dataset.features import embedded, read_features
 from analysis.dataset.figures import balance_figure, outlier_figure, spread_figure
+from analysis.dataset.outliers import Outliers
 from analysis.dataset.pictures import montage_figure, outlier_images_figure, pairs_figure
-from analysis.dataset.summary import Explored, captions, class_table, explore, summary
+from analysis.dataset.summary import Explored, class_table, explore, most_extreme, summary
 from analysis.plots.partition import partition_figure
 from analysis.plots.style import FORMATS, RC, render
 from analysis.reading import cli as command
@@ -44,8 +46,10 @@ def draw(found: Explored, runs: StudyRuns | None) -> dict[str, Figure]:
         drawn: dict[str, Figure | None] = {
             "balance": balance_figure(found.counts),
             "spread": spread_figure(found.classes, found.spread),
-            "outliers": outlier_figure(found.classes, found.outliers, found.outlier_share),
+            "outliers": _outliers(found, found.outliers),
         }
+        if found.colours is not None:
+            drawn["colour_outliers"] = _outliers(found, found.colours)
         if found.pixels:
             train = (found.pixels["train"], found.labels["train"])
             test = (found.pixels["test"], found.labels["test"])
@@ -58,13 +62,22 @@ def draw(found: Explored, runs: StudyRuns | None) -> dict[str, Figure]:
                 "samples": montage_figure(found.classes, train[0], found.samples),
                 "extremes": montage_figure(found.classes, train[0], found.extremes, halves=True),
                 "nearest_pairs": pairs_figure(found.classes, pairs),
-                "outlier_images": outlier_images_figure(
-                    found.classes, train, found.most_extreme, found.outliers.squares
-                ),
+                "outlier_images": _outlier_images(found, found.outliers),
             }
+            if found.colours is not None:
+                drawn["colour_outlier_images"] = _outlier_images(found, found.colours)
         if runs is not None:
             drawn["partition"] = partition_figure(runs, outcomes(runs))
     return {name: figure for name, figure in drawn.items() if figure is not None}
+
+
+def _outliers(found: Explored, outliers: Outliers) -> Figure:
+    return outlier_figure(found.classes, outliers, found.share_beyond(outliers))
+
+
+def _outlier_images(found: Explored, outliers: Outliers) -> Figure:
+    train = (found.pixels["train"], found.labels["train"])
+    return outlier_images_figure(found.classes, train, most_extreme(outliers), outliers.squares)
 
 
 def write(args: argparse.Namespace, out: Path) -> list[Path]:

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.special import gammaln
 
-from analysis.dataset.geometry import LEVEL, Outliers
+from analysis.dataset.outliers import LEVEL, Outliers
 from analysis.plots.class_dots import beside, class_dots
 from analysis.plots.style import COLUMN, OKABE_ITO, PAGE, colours, line_style, new_figure
 from analysis.reading.classes import Classes

@@ -1,23 +1,21 @@
-"""Where examples lie in a feature space: class centres, nearest pairs, Mahalanobis outliers."""
+"""Where examples lie in a feature space: class centres and nearest pairs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import chdtri
 
-COMPONENTS = 30  # of the PCA: 17 training images of a CIFAR-100 class for each dimension
-LEVEL = 0.975
 _CHUNK = 500  # rows of a block of distances
 
 
 def centroids(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """(classes, D) float64 means."""
-    return np.stack([features[labels == k].mean(axis=0, dtype=float) for k in _classes(labels)])
+    return np.stack([features[labels == k].mean(axis=0, dtype=float) for k in classes_in(labels)])
 
 
-def _classes(labels: np.ndarray) -> range:
+def classes_in(labels: np.ndarray) -> range:
+    """The classes, 0 up to the largest label."""
     return range(int(labels.max()) + 1)
 
 
@@ -47,7 +45,7 @@ def nearest_pairs(features: np.ndarray, labels: np.ndarray, count: int, same: bo
         found = _near(features, features, 40 * count, labels)
         return _once(_measured(features, features, found), alone=True)[:count]
     pairs = []
-    for label in _classes(labels):
+    for label in classes_in(labels):
         members = np.flatnonzero(labels == label)
         one, other = np.triu_indices(len(members), 1)
         square = _squares(features[members], features[members])[one, other]
@@ -118,92 +116,3 @@ def _once(pairs: list[Pair], alone: bool) -> list[Pair]:
             others.add(pair.other)
             kept.append(pair)
     return kept
-
-
-def whitened(features: np.ndarray, labels: np.ndarray, components: int) -> tuple[np.ndarray, float]:
-    """(N, components): each example less its class's mean on the main axes of all examples, scaled
-    so that the covariance common to the classes is the identity; share of the variance kept.
-    """
-    centred = features - features.mean(axis=0, dtype=float)
-    values, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
-    reduced = centred @ vectors[:, ::-1][:, :components]
-    reduced -= centroids(reduced, labels)[labels]
-    factor = np.linalg.cholesky(reduced.T @ reduced / len(reduced))
-    kept = float(values[::-1][:components].sum() / values.sum())
-    return np.linalg.solve(factor, reduced.T).T, kept
-
-
-def ledoit_wolf(centred: np.ndarray) -> tuple[np.ndarray, float]:
-    """Covariance of centred examples (n, p) shrunk towards a multiple of the identity, and how far.
-
-    Ledoit and Wolf (2004), the closed form of the shrinkage with the least expected error.
-    """
-    n, p = centred.shape
-    sample = centred.T @ centred / n
-    level = np.trace(sample) / p
-    spread = np.square(sample - level * np.eye(p)).sum()
-    noise = (np.square(np.square(centred).sum(axis=1)).sum() / n - np.square(sample).sum()) / n
-    weight = float(np.clip(noise / spread, 0, 1)) if spread > 0 else 0.0
-    return (1 - weight) * sample + weight * level * np.eye(p), weight
-
-
-def mahalanobis(centred: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    """(n,) SQUARED Mahalanobis distances x^T C^-1 x of centred examples."""
-    white = np.linalg.solve(np.linalg.cholesky(covariance), centred.T)
-    return np.square(white).sum(axis=0)
-
-
-@dataclass(frozen=True)
-class Outliers:
-    """Squared Mahalanobis distance of each example to its class, in the PCA's space.
-
-    `reference`: share beyond the threshold when the same procedure is run on Gaussian examples
-    with these covariances, which is not exactly 1 - level: few examples, a shrunk covariance.
-    """
-
-    squares: np.ndarray
-    beyond: np.ndarray  # (N,) bool
-    threshold: float
-    components: int
-    kept: float  # share of the variance that the components hold
-    shrinkage: float  # mean over the classes
-    reference: float
-
-    @property
-    def share(self) -> float:
-        """Share of all examples beyond the threshold."""
-        return float(self.beyond.mean())
-
-
-def outliers(features: np.ndarray, labels: np.ndarray, components: int = COMPONENTS) -> Outliers:
-    """Each class against its own mean and covariance, the latter shrunk (Ledoit-Wolf) towards the
-    one common to all classes; the threshold is the chi-square quantile at `LEVEL` with as many
-    degrees of freedom as components.
-    """
-    components = min(components, features.shape[1])
-    reduced, kept = whitened(features, labels, components)
-    threshold = float(chdtri(components, 1 - LEVEL))
-    rng = np.random.default_rng(0)
-    squares, reference, weights = np.empty(len(labels)), [], []
-    for label in _classes(labels):
-        mine = labels == label
-        squares[mine], covariance, weight = _one_class(reduced[mine])
-        weights.append(weight)
-        drawn = rng.standard_normal((int(mine.sum()), components))
-        gaussian = drawn @ np.linalg.cholesky(covariance).T
-        reference.append(float((_one_class(gaussian)[0] > threshold).mean()))
-    return Outliers(
-        squares,
-        squares > threshold,
-        threshold,
-        components,
-        kept,
-        float(np.mean(weights)),
-        float(np.mean(reference)),
-    )
-
-
-def _one_class(examples: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    centred = examples - examples.mean(axis=0)
-    covariance, weight = ledoit_wolf(centred)
-    return mahalanobis(centred, covariance), covariance, weight

@@ -1,4 +1,4 @@
-"""The numbers of the data exploration: everything measured once, its tables and captions."""
+"""The numbers of the data exploration: everything measured once, and its tables."""
 
 from __future__ import annotations
 
@@ -10,17 +10,14 @@ import pandas as pd
 
 from analysis.dataset.features import Features
 from analysis.dataset.geometry import (
-    LEVEL,
-    Outliers,
     Pair,
     by_distance,
     centre_distances,
     nearest_across,
     nearest_pairs,
-    outliers,
 )
+from analysis.dataset.outliers import LEVEL, Outliers, colour_outliers, outliers
 from analysis.dataset.pictures import EACH, PAIRS
-from analysis.plots.class_dots import NAMED
 from analysis.reading.classes import Classes, classes_of
 from analysis.reading.fetch import partition
 from analysis.reading.store import StudyRuns
@@ -40,7 +37,8 @@ class Explored:
     labels: Mapping[str, np.ndarray]
     counts: Mapping[str, np.ndarray]  # part -> images of each class
     distances: np.ndarray  # of each training image to its class's centre
-    outliers: Outliers
+    outliers: Outliers  # in the feature space
+    colours: Outliers | None  # by mean colour; None without images
     pairs: Mapping[
         str, Sequence[Pair]
     ]  # same, different: of training images; across: (test, train)
@@ -52,10 +50,9 @@ class Explored:
         """(classes,) mean distance to the centre."""
         return self._by_class(self.distances)
 
-    @property
-    def outlier_share(self) -> np.ndarray:
+    def share_beyond(self, outliers: Outliers) -> np.ndarray:
         """(classes,) share of images beyond the threshold."""
-        return self._by_class(self.outliers.beyond)
+        return self._by_class(outliers.beyond)
 
     def _by_class(self, values: np.ndarray) -> np.ndarray:
         labels = self.labels["train"]
@@ -80,10 +77,10 @@ class Explored:
             found[k] = [*order[: EACH // 2], *order[-(EACH // 2) :][::-1]]
         return found
 
-    @property
-    def most_extreme(self) -> list[int]:
-        """The farthest outliers, the farthest first."""
-        return np.argsort(-self.outliers.squares, kind="stable")[:EXTREMES].tolist()
+
+def most_extreme(outliers: Outliers) -> list[int]:
+    """The images farthest from their class, the farthest first."""
+    return np.argsort(-outliers.squares, kind="stable")[:EXTREMES].tolist()
 
 
 def explore(
@@ -104,6 +101,7 @@ def explore(
         counts=counts,
         distances=centre_distances(train, labels),
         outliers=outliers(train, labels),
+        colours=colour_outliers(pixels["train"], labels) if pixels else None,
         pairs=_pairs(features) if pixels else {},
         pixels=pixels,
         copies=copies(pixels, features.labels) if pixels else {},
@@ -154,18 +152,25 @@ def class_table(found: Explored) -> pd.DataFrame:
     columns |= {part: number.tolist() for part, number in found.counts.items()}
     columns |= {
         "mean_distance": [f"{value:.3f}" for value in found.spread],
-        "outlier_share": [f"{value:.4f}" for value in found.outlier_share],
+        "outlier_share": _shares(found, found.outliers),
         "most_central": [images[0] for images in found.extremes.values()],
         "most_remote": [images[EACH // 2] for images in found.extremes.values()],
     }
+    if found.colours is not None:
+        columns["colour_outlier_share"] = _shares(found, found.colours)
     return pd.DataFrame(columns)
+
+
+def _shares(found: Explored, outliers: Outliers) -> list[str]:
+    return [f"{value:.4f}" for value in found.share_beyond(outliers)]
 
 
 def summary(found: Explored) -> str:
     """The key numbers as a table with their conditions."""
     names, beyond = found.classes.names, found.outliers
+    shares = found.share_beyond(beyond)
     by_spread = np.argsort(found.spread, kind="stable")
-    by_share = np.argsort(found.outlier_share, kind="stable")
+    by_share = np.argsort(shares, kind="stable")
 
     def ends(order: np.ndarray, values: np.ndarray, form: str) -> list[str]:
         few = [order[0], order[-1]]
@@ -176,7 +181,7 @@ def summary(found: Explored) -> str:
         for part, number in found.counts.items()
     ]
     narrow, wide = ends(by_spread, found.spread, ".1f")
-    least, most = ends(by_share, found.outlier_share, ".1%")
+    least, most = ends(by_share, shares, ".1%")
     rows += [
         ["mean distance to the class's centre", f"{found.distances.mean():.1f}"],
         ["narrowest class", narrow],
@@ -187,6 +192,13 @@ def summary(found: Explored) -> str:
         ["class with fewest outliers", least],
         ["class with most outliers", most],
     ]
+    if (colours := found.colours) is not None:
+        both = float((beyond.beyond & colours.beyond).mean())
+        rows += [
+            [f"outliers by mean colour, {LEVEL:.1%} quantile", f"{colours.share:.2%}"],
+            ["the same procedure on normal classes", f"{colours.reference:.2%}"],
+            ["outliers by both", f"{both:.2%}"],
+        ]
     if found.copies:
         rows += [
             ["training images equal to an earlier one", f"{found.copies['train']}"],
@@ -194,11 +206,15 @@ def summary(found: Explored) -> str:
             ["test images equal to a training image", f"{found.copies['test']}"],
             ["of these with another label", f"{found.copies['test_relabelled']}"],
         ]
-    block = Block("", f"{found.data}: {_conditions(found)}", ["measure", "value"], rows, [], [])
+    caption = f"{found.data}: {conditions(found)}"
+    if found.colours is not None:
+        caption += f" {colour_conditions(found.colours)}"
+    block = Block("", caption, ["measure", "value"], rows, [], [])
     return markdown("The data", [block])
 
 
-def _conditions(found: Explored) -> str:
+def conditions(found: Explored) -> str:
+    """What distances and outliers are, for a table and a caption."""
     beyond = found.outliers
     return (
         f"distances are Euclidean between features of {found.space}. Outliers: squared Mahalanobis "
@@ -209,28 +225,11 @@ def _conditions(found: Explored) -> str:
     )
 
 
-def captions(found: Explored) -> dict[str, str]:
-    """Figure -> caption."""
-    beyond, half = found.outliers, EACH // 2
-    space = f"feature space of {found.space}"
-    return {
-        "balance": f"{found.data}: images of each class in each part (in brackets: all).",
-        "spread": f"Mean distance of a class's training images to their mean, {space}. Rows: "
-        "superclasses by their mean (bar); named: the lowest and highest class of each, bold: if "
-        f"among the {NAMED} lowest or {NAMED} highest of all.",
-        "outliers": f"{found.data}: {_conditions(found)} Beyond it lie "
-        f"{beyond.share:.1%} of the training images; {1 - LEVEL:.1%} would be expected of normal "
-        "classes with known covariances, "
-        f"{beyond.reference:.1%} when this procedure is run on normal examples with the estimated "
-        "ones. The histogram ends at its 99.5th percentile.",
-        "samples": f"{EACH} training images of each class, drawn at random once and for all.",
-        "extremes": f"Of each class the {half} training images nearest to its mean (left) and the "
-        f"{half} farthest from it (right), the extreme one first; {space}.",
-        "nearest_pairs": f"Nearest pairs of images and their distance, {space}; each image in one "
-        "pair. Of one class and of two within the training set; and of a test and a training "
-        "image, whatever their classes. 0: equal images, up to the features' rounding.",
-        "outlier_images": f"The {EXTREMES} training images farthest from their class, with the "
-        "squared Mahalanobis distance (see outliers).",
-        "partition": "Realised partition: training images of each class on each client "
-        "(logarithmic colours, white: none).",
-    }
+def colour_conditions(colours: Outliers) -> str:
+    """The same of outliers by colour, as Pirilli et al. (2025) look for them."""
+    return (
+        "Outliers by mean colour: squared Mahalanobis distance of an image's mean red, green and "
+        "blue to its class, with the class's own mean and sample covariance; threshold "
+        f"{colours.threshold:.2f}, the chi-square quantile with {colours.components} degrees of "
+        "freedom."
+    )

@@ -16,11 +16,13 @@ from scipy.spatial.distance import cdist, mahalanobis
 from scipy.stats import chi2
 from sklearn.covariance import ledoit_wolf as reference_ledoit_wolf
 
-from analysis.dataset import geometry, summary
+from analysis.dataset import geometry, outliers, summary
+from analysis.dataset.captions import captions
 from analysis.dataset.features import embedded, read_features
 from analysis.explore_data import draw, main
 from analysis.plots.style import render
 from analysis.reading.connect import AnalysisError
+from analysis.reading.images import FOLDER, read_images
 
 RNG = np.random.default_rng(1)
 LABELS = np.repeat(np.arange(4), 60)
@@ -82,7 +84,7 @@ def test_equal_examples_across_sets_have_distance_zero() -> None:
 def test_shrinkage_is_scikit_learns() -> None:
     for n in (12, 60, 240):
         centred = POINTS[:n] - POINTS[:n].mean(axis=0, dtype=float)
-        ours, weight = geometry.ledoit_wolf(centred)
+        ours, weight = outliers.ledoit_wolf(centred)
         theirs, expected = reference_ledoit_wolf(centred, assume_centered=True)
         assert weight == pytest.approx(expected)
         assert ours == pytest.approx(theirs)
@@ -90,10 +92,10 @@ def test_shrinkage_is_scikit_learns() -> None:
 
 def test_mahalanobis_is_scipys() -> None:
     centred = POINTS[:60] - POINTS[:60].mean(axis=0, dtype=float)
-    covariance, _ = geometry.ledoit_wolf(centred)
+    covariance, _ = outliers.ledoit_wolf(centred)
     inverse = np.linalg.inv(covariance)
     expected = [mahalanobis(x, np.zeros(6), inverse) ** 2 for x in centred]
-    assert geometry.mahalanobis(centred, covariance) == pytest.approx(expected)
+    assert outliers.mahalanobis(centred, covariance) == pytest.approx(expected)
 
 
 def test_normal_classes_have_the_expected_outliers() -> None:
@@ -101,20 +103,43 @@ def test_normal_classes_have_the_expected_outliers() -> None:
     labels = np.repeat(np.arange(10), 2000)
     mixing = rng.standard_normal((5, 5))
     points = rng.standard_normal((20_000, 5)) @ mixing + 9 * rng.standard_normal((10, 5))[labels]
-    found = geometry.outliers(points, labels)
+    found = outliers.outliers(points, labels)
     assert found.components == 5
     assert found.threshold == pytest.approx(chi2.ppf(0.975, 5))
     assert found.share == pytest.approx(0.025, abs=0.004)  # 3.6 standard errors
     assert found.reference == pytest.approx(0.025, abs=0.004)
     assert found.kept == pytest.approx(1)
     points[5] += 100 * mixing[0]
-    assert np.argmax(geometry.outliers(points, labels).squares) == 5
+    assert np.argmax(outliers.outliers(points, labels).squares) == 5
+
+
+def test_outliers_by_colour_by_hand() -> None:
+    """An image's mean red, green and blue against its own class, as scipy measures it."""
+    rng = np.random.default_rng(5)
+    pixels = rng.integers(0, 256, (400, 2, 2, 3), np.uint8)
+    labels = np.arange(400) % 2
+    pixels[7] = 255, 0, 0
+    found = outliers.colour_outliers(pixels, labels)
+    mine = pixels[labels == 1].mean(axis=(1, 2))
+    inverse = np.linalg.inv(np.cov(mine.T))
+    expected = [mahalanobis(x, mine.mean(axis=0), inverse) ** 2 for x in mine]
+    assert found.squares[labels == 1] == pytest.approx(expected)
+    assert found.threshold == pytest.approx(chi2.ppf(0.975, 3))
+    assert np.argmax(found.squares) == 7
+    assert 0 < found.share < 0.05
+
+
+def test_cifar_has_nearly_five_percent_outliers_by_colour(cifar_dir: Path) -> None:
+    """As an independent count of the same definition has it: 4.6 %."""
+    found = outliers.colour_outliers(*read_images(cifar_dir / FOLDER, "train"))
+    assert found.share == pytest.approx(0.0462, abs=1e-4)
+    assert found.reference == pytest.approx(0.025, abs=0.002)
 
 
 def test_heavy_tails_have_more() -> None:
     rng = np.random.default_rng(4)
     points = rng.standard_t(3, (4000, 5))
-    found = geometry.outliers(points, np.repeat([0, 1], 2000))
+    found = outliers.outliers(points, np.repeat([0, 1], 2000))
     assert found.share > 0.04 > found.reference
 
 
@@ -187,9 +212,9 @@ def test_pictures(tmp_path: Path) -> None:
     pixels["test"][3] = pixels["train"][9]
     found = summary.explore(features, pixels, None)
     figures = draw(found, None)
-    pictures = ["samples", "extremes", "nearest_pairs", "outlier_images"]
-    assert list(figures) == ["balance", "spread", "outliers", *pictures]
-    assert set(figures) <= set(summary.captions(found))
+    pictures = ["samples", "extremes", "nearest_pairs", "outlier_images", "colour_outlier_images"]
+    assert list(figures) == ["balance", "spread", "outliers", "colour_outliers", *pictures]
+    assert set(figures) <= set(captions(found))
     again = draw(dataclasses.replace(found), None)
     for name in pictures:
         assert render(figures[name], "svg") == render(again[name], "svg"), name
