@@ -11,9 +11,6 @@ dropped is never reconsidered. All counts are exact: between equal scores an ord
 drawn by the seed, once for all rounds. (By their places the first layers would always win: where
 `mask.dropped_weight` is 0, nothing flows through a layer that was dropped, and all scores before
 it are 0.) With `mask.threshold` those scored below it stay active in every round, however many.
-
-The selection runs in numpy on the CPU, for scores of any device: every device gives the same mask,
-and numpy's partition and boolean indexing take a fraction of the time of torch's there.
 """
 
 from __future__ import annotations
@@ -32,14 +29,7 @@ from torch import Tensor, nn
 from fl_core.base.params import Layout
 from fl_core.config.fields import refuse
 from fl_core.config.mask_section import LAYERS, MaskConfig
-
-Bools = npt.NDArray[np.bool_]
-Scores = npt.NDArray[np.floating[Any]]
-
-#: Numbers, one an entry, of which the lower decides between equal scores; drawn when asked for.
-Order = Callable[[], npt.NDArray[np.floating[Any]]]
-#: Scores from which the place of a threshold is guessed.
-SAMPLE = 1 << 16
+from fl_core.masks.lowest import Bools, Order, Scores, check_scores, lowest
 
 
 def layer_kinds(module: nn.Module) -> dict[str, str]:
@@ -89,50 +79,6 @@ def maskable(module: nn.Module, layout: Layout, layers: str) -> Tensor:
 def active_counts(maskable: int, sparsity: float, rounds: int) -> list[int]:
     """Active entries after each of the R rounds; 0 where n (1 - s)^(r/R) rounds to it."""
     return [round(maskable * (1 - sparsity) ** (r / rounds)) for r in range(1, rounds + 1)]
-
-
-def lowest(scores: Tensor, count: int, order: Order) -> Tensor:
-    """(N,) bool with exactly `count` True: the lowest scores, equal ones by lower order."""
-    return torch.from_numpy(_lowest(scores.detach().cpu().numpy(), count, order)).to(scores.device)
-
-
-def _lowest(scores: Scores, count: int, order: Order) -> Bools:
-    if not 0 <= count <= scores.size:
-        raise ValueError(f"cannot choose {count} of {scores.size} scores")
-    _check(scores)
-    if count == 0:
-        return np.zeros(scores.shape, np.bool_)
-    threshold = _kth(scores, count)
-    chosen: Bools = scores <= threshold
-    surplus = np.count_nonzero(chosen) - count
-    if surplus:
-        equal = np.flatnonzero(scores == threshold)
-        chosen[equal[np.argpartition(order()[equal], -surplus)[-surplus:]]] = False
-    return chosen
-
-
-def _check(scores: Scores) -> None:
-    if scores.size and np.isnan(scores.max()):  # max hands a NaN on
-        raise ValueError("a score is not a number (NaN)")
-
-
-def _kth(scores: Scores, k: int) -> float:
-    """The k-th lowest score (1-based): of those between two quantiles of a sample, if it is there.
-
-    So the partition sees one score in sixty: it is slow without a CPU's vector instructions, and
-    with them where many scores are equal (1 s for 21.6 million, nine in ten of them zero).
-    """
-    sample = np.sort(scores[:: -(-scores.size // SAMPLE)])
-    middle, reach = (k - 1) * sample.size // scores.size, round(2 * sample.size**0.5)  # 4 sigma
-    low, high = sample[max(middle - reach, 0)], sample[min(middle + reach, sample.size - 1)]
-    inside = scores >= low
-    below = scores.size - int(np.count_nonzero(inside))
-    inside &= scores <= high
-    if below < k <= below + np.count_nonzero(inside):
-        if low == high:
-            return float(low)
-        scores, k = scores[inside], k - below
-    return float(np.partition(scores, k - 1)[k - 1])
 
 
 @dataclass(frozen=True)
@@ -194,7 +140,7 @@ def calibrate_mask(
 def _best(scores: Scores, active: Bools, count: int, order: Order) -> Bools:
     """The `count` lowest-scored of the active entries."""
     best = np.zeros_like(active)
-    best[active] = _lowest(scores[active], count, partial(_part, order, active))
+    best[active] = lowest(scores[active], count, partial(_part, order, active))
     return best
 
 
@@ -204,7 +150,7 @@ def _part(order: Order, part: slice | Bools) -> npt.NDArray[np.floating[Any]]:
 
 def _below(scores: Scores, active: Bools, threshold: float) -> Bools:
     """The active entries with scores below the threshold: one at least."""
-    _check(scores[active])
+    check_scores(scores[active])
     below: Bools = active & (scores < threshold)
     if not below.any():
         low, middle, high = np.quantile(scores[active], [0, 0.5, 1])

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from fl_core.base.rng import stream
-from fl_core.masks.select import lowest
+from fl_core.masks.lowest import lowest
 
 
 def main() -> None:
@@ -42,14 +42,14 @@ def main() -> None:
     order = cache(lambda: rng.random(args.size, np.float32))
 
     ways: dict[str, Callable[[], object]] = {
-        "lowest": lambda: lowest(scores, count, order),
+        "lowest": lambda: lowest(numbers, count, order),
         "np.partition": lambda: np.partition(numbers, count - 1)[count - 1],
         "torch.kthvalue": lambda: scores.kthvalue(count).values.item(),
         "torch.topk": lambda: scores.topk(count, largest=False, sorted=False).values.max().item(),
         "torch.sort": lambda: scores.sort().values[count - 1].item(),
     }
     assert len({way() for name, way in ways.items() if name != "lowest"}) == 1
-    mask = lowest(scores, count, order)
+    mask = torch.from_numpy(lowest(numbers, count, order))
     assert int(mask.sum()) == count
     assert scores[mask].max() == ways["torch.kthvalue"]()
     times: dict[str, list[float]] = {name: [] for name in ways}

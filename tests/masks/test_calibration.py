@@ -19,7 +19,7 @@ from fl_core.base.rng import stream
 from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.rules.table import rule_of
 from fl_core.masks import calibration as module
-from fl_core.masks import select
+from fl_core.masks import lowest as choice
 from fl_core.masks.calibration import SERVER, Calibration
 from fl_core.masks.fisher import fisher
 from fl_core.masks.select import soft_mask, unpack
@@ -36,7 +36,8 @@ def config(**values: Any) -> TrialConfig:
 
 def lowest(scores: torch.Tensor, count: int) -> torch.Tensor:
     """Of equal scores the first; here none are."""
-    return select.lowest(scores, count, lambda: np.arange(len(scores), dtype=np.float32))
+    order = np.arange(len(scores), dtype=np.float32)
+    return torch.from_numpy(choice.lowest(scores.numpy(), count, lambda: order))
 
 
 def calibration(cfg: TrialConfig, folder: Path) -> Calibration:

