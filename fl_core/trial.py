@@ -25,6 +25,9 @@ from fl_core.base.host import keep_freed_memory
 from fl_core.base.machine import Machine
 from fl_core.base.tables import csv_text
 from fl_core.config.trial_config import TrialConfig
+from fl_core.config.vocabulary import START, TEST_START
+from fl_core.data.sources import Source
+from fl_core.federated.account import Clock
 from fl_core.federated.evaluate import Evaluation, evaluate
 from fl_core.federated.memory import ClientMemory
 from fl_core.federated.rounds import fedavg, spread
@@ -89,9 +92,15 @@ class Trial:
         if state is not None:
             state.clients.forget_older()  # what a kill left behind
         fed, start = self._prepared
+        begun = {n: records[-1][n] for n in (START,) if n in records[-1]} if records else {}
+        if not records and fed.val is not None:
+            clock = Clock(start.totals)
+            begun[START] = self._evaluated(start.params, fed.val).accuracy
+            clock.charge("seconds_eval")
+            start = replace(start, totals=clock.totals)
         for result in fedavg(self.config, fed, state or start):
             ends = {"done": result.done, "diverged": result.diverged}
-            records.append({**result.metrics, **ends, "rounds": result.rounds})
+            records.append({**result.metrics, **begun, **ends, "rounds": result.rounds})
             if self._tested and not result.diverged:
                 self._tested_rows().append(self._test_row(result.state))
             if self.path is not None:
@@ -100,17 +109,24 @@ class Trial:
             yield records[-1]
 
     def test_metrics(self) -> tuple[dict[str, float], dict[str, str]]:
-        """Accuracy and loss of a finished trial on the TEST set, and its spread over clients; and
-        as tables (file name -> CSV) every prediction, in the order of the test set, and the
-        partition of this trial's own seed; `tested`, also the test curve.
+        """Accuracy and loss of a finished trial on the TEST set, its spread over clients, and the
+        accuracy before the main stage; and as tables (file name -> CSV) every prediction, in the
+        order of the test set, and the partition of this trial's own seed; `tested`, also the test
+        curve.
 
         Only a job of the confirmation may call this (contract 5).
         """
-        state, (fed, _) = self._final(), self._prepared
+        state, (fed, start) = self._final(), self._prepared
         params = state.params if state.best is None else state.best  # no best: no validation set
         result = self._on_test_set(params, keep=True)
         clients = spread(result.client_accuracies(fed.class_counts))
-        metrics = {"test_accuracy": result.accuracy, "test_loss": result.loss, **clients}
+        before = self._on_test_set(start.params).accuracy
+        metrics = {
+            "test_accuracy": result.accuracy,
+            "test_loss": result.loss,
+            TEST_START: before,
+            **clients,
+        }
         counts = fed.class_counts
         tables = {
             "predictions.csv": result.predictions_csv(),
@@ -122,8 +138,11 @@ class Trial:
 
     def _on_test_set(self, params: Tensor, *, keep: bool = False) -> Evaluation:
         fed, _ = self._prepared
+        return self._evaluated(params, stages.test_source(self.config, self.machine, fed), keep)
+
+    def _evaluated(self, params: Tensor, source: Source, keep: bool = False) -> Evaluation:
+        fed, _ = self._prepared
         fed.model.flat.copy_(params)
-        source = stages.test_source(self.config, self.machine, fed)
         return evaluate(fed.model.module, source, self.config.compute.precision, keep=keep)
 
     def _test_row(self, state: State) -> list[float]:

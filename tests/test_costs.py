@@ -9,8 +9,9 @@ import pytest
 import torch
 from toy import WIDTH, config, machine_of, plain, write_features
 
-from fl_core import stages
+from fl_core import stages, trial
 from fl_core.base.machine import Machine
+from fl_core.federated.evaluate import Evaluation, evaluate
 from fl_core.federated.messages import encode, encode_mask
 from fl_core.masks.calibration import Calibration
 from fl_core.trial import Record, run_trial
@@ -114,6 +115,30 @@ def test_where_no_client_is_asked_masks_cost_nothing_before_the_main_stage(
 ) -> None:
     record = last(machine, **MASK, head__method="ridge", **values)
     assert "bytes_up_masks" not in record
+
+
+def test_the_start_is_measured_once(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the first round, on the validation examples; on test ones at the end, if asked for."""
+    counted: list[int] = []
+
+    def evaluated(*args: Any, **kwargs: Any) -> Evaluation:
+        counted.append(1)
+        return evaluate(*args, **kwargs)
+
+    monkeypatch.setattr(trial, "evaluate", evaluated)
+    cfg = config(head__method="ridge", local__lr=1e-9)  # the last is as good as the start
+    partly = run_trial(cfg, machine, tmp_path / "t")
+    next(partly)
+    partly.close()
+    records = list(run_trial(cfg, machine, tmp_path / "t"))
+    assert len(counted) == 1
+    assert {one["val_accuracy_start"] for one in records} == {records[-1]["val_accuracy"]}
+    metrics, _ = trial.Trial(cfg, machine, tmp_path / "t").test_metrics()
+    assert metrics["test_accuracy_start"] == metrics["test_accuracy"] > 0.5
+    everything = config(data__train_on="train+val")
+    assert "val_accuracy_start" not in next(run_trial(everything, machine))
 
 
 def test_costs_are_those_of_the_artefact_and_survive_a_kill(

@@ -175,10 +175,10 @@ def pareto_plot(runs: StudyRuns, results: Sequence[Outcome]) -> Plot | None:
         front = [point for point in points if point.arm is outcome]
         trials = done[done["arm"] == outcome.arm]
         data += _pareto_traces(index, trials.iloc[thinned(len(trials), DOTS)], front, cost)
-    log = len(done) > 0 and float(done[cost].min()) > 0
+    log = min([float(point.trial[cost]) for point in points]) > 0  # the cheapest is among them
     layout = {
         "height": 460,
-        "xaxis": {"title": {"text": plain(f"{compact(cost)}, whole run, all clients")},
+        "xaxis": {"title": {"text": plain(f"{compact(cost)}, whole trial, all clients")},
                   "type": "log" if log else "linear", "automargin": True,
                   "dtick": "D2" if log else None, "exponentformat": "SI",
                   "ticksuffix": "B" if cost.startswith("bytes_") else ""},
@@ -186,8 +186,9 @@ def pareto_plot(runs: StudyRuns, results: Sequence[Outcome]) -> Plot | None:
     }  # fmt: skip
     text = (
         "Dots: finished search trials (validation accuracy); line: the Pareto front of validation "
-        "accuracy and cost; large marks: test accuracy of the confirmed points of the front, mean "
-        "± sample standard deviation over the seeds."
+        "accuracy and cost, from the start (before the first round of the main stage); large "
+        "marks: test accuracy of the confirmed points of the front, mean ± sample standard "
+        "deviation over the seeds."
     )
     spec = specification(data, layout, len(results))
     return Plot("pareto", "Pareto front", text, spec)
@@ -203,8 +204,9 @@ def _pareto_traces(
     seen = [point for point in by_cost if len(point.confirmed)]
     base = {"type": "scatter", "hoverinfo": "text"}
 
-    def text(trial: pd.Series, value: str) -> str:
-        return plain(f"{arm}, trial {trial['number']}: {value} %, {trial[cost]:.3g}")
+    def text(trial: pd.Series, value: str, start: bool = False) -> str:
+        which = "start" if start else f"trial {trial['number']}"
+        return plain(f"{arm}, {which}: {value} %, {trial[cost]:.3g}")
 
     spread = [100 * p.test[1] if math.isfinite(p.test[1]) else 0.0 for p in seen]
     return [
@@ -217,11 +219,12 @@ def _pareto_traces(
          "y": [100 * float(p.trial["val_accuracy"]) for p in by_cost],
          "line": {"color": paint, "shape": "hv", "dash": DASHES[index % len(DASHES)], "width": 1.6},
          "marker": {"color": paint, "size": 6},
-         "hovertext": [text(p.trial, percent(p.trial["val_accuracy"])) for p in by_cost]},
+         "hovertext": [text(p.trial, percent(p.trial["val_accuracy"]), p.start)
+                       for p in by_cost]},
         {**base, "name": plain(f"{arm}: front, test"), "mode": "markers",
          "x": [float(p.trial[cost]) for p in seen], "y": [100 * p.test[0] for p in seen],
          "error_y": {"type": "data", "array": spread, "color": paint, "thickness": 1.4},
          "marker": {"color": paint, "size": 11, "symbol": SYMBOLS[index % len(SYMBOLS)],
                     "line": {"color": "@ink", "width": 1}},
-         "hovertext": [text(p.trial, percent(*p.test)) for p in seen]},
+         "hovertext": [text(p.trial, percent(*p.test), p.start) for p in seen]},
     ]  # fmt: skip

@@ -49,15 +49,17 @@ def captions(results: Sequence[Outcome], searched: Sequence[int]) -> dict[str, s
         "its end asks for more trials; one that is flat from the first has found nothing since. "
         "Crosses: winners of neighbouring arms, tried in this one too.",
         "communication": "Validation accuracy against the bytes sent so far by every stage (head, "
-        f"masks, main), up and down, summed over all clients. {_SEEDS}.{tail}",
+        "masks, main), up and down, summed over all clients. Stars: before the first round of the "
+        f"main stage. {_SEEDS}.{tail}",
         "traffic": "What a round of the main stage sends, all clients: mean over rounds and "
         "confirmation seeds as sent (each message in its shortest form; line: the least and the "
         "most of the rounds at evaluations), and with every message dense, as index or as bitmap "
         "(see federated/messages.py for the forms). Above: the same bytes as a number of float32 "
         "parameters. A dense arm sends one form alone.",
         "pareto": "What accuracy costs. Small dots: all finished search trials; line: the Pareto "
-        "front of validation accuracy and cost; marks: test accuracy of the confirmed points of "
-        "the front, mean ± sample standard deviation over the confirmation seeds.",
+        "front of validation accuracy and cost; star: its start, before the first round of the "
+        "main stage; marks: test accuracy of the confirmed points of the front, mean ± sample "
+        "standard deviation over the confirmation seeds.",
         "drift": "Client drift: mean L2 distance of the sampled clients' parameters to the "
         f"server's at the end of a round. {_SEEDS}, band: ± one sample standard deviation.{tail}",
         "mask_active": "Where the masks live: trainable share of each layer. Tensors of one kind "

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, FixedLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from analysis.plots.panels import Line, legend, panels, unit_of
-from analysis.plots.style import log_ticks, pretty
+from analysis.plots.style import cost_axis, pretty
 from analysis.results.curves import Curves, Peak
 from analysis.results.outcome import Outcome
 
@@ -100,20 +100,22 @@ def _steps_figure(
 
 
 def bytes_figure(results: Sequence[Outcome], data: Curves) -> Figure | None:
-    """Validation accuracy against the bytes sent so far, both directions, all clients."""
+    """Validation accuracy against the bytes sent so far, both directions, all clients and stages;
+    each line begins before the main stage.
+    """
     known = data.frame[data.frame["bytes"].notna() & (data.frame["bytes"] > 0)]
     if known.empty:
         return None
     figure, grid = panels(results, set(known["arm"]), _ACCURACY)
-    ticks = log_ticks(known["bytes"].min(), known["bytes"].max())
+    begun = data.starts[data.starts["arm"].isin(known["arm"])]
+    shown = [*known["bytes"], *begun["bytes"]]
     for ax, group in grid:
         for line in group:
-            mine = known[known["arm"] == line.arm.arm]
+            start = begun[begun["arm"] == line.arm.arm]
+            mine = pd.concat([start, known[known["arm"] == line.arm.arm]])
             draw_line(ax, line, mine["bytes"], mine.assign(std=0.0), 100.0)
-        ax.set_xscale("log")
-        ax.xaxis.set_major_locator(FixedLocator(ticks))
-        ax.xaxis.set_major_formatter(EngFormatter(unit="B"))
-        ax.xaxis.set_minor_formatter(NullFormatter())
+            ax.plot(start["bytes"], 100 * start["mean"], "*", ms=6, color=line.colour)
+        cost_axis(ax, shown, "B")
     figure.supxlabel("bytes sent so far, up + down, all clients", size=8)
     legend(figure, [ax for ax, _ in grid])
     return figure

@@ -6,10 +6,9 @@ import math
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, FixedLocator, NullFormatter
 
 from analysis.plots.panels import arm_text, axes_of, legend
-from analysis.plots.style import COLUMN, colours, line_style, log_ticks, marker, new_figure
+from analysis.plots.style import COLUMN, colours, cost_axis, line_style, marker, new_figure
 from analysis.reading.store import StudyRuns
 from analysis.results.outcome import Outcome
 from analysis.results.pareto import front_points
@@ -51,6 +50,18 @@ def pareto_figure(runs: StudyRuns, results: Sequence[Outcome]) -> Figure | None:
             drawstyle="steps-post",
             label=f"{name}: front, validation",
         )
+        begun = [p for p in front if p.start]
+        if begun:
+            ax.plot(
+                [p.trial[cost] for p in begun],
+                [100 * p.trial["val_accuracy"] for p in begun],
+                "*",
+                ms=9,
+                color=colour,
+                mec="black",
+                mew=0.5,
+                label=f"{name}: start, validation",
+            )
         seen = [p for p in front if len(p.confirmed)]
         spread = [100 * p.test[1] if math.isfinite(p.test[1]) else 0.0 for p in seen]
         ax.errorbar(
@@ -66,14 +77,9 @@ def pareto_figure(runs: StudyRuns, results: Sequence[Outcome]) -> Figure | None:
             mew=0.5,
             label=f"{name}: front, test",
         )
-    low, high = float(done[cost].min()), float(done[cost].max())
-    if low > 0:
-        ax.set_xscale("log")
-        ax.xaxis.set_major_locator(FixedLocator(log_ticks(low, high)))
-        ax.xaxis.set_minor_formatter(NullFormatter())
-    if cost.startswith("bytes_"):
-        ax.xaxis.set_major_formatter(EngFormatter(unit="B"))
-    ax.set_xlabel(f"{compact(cost)}, whole run")
+    shown = [*done[cost], *(point.trial[cost] for point in points)]
+    cost_axis(ax, [float(value) for value in shown], "B" if cost.startswith("bytes_") else "")
+    ax.set_xlabel(f"{compact(cost)}, whole trial")
     ax.set_ylabel("accuracy [%]")
     ax.grid()
     legend(figure, [ax])

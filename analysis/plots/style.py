@@ -12,6 +12,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, FixedLocator, NullFormatter
 
 Layout = Literal["constrained", "compressed"]
 COLUMN, PAGE = 3.35, 6.9  # inches: one column, both columns
@@ -130,6 +131,26 @@ def log_ticks(low: float, high: float) -> list[float]:
         if len(ticks) >= 3:
             break
     return ticks[:: math.ceil(len(ticks) / 5)] if ticks else ticks
+
+
+def cost_axis(ax: Axes, values: Sequence[float], unit: str) -> None:
+    """A logarithmic axis of costs below an axes, with a place for zero where some are: from there
+    to the lowest other one it is linear. unit: B, or none.
+    """
+    positive = [value for value in values if value > 0]
+    if not positive:
+        return
+    ticks = log_ticks(min(positive), max(positive))
+    if min(values) > 0:
+        ax.set_xscale("log")
+    else:
+        ax.set_xscale("symlog", linthresh=min(positive), linscale=0.5)
+        ax.set_xlim(left=0)
+        ticks = [0.0, *ticks]
+    ax.xaxis.set_major_locator(FixedLocator(ticks))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    if unit:
+        ax.xaxis.set_major_formatter(EngFormatter(unit=unit))
 
 
 def ink(rgba: Sequence[float]) -> str:

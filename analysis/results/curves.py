@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import pandas as pd
@@ -12,10 +12,12 @@ from analysis.reading.fetch import curves, tested_curves
 from analysis.reading.store import StudyRuns
 from analysis.results.confirmation import mean_std
 from analysis.results.outcome import Outcome, outcomes
+from fl_core.config.vocabulary import START
 
 METRICS = ("val_accuracy", "val_loss", "train_loss", "client_drift", "bytes_up", "bytes_down")
 #: Read in the confirmation, for configurations that validation had chosen; no choice sees it.
 TEST = ("test_accuracy", "test_loss")
+_BEFORE = [f"bytes_{way}_{stage}" for way in ("up", "down") for stage in ("head", "masks")]
 NEAR = 0.005  # of an accuracy: so close to the best is near enough
 
 
@@ -24,12 +26,13 @@ class Curves:
     """`wide`: a row (arm, run_id, step) with `METRICS`, `TEST`, `bytes` and `round`; NaN for none.
 
     searched: arms shown by their chosen search trial, one run without a band. alone: arms without
-    a federation.
+    a federation. starts: before the main stage, a row (arm, mean, bytes): means over the runs.
     """
 
     wide: pd.DataFrame
     searched: tuple[int, ...]
     alone: tuple[int, ...]
+    starts: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def over_runs(self, metric: str) -> pd.DataFrame:
         """Mean and std (0 for one run) of a metric over an arm's runs, at the steps that all of
@@ -83,7 +86,16 @@ def read_curves(runs: StudyRuns) -> Curves:
     steps = {o.arm: float(o.config["local.steps"]) for o in results if "local.steps" in o.config}
     wide["round"] = wide["step"] / wide["arm"].map(steps)
     alone = tuple(o.arm for o in results if o.config.get("federation.clients") == 1)
-    return Curves(wide, tuple(fallback), alone)
+    return Curves(wide, tuple(fallback), alone, _starts(runs, owner))
+
+
+def _starts(runs: StudyRuns, owner: Mapping[str, int]) -> pd.DataFrame:
+    """What the stages before the main one gave, and had sent."""
+    rows = runs.trials.set_index("run_id").loc[list(owner)]
+    rows = rows.reindex(columns=[START, *_BEFORE]).astype(float)
+    rows["arm"], rows["bytes"] = [owner[run] for run in rows.index], rows[_BEFORE].sum(axis=1)
+    groups = rows.dropna(subset=[START]).groupby("arm")
+    return groups.agg(mean=(START, "mean"), bytes=("bytes", "mean")).reset_index()
 
 
 @dataclass(frozen=True)

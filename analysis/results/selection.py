@@ -79,7 +79,8 @@ def best_confirmed(trials: pd.DataFrame, asked: Asked = _BLIND) -> pd.Series | N
 
 
 def pareto_front(trials: pd.DataFrame, objectives: Sequence[str]) -> pd.DataFrame:
-    """The finished search trials that no other beats in everything, best validation first.
+    """The finished search trials that no other beats in everything, nor the state before the first
+    round of any (`front_starts`); best validation first.
 
     Validation accuracy counts up, the objectives count down. Of trials with equal values the
     earliest stands for all.
@@ -90,7 +91,32 @@ def pareto_front(trials: pd.DataFrame, objectives: Sequence[str]) -> pd.DataFram
     ['b', 'a']
     """
     full = _finished(trials)
-    return full.iloc[rules.pareto_front(_candidates(full, objectives))]
+    starts = [start for _, start in _starts(full, objectives)]
+    places = rules.pareto_front([*_candidates(full, objectives), *starts])
+    return full.iloc[[place for place in places if place < len(full)]]
+
+
+def front_starts(trials: pd.DataFrame, objectives: Sequence[str]) -> pd.DataFrame:
+    """The states before the main stage that no trial and no other beats, one of equal ones: rows of
+    trials that began so, with the accuracy and the costs that these had there.
+    """
+    full = _finished(trials)
+    starts = _starts(full, objectives)
+    candidates = [*_candidates(full, objectives), *(start for _, start in starts)]
+    rows = []
+    for place in rules.pareto_front(candidates):
+        if place >= len(full):
+            origin, start = starts[place - len(full)]
+            row = full.iloc[origin].copy()
+            row["val_accuracy"], row[list(objectives)] = start.score, start.costs
+            rows.append(row)
+    return pd.DataFrame(rows, columns=full.columns)
+
+
+def _starts(full: pd.DataFrame, objectives: Sequence[str]) -> list[tuple[int, rules.Candidate]]:
+    """Place of a trial, and the state before its main stage, where it was measured."""
+    found = [rules.start_of(row, objectives) for row in full.to_dict("records")]
+    return [(place, start) for place, start in enumerate(found) if start is not None]
 
 
 def _finished(trials: pd.DataFrame) -> pd.DataFrame:

@@ -163,11 +163,14 @@ _STAGES = {
 }
 _ENCODINGS = ("dense", "index", "bitmap", "values")
 
+START, TEST_START = "val_accuracy_start", "test_accuracy_start"
 METRICS: Mapping[str, Metric] = {
     "score": Metric("what a search maximises: validation accuracy of the parameters that count"),
     "val_accuracy": Metric("accuracy on the validation examples"),
+    START: Metric("the same before the first round of the main stage"),
     "val_loss": Metric("mean cross-entropy on the validation examples"),
     "test_accuracy": Metric("accuracy on the test set, of confirmation runs alone"),
+    TEST_START: Metric("the same before the first round of the main stage"),
     "test_loss": Metric("mean cross-entropy on the test set, of confirmation runs alone"),
     "train_loss": Metric("mean cross-entropy over the examples of the last round's local steps"),
     "client_drift": Metric(

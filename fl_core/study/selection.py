@@ -12,6 +12,8 @@ import statistics
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from fl_core.config.vocabulary import START, known
+
 #: The rules as tables print them; a study names its own by this text (tag `selection`).
 BEST = "highest validation accuracy among trials that ran to their full budget"
 BEST_CONFIRMED = "highest mean validation accuracy over the confirmation seeds among the finalists"
@@ -29,6 +31,28 @@ class Candidate(NamedTuple):
     costs: tuple[float, ...] = ()
     order: tuple[Any, ...] = ()
     configuration: Hashable = None
+
+
+def start_of(record: Mapping[str, Any], objectives: Sequence[str]) -> Candidate | None:
+    """The state before the main stage's first round, judged as a trial is: a front without it
+    would offer what costs more for less. None where it was not measured, or an objective has no
+    meaning there.
+
+    >>> start_of({"val_accuracy_start": 0.7, "bytes_up": 9, "bytes_up_head": 4}, ["bytes_up"])
+    Candidate(score=0.7, costs=(4.0,), order=(), configuration=None)
+    """
+    costs = [_cost_of_start(name, record) for name in objectives]
+    if not known(record.get(START)) or None in costs:
+        return None
+    return Candidate(float(record[START]), tuple(cost for cost in costs if cost is not None))
+
+
+def _cost_of_start(objective: str, record: Mapping[str, Any]) -> float | None:
+    if objective in ("bytes_up", "bytes_down"):
+        spent = (record.get(f"{objective}_{stage}") for stage in ("head", "masks"))
+        return float(sum(value for value in spent if value is not None and known(value)))
+    of_main = ("bytes_up_main", "bytes_down_main", "local_steps", "round")
+    return 0.0 if objective in of_main else None
 
 
 def ranked(candidates: Sequence[Candidate]) -> list[int]:

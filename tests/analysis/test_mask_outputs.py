@@ -50,12 +50,13 @@ OVERLAP = """\
 """  # noqa: E501
 
 FRONT = """\
-| bytes up [MB] | val. accuracy [%] | test accuracy [%] | seeds |  lr | sparsity |
-| ------------: | ----------------: | ----------------: | ----: | --: | -------: |
-|          8.00 |              70.0 |        69.0 ± 1.0 |     3 | 0.1 |        0 |
-|          2.00 |              65.0 |        64.0 ± 1.4 |     2 | 0.3 |      0.9 |
-|          1.00 |              60.0 |                 — |     0 | 0.1 |     0.99 |
-"""
+| trial | bytes up [MB] | bytes up head [kB] | bytes up main [MB] | val. accuracy [%] | test accuracy [%] | seeds |  lr | sparsity |
+| ----- | ------------: | -----------------: | -----------------: | ----------------: | ----------------: | ----: | --: | -------: |
+| —     |          8.00 |                500 |               7.50 |              70.0 |        69.0 ± 1.0 |     3 | 0.1 |        0 |
+| —     |          2.00 |                500 |               1.50 |              65.0 |        64.0 ± 1.4 |     2 | 0.3 |      0.9 |
+| —     |          1.00 |                500 |              0.500 |              63.0 |                 — |     0 | 0.1 |     0.99 |
+| start |         0.500 |                500 |                  0 |              62.0 |        62.0 ± 1.0 |     3 |   — |        — |
+"""  # noqa: E501
 
 CONFIG = {
     **{"data.name": "cifar100", "federation.clients": 100, "federation.participation": 0.1},
@@ -119,7 +120,10 @@ def test_conditions_leave_out_what_the_columns_say(rules: StudyRuns) -> None:
 
 def test_the_front_by_hand(front: StudyRuns) -> None:
     assert list(front_of(front, 0)["digest"]) == ["b", "d", "e"]
-    assert [len(p.confirmed) for p in front_points(front, outcomes(front))] == [3, 2, 0]
+    points = front_points(front, outcomes(front))
+    assert [(len(p.confirmed), p.start) for p in points] == [
+        (3, False), (2, False), (0, False), (3, True),
+    ]  # fmt: skip
     (outcome,) = outcomes(front)
     assert outcome.mean == pytest.approx(0.69)  # of b: as good as f, and cheaper
     assert "all: 1 confirmation run(s) of another configuration left out" in outcome.warnings
@@ -228,6 +232,8 @@ def test_strategies_make_rows_and_shardings_colours() -> None:
 def test_the_front_is_a_file_of_its_own(front: StudyRuns, tmp_path: Path) -> None:
     write_tables(front, tmp_path)
     table = pd.read_csv(tmp_path / "front.csv")
-    assert table["bytes_up"].tolist() == [8e6, 2e6, 1e6]
+    assert table["bytes_up"].tolist() == [8e6, 2e6, 1e6, 5e5]
+    assert table["bytes_up_main"].tolist() == [7.5e6, 1.5e6, 5e5, 0]
+    assert table["start"].tolist() == [False, False, False, True]
     assert table["test_accuracy_mean"][1] == pytest.approx(0.64)
-    assert table["mask.sparsity"].tolist() == [0.0, 0.9, 0.99]
+    assert table["mask.sparsity"].tolist()[:3] == [0.0, 0.9, 0.99]

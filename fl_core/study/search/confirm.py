@@ -24,9 +24,12 @@ def best_trials(study: optuna.Study, most: int = 1) -> list[FrozenTrial]:
 
 
 def pareto_front(study: optuna.Study) -> list[FrozenTrial]:
-    """The finished trials that none beats in everything, best score first."""
+    """The finished trials that none beats in everything, nor the start of any; best first."""
     trials = _finished(study)
-    return [trials[place] for place in selection.pareto_front(list(map(_candidate, trials)))]
+    measured = (trial.user_attrs.get("start") for trial in trials)
+    starts = [selection.Candidate(score, tuple(costs)) for score, *costs in filter(None, measured)]
+    front = selection.pareto_front([*map(_candidate, trials), *starts])
+    return [trials[place] for place in front if place < len(trials)]
 
 
 def thinned(front: list[FrozenTrial], most: int = selection.MOST) -> list[FrozenTrial]:
@@ -35,10 +38,11 @@ def thinned(front: list[FrozenTrial], most: int = selection.MOST) -> list[Frozen
 
 
 def finalists(study: optuna.Study, most: int) -> list[FrozenTrial]:
-    """What is confirmed: the best trials; with several objectives, the Pareto front, thinned."""
-    if len(study.directions) > 1:
-        return thinned(pareto_front(study))
-    return best_trials(study, most)
+    """What is confirmed: the best trials; with several objectives, the Pareto front, thinned, or
+    where the start beats every trial, the best of them.
+    """
+    front = pareto_front(study) if len(study.directions) > 1 else []
+    return thinned(front) if front else best_trials(study, most)
 
 
 def _finished(study: optuna.Study) -> list[FrozenTrial]:

@@ -20,6 +20,7 @@ from fl_core.study.search.journal import open_studies, try_again
 from fl_core.study.search.pruning import pruner_of
 from fl_core.study.search.samplers import sampler_of
 from fl_core.study.search.space import grid_points
+from fl_core.study.selection import start_of
 from fl_core.trial import Record
 
 Then = Callable[[int, optuna.Study], list[Job]]  # an arm's confirmation, once its search has ended
@@ -119,7 +120,10 @@ class Search:
                 trial.report(record[SCORE], int(record[TIME]))
         trial.set_user_attr("status", outcome(record))
         if outcome(record) == "finished":
-            names = (SCORE, *self.arms[job.arm].objectives)
+            objectives = self.arms[job.arm].objectives
+            if objectives and (start := start_of(record, objectives)):
+                trial.set_user_attr("start", [start.score, *start.costs])
+            names = (SCORE, *objectives)
             trial.study.tell(trial, [record[name] for name in names])
         else:
             trial.study.tell(trial, state=TrialState.PRUNED)

@@ -99,6 +99,23 @@ def test_trials_are_told_score_and_cost(tmp_path: Path) -> None:
     assert [t.number for t in best_trials(one.studies[0])] == [0]
 
 
+def test_a_trial_that_its_start_beats_is_not_on_the_front(tmp_path: Path) -> None:
+    """The head alone: 0.7 for 60 bytes. 0.65 for 100 is dominated, 0.8 for 200 is not."""
+    one = searcher(tmp_path, 3)
+    before = {"val_accuracy_start": 0.7, "bytes_up_head": 50, "bytes_up_masks": 10}
+    for score, sent in ((0.65, 100.0), (0.8, 200.0)):
+        one.end(suggested(one), record(score, sent, **before))
+    found = one.studies[0]
+    assert found.get_trials()[0].user_attrs["start"] == [0.7, 60.0]
+    assert [t.number for t in pareto_front(found)] == [1]
+    assert [t.number for t in finalists(found, 1)] == [1]
+    beaten = searcher(tmp_path / "beaten", 2)
+    for score, sent in ((0.6, 100.0), (0.65, 200.0)):
+        beaten.end(suggested(beaten), record(score, sent, **before))
+    assert pareto_front(beaten.studies[0]) == []
+    assert [t.number for t in finalists(beaten.studies[0], 1)] == [1]  # and so the start's test
+
+
 @pytest.mark.parametrize("stop", [3, 7, 15])
 def test_interrupted_search_makes_the_same_suggestions(stop: int, tmp_path: Path) -> None:
     """Also beyond the random trials, and with diverged ones among them."""
