@@ -110,10 +110,12 @@ def blocks(runs: StudyRuns, published: bool = False) -> list[Block]:
     warnings = study_lines([(o.name, o.shortfalls) for o in results], len(results))
     warnings += study_warnings(runs) + border_lines(runs, results)
     warnings += [line for o in results for line in o.warnings]
+    theirs = published_blocks(results) if published else []
+    if published and not theirs:
+        warnings.append("no published number is known for the problem of any arm")
     ours = _our_block(runs, results, warnings)
     more = [epochs_block(runs, results), pairs_block(results), finalists_block(results)]
-    more += [overlap_block(results), front_block(runs, results)]
-    more += published_blocks(results) if published else ()
+    more += [overlap_block(results), front_block(runs, results), *theirs]
     return [ours, *(block for block in more if block is not None)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,14 @@ def test_they_stand_apart_with_their_conditions(golden: StudyRuns) -> None:
     named = [source.name for line in lines for source in SOURCES.values() if source.name in line]
     # the closest first, what contradicts itself last
     assert list(dict.fromkeys(named)) == [source.name for source in SOURCES.values()]
+
+
+def test_who_asks_and_finds_none_is_told(golden: StudyRuns) -> None:
+    line = "- no published number is known for the problem of any arm"
+    other = replace(golden, arms=golden.arms.assign(**{"data.name": "cifar10"}))
+    assert line in table_markdown(other, published=True)
+    assert line not in table_markdown(other)
+    assert line not in table_markdown(golden, published=True)
 
 
 def test_the_bibliography(golden: StudyRuns) -> None:

@@ -1,0 +1,172 @@
+"""Every command of README's table of experiments, made small, in this process.
+
+A study trains a handful of local steps with one trial and two seeds; one that needs images trains
+the ViT-Ti/16 at 32 px on a part of CIFAR-100. What a row is about, its arms, stays as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from faults.here import run_here
+from faults.place import Place
+from once import once
+from torch import Tensor
+
+from fl_core import stages
+from fl_core.config.trial_config import Value
+from fl_core.data.tasks import load_examples
+from fl_core.models import features
+from fl_core.study.presets import Preset
+from fl_core.study.study import Study
+from studies import ROOT, load_study
+
+README = (ROOT / "README.md").read_text()
+STATUS = ("default", "images", "later")
+IMAGES = {"train": 1500, "test": 200}  # enough for 100 clients with a class each
+#: A transformer on a CPU, in seconds.
+TINY: Mapping[str, Value] = {
+    "backbone.name": "vit_tiny_patch16_224", "backbone.tag": "augreg_in21k_ft_in1k",
+    "backbone.image_size": 32, "head.rounds": 2, "local.batch_size": 4, "mask.examples": 2,
+    "mask.rounds": 2,
+}  # fmt: skip
+
+#: Of those on images: what `make test` runs.
+QUICK = ("studies/ridge_then_sparse.py --preset paper",)
+
+
+class Row(NamedTuple):
+    """One experiment of README's table."""
+
+    experiment: str
+    source: str
+    command: str
+    status: str
+
+
+def rows() -> list[Row]:
+    """The table under its heading."""
+    section = README.split("## Every experiment of the sources")[1].split("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")][2:]
+    return [Row(*(cell.strip() for cell in line.strip("|").split("|"))) for line in lines]
+
+
+def commands(kind: str, status: str = "") -> list[str]:
+    """The table's commands that run a file of this folder."""
+    chosen = [row for row in rows() if status in ("", row.status)]
+    found = [row.command.strip("`").removeprefix("python ") for row in chosen]
+    return [command for command in found if command.startswith(f"{kind}/")]
+
+
+def test_the_table_is_whole() -> None:
+    """Every study answers for a row; who has no command comes later, and the other way round."""
+    found = rows()
+    assert len(found) > 20
+    for row in found:
+        assert row.status in STATUS, row
+        assert (row.command == "—") == (row.status == "later"), row
+        assert row.status == "later" or re.fullmatch(r"`python (studies|analysis)/.+`", row.command)
+        assert row.status != "images" or "--preset paper" in row.command, row
+    named = {command.split()[0] for command in commands("studies")}
+    assert named == {f"studies/{file.name}" for file in (ROOT / "studies").glob("*.py")}
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Artefacts of all rows: each is made once."""
+    return once(tmp_path_factory, "experiments", lambda _: None)
+
+
+def run(study: Study, options: list[str], folder: Path, cache: Path) -> None:
+    """The study's command in a folder, to a table with a test accuracy in every row."""
+    place = Place.at(folder, study.name, ())
+    short = ["--seeds", "2"] if "--seeds" not in options else []
+    argv = [*options, *short, "--serial", *place.where(), "--cache-dir", str(cache)]
+    run_here(study, argv, folder, place.events).assert_good()
+    table = place.frame()
+    assert len(table) >= 1
+    assert table["test_accuracy_mean"].notna().all()
+    assert (place.out / "table.html").stat().st_size > 0
+
+
+@pytest.mark.parametrize("command", commands("studies", "default"))
+def test_a_study_by_default(command: str, tmp_path: Path, cache: Path) -> None:
+    file, *options = shlex.split(command)
+    study = load_study(Path(file).stem)
+    small = study.presets["smoke"]
+    short = replace(small, budget=min(small.budget, 16), eval_steps=16, trials=1)
+    study = replace(study, presets={"embedded": short})
+    run(study, options, tmp_path, cache)
+
+
+@pytest.fixture
+def few_images(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A part of CIFAR-100: features and evaluations of all of it take minutes."""
+
+    def load(name: str, data_dir: Path, *, train: bool) -> tuple[Tensor, Tensor]:
+        count = IMAGES["train" if train else "test"]
+        images, labels = load_examples(name, data_dir, train=train)
+        return images[:count], labels[:count]
+
+    for module in (stages, features):
+        monkeypatch.setattr(module, "load_examples", load)
+    yield
+    stages.forget_inputs()  # which are kept from call to call
+    features.forget_features()
+
+
+def soaked(found: list[str], quick: tuple[str, ...] = ()) -> list[object]:
+    """All but the quick ones for `make soak`."""
+    marks = [() if command in quick else (pytest.mark.soak,) for command in found]
+    return [pytest.param(command, marks=m) for command, m in zip(found, marks, strict=True)]
+
+
+@pytest.mark.usefixtures("few_images")
+@pytest.mark.parametrize("command", soaked(commands("studies", "images"), QUICK))
+def test_a_study_on_images(command: str, tmp_path: Path, cache: Path, cifar_dir: Path) -> None:
+    weights = os.environ.get("FL_WEIGHTS")
+    if not weights:
+        pytest.skip("FL_WEIGHTS names no weights")
+    file, *options = shlex.split(command)
+    study = load_study(Path(file).stem)
+    study = replace(study, presets={"paper": _tiny(study, study.presets["paper"])})
+    options += ["--weights", weights, "--data-dir", str(cifar_dir)]
+    run(study, options, tmp_path, cache / "images")
+
+
+def _tiny(study: Study, paper: Preset) -> Preset:
+    """A step of two clients each; the first and the last of the arms."""
+    arms = study.arms if paper.arms is None else paper.arms
+    alone = study.base.get("federation.clients") == 1
+    own: Mapping[str, Value] = (
+        {"local.unit": "steps"} if alone else {"federation.participation": 0.02}
+    )
+    return replace(
+        paper,
+        overrides={**paper.overrides, **TINY, **own},
+        arms=[arms[0], arms[-1]] if len(arms) > 1 else arms,
+        budget=1,
+        eval_steps=1,
+        trials=1,
+        finalists=1,
+        first=(),
+        prune=False,
+    )
+
+
+@pytest.mark.parametrize("command", soaked(commands("analysis")))
+def test_what_is_read_from_the_store(command: str, tmp_path: Path, undisturbed: Place) -> None:
+    file, *options = shlex.split(command)
+    main = import_module(f"analysis.{Path(file).stem}").main
+    out = tmp_path / "out"
+    argv = [*options, "--tracking-uri", undisturbed.uri, "--out", str(out)]
+    assert main(argv) == 0
+    assert list(out.glob("*.png"))
