@@ -1,7 +1,8 @@
 """Does a client do better from its own old parameters, blended with the server's by Fisher?
 
 FedAvg starts every client from the server's parameters. Blending (Pirilli et al. 2025, eq. 5) keeps
-more of the client's own where its Fisher information is a larger share of the round's.
+more of the client's own where its Fisher information is a larger share of the round's, or as their
+equation has it of all clients' (fisher_all).
 
 scientific  local.blend, under iid shards, N_c=10 and N_c=1
 nuisance    learning rate, momentum, weight decay, batch size, server step, start of the head
@@ -17,7 +18,7 @@ from fl_core import PAPER_FULL, Study, each, embedded, grid, main, paper, shardi
 from search_spaces import federated
 
 BASE = {"federation.clients": 100, "federation.participation": 0.1, "local.steps": 4}
-BLENDS = each("local.blend", ("none", "fisher"))
+BLENDS = each("local.blend", ("none", "fisher", "fisher_all"))
 ARMS = grid(shardings(None, 10, 1), BLENDS)
 
 STUDY = Study(
