@@ -53,7 +53,7 @@ def captions(results: Sequence[Outcome], searched: Sequence[int]) -> dict[str, s
         f"main stage. {_SEEDS}.{tail}",
         "traffic": "What a round of the main stage sends, all clients: mean over rounds and "
         "confirmation seeds as sent (each message in its shortest form; line: the least and the "
-        "most of the rounds at evaluations), and with every message dense, as index or as bitmap "
+        "most of a round), and with every message dense, as index or as bitmap "
         "(see federated/messages.py for the forms). Above: the same bytes as a number of float32 "
         "parameters. A dense arm sends one form alone.",
         "pareto": "What accuracy costs. Small dots: all finished search trials; line: the Pareto "

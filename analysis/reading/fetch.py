@@ -119,6 +119,18 @@ def tested_curves(runs: StudyRuns, run_ids: Sequence[str]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)[names].astype({"step": int})
 
 
+def every_round(runs: StudyRuns, run_ids: Sequence[str]) -> pd.DataFrame:
+    """`rounds.csv` of those of these runs that logged it, one below the other, with run_id."""
+    client, _ = connect(runs.tracking_uri)
+    tables = [
+        pd.read_csv(io.StringIO(text)).assign(run_id=run_id)
+        for run_id in run_ids
+        if (text := _artifact(client, run_id, "rounds.csv")) is not None
+    ]
+    names = ["run_id", "local_steps", "client_drift"]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=names)
+
+
 def messages(runs: StudyRuns, run_ids: Sequence[str]) -> dict[str, pd.DataFrame]:
     """`messages.csv` of those of these runs that logged it, by run: what was sent in each encoding,
     a row an evaluation.

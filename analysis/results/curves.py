@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import pandas as pd
 
-from analysis.reading.fetch import curves, tested_curves
+from analysis.reading.fetch import curves, every_round, tested_curves
 from analysis.reading.store import StudyRuns
 from analysis.results.confirmation import mean_std
 from analysis.results.outcome import Outcome, outcomes
@@ -24,6 +24,7 @@ NEAR = 0.005  # of an accuracy: so close to the best is near enough
 @dataclass(frozen=True, eq=False)
 class Curves:
     """`wide`: a row (arm, run_id, step) with `METRICS`, `TEST`, `bytes` and `round`; NaN for none.
+    Of rounds without an evaluation there is the training loss, where the run kept it.
 
     searched: arms shown by their chosen search trial, one run without a band. alone: arms without
     a federation. starts: before the main stage, a row (arm, mean, bytes): means over the runs.
@@ -79,6 +80,7 @@ def read_curves(runs: StudyRuns) -> Curves:
     tidy = curves(runs, list(owner), METRICS)
     wide = tidy.pivot(index=["run_id", "step"], columns="metric", values="value").reset_index()
     wide = wide.reindex(columns=["run_id", "step", *METRICS])
+    wide = _with_every_round(wide, every_round(runs, list(owner)))
     wide["arm"] = wide["run_id"].map(owner)
     confirmed = [run for run, arm in owner.items() if arm not in fallback]
     wide = wide.merge(tested_curves(runs, confirmed), how="left", on=["run_id", "step"])
@@ -96,6 +98,17 @@ def _starts(runs: StudyRuns, owner: Mapping[str, int]) -> pd.DataFrame:
     rows["arm"], rows["bytes"] = [owner[run] for run in rows.index], rows[_BEFORE].sum(axis=1)
     groups = rows.dropna(subset=[START]).groupby("arm")
     return groups.agg(mean=(START, "mean"), bytes=("bytes", "mean")).reset_index()
+
+
+def _with_every_round(wide: pd.DataFrame, rounds: pd.DataFrame) -> pd.DataFrame:
+    """With the training loss of each round, instead of that of each evaluation's."""
+    if "train_loss" not in rounds:
+        return wide
+    loss = rounds.rename(columns={"local_steps": "step", "train_loss": "kept"})
+    loss = loss[["run_id", "step", "kept"]].astype({"step": int})
+    both = wide.merge(loss, how="outer", on=["run_id", "step"])
+    both["train_loss"] = both.pop("kept").fillna(both["train_loss"])
+    return both
 
 
 @dataclass(frozen=True)

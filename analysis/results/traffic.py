@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.reading.fetch import messages
+from analysis.reading.fetch import every_round, messages
 from analysis.reading.store import StudyRuns
 from analysis.results.outcome import Outcome
 
@@ -21,7 +21,7 @@ _WAYS = ("up", "down")
 class Traffic:
     """One arm. mean: bytes a round, over rounds and seeds, by direction (`up`: as sent) and by
     direction and encoding (`up_index`), without those that were not counted. span: the least and
-    the most of the rounds at the evaluations.
+    the most of all rounds, or of those at the evaluations where the run kept no other.
     """
 
     arm: Outcome
@@ -39,13 +39,15 @@ def read_traffic(runs: StudyRuns, results: Sequence[Outcome]) -> list[Traffic]:
         if rows.empty or outcome.config.get("federation.clients") == 1:
             continue
         logged = messages(runs, rows["run_id"].tolist())
+        rounds = every_round(runs, list(logged))
+        rounds = rounds if "bytes_up_round" in rounds else pd.concat([*logged.values(), rounds])
         each = [
             _of_run(row, logged[row["run_id"]])
             for _, row in rows.iterrows()
             if row["run_id"] in logged and row["round"] > 0
         ]
         if each:
-            found.append(_traffic(outcome, each, list(logged.values())))
+            found.append(_traffic(outcome, each, rounds))
     return found
 
 
@@ -63,10 +65,9 @@ def _of_run(row: pd.Series, table: pd.DataFrame) -> dict[str, float]:
 
 
 def _traffic(
-    outcome: Outcome, each: Sequence[Mapping[str, float]], tables: Sequence[pd.DataFrame]
+    outcome: Outcome, each: Sequence[Mapping[str, float]], rounds: pd.DataFrame
 ) -> Traffic:
     mean = pd.DataFrame(each).mean().dropna()
-    rounds = pd.concat(tables)
     span = {
         way: (float(rounds[f"bytes_{way}_round"].min()), float(rounds[f"bytes_{way}_round"].max()))
         for way in _WAYS

@@ -58,6 +58,7 @@ def central(monkeypatch: pytest.MonkeyPatch) -> StudyRuns:
 
     monkeypatch.setattr(computed, "curves", histories)
     monkeypatch.setattr(computed, "tested_curves", tested)
+    monkeypatch.setattr(computed, "every_round", lambda *_: pd.DataFrame())
     return runs
 
 
@@ -106,6 +107,20 @@ def test_losses_are_drawn_with_the_best_marked(central: StudyRuns) -> None:
     assert list(lines[0].get_ydata()) == pytest.approx([0.352, 0.3015, 0.30])  # both seeds' epochs
     assert list(lines[1].get_ydata()) == pytest.approx([0.252, 0.2015, 0.20])
     assert (*lines[2].get_xdata(), *lines[2].get_ydata()) == pytest.approx((2.5, 0.30075))
+
+
+def test_the_training_loss_is_that_of_every_round(
+    central: StudyRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loss = {"run1": [9.0, 8.0, 7.0, 6.0, 5.0], "run2": [9.0, 8.0, 7.0]}  # a fifth, not evaluated
+    rows = [(run, n, v) for run, values in loss.items() for n, v in enumerate(values, 1)]
+    table = pd.DataFrame(rows, columns=["run_id", "local_steps", "train_loss"])
+    monkeypatch.setattr(computed, "every_round", lambda *_: table)
+    data = read_curves(dataclasses.replace(central))
+    assert data.over_runs("train_loss")["mean"].tolist() == [9, 8, 7]
+    assert data.frame["step"].tolist() == [1, 2, 3]
+    assert data.wide["step"].max() == 5
+    assert peaks(outcomes(central), data)[0].ran[0] == 3.5
 
 
 def test_the_test_curve_stands_apart_and_says_that_it_chose_nothing(central: StudyRuns) -> None:
@@ -162,6 +177,7 @@ def test_what_a_round_sends_in_each_encoding(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(traffic, "messages", lambda _, ids: {
         i: pd.DataFrame({**table, **(more if i in masked else {})}) for i in ids
     })  # fmt: skip
+    monkeypatch.setattr(traffic, "every_round", lambda *_: pd.DataFrame())
     first, second = read_traffic(runs, outcomes(runs))
     assert first.mean == {
         "up": 100, "down": 200, "up_dense": 1000, "down_dense": 1000,
@@ -169,6 +185,10 @@ def test_what_a_round_sends_in_each_encoding(monkeypatch: pytest.MonkeyPatch) ->
     }  # fmt: skip
     assert second.mean == {"up": 100, "down": 200}
     assert first.span == {"up": (100, 100), "down": (100, 300)}
+    whole = pd.DataFrame({"bytes_up_round": [90, 110], "bytes_down_round": [500, 100]})
+    monkeypatch.setattr(traffic, "every_round", lambda *_: whole)  # a round between evaluations
+    first, second = read_traffic(runs, outcomes(runs))
+    assert first.span == {"up": (90, 110), "down": (100, 500)}
     figure = traffic_figure(outcomes(runs), [first, second])
     assert figure is not None
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
