@@ -1,8 +1,8 @@
 """Head only, everything, or the head first and then a sparse part of the rest?
 
-The strategies of the reports under one budget of local steps in the main stage: the head alone;
-everything densely; everything under a mask; the head first, then the backbone or everything under
-a mask. On the embedded features there is only a head: there the question is what a warm-up buys
+The strategies of the reports under one budget of local steps in all, those of a head that comes
+first included: the head alone; everything densely; everything under a mask; the head first, then,
+for what is left of the budget, the backbone or everything under a mask. On the embedded features there is only a head: there the question is what a warm-up buys
 before a mask is put on it.
 
 scientific  fine_tune.strategy (embedded: head.method x mask.sparsity), iid and N_c=10
@@ -60,9 +60,11 @@ STUDY = Study(
         "embedded": embedded(
             budget=400, eval_steps=80, trials=8, seeds=3, space=masks.head, arms=BOTH
         ),
-        "smoke": smoke(space=masks.head, arms=grid(shardings(10), HEADS)),
-        "vit-tiny": vit_tiny(overrides={**VIT_TINY, **HEAD}),
-        "paper": paper(overrides={**PAPER, **HEAD}),
+        "smoke": smoke(
+            space=masks.head, arms=grid(shardings(10), HEADS), overrides={"head.rounds": 8}
+        ),
+        "vit-tiny": vit_tiny(budget=160, overrides={**VIT_TINY, **HEAD, "head.rounds": 20}),
+        "paper": paper(budget=1600, overrides={**PAPER, **HEAD}),
     },
 )
 

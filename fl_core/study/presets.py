@@ -17,7 +17,9 @@ class Preset:
     """How much work, on what: the same question at another size."""
 
     help: str
-    budget: int  # local steps (or epochs) of a full trial: rounds = budget / J (contract 7)
+    #: Local steps (or epochs) of a full trial's main stage: rounds = budget / J (contract 7). Where
+    #: arms differ in those of a head by FedAvg, these are part of it.
+    budget: int
     eval_steps: int  # local steps between evaluations; also ASHA's first rung
     trials: int  # of each arm
     seeds: int  # of the confirmation
@@ -28,10 +30,13 @@ class Preset:
     prune: bool = True  # ASHA; without it a search of random trials does not depend on timing
     finalists: int = 1  # best trials of an arm that are confirmed
 
-    def pace(self, steps: int, fixed: Mapping[str, Value]) -> dict[str, Value]:
-        """Rounds and evaluations for J local steps (contract 7), but for what the user fixes."""
+    def pace(self, steps: int, fixed: Mapping[str, Value], spent: int = 0) -> dict[str, Value]:
+        """Rounds and evaluations for J local steps (contract 7), but for what the user fixes.
+
+        spent: of the budget, by a head.
+        """
         pace = {
-            "rounds": max(1, self.budget // steps),
+            "rounds": max(1, (self.budget - spent) // steps),
             "eval_every": max(1, self.eval_steps // steps),
         }
         return {name: value for name, value in pace.items() if name not in fixed}

@@ -92,20 +92,26 @@ def resolve(
         if "seed" in where:
             raise refuse("seed", where["seed"], f"a study sets none, --seed does; {SEEDS}")
 
-    def arm(values: Setting) -> Arm:
+    def config_of(values: Setting) -> TrialConfig:
         clash = sorted(set(values) & set(fixed))
         if clash:
             raise ConfigError(f"--set {clash[0]}: this study's arms set it already")
-        config = TrialConfig().override({**start, **values})
-        config = config.override(preset.pace(config.local.steps, fixed))
+        return TrialConfig().override({**start, **values})
+
+    counted = len({_head_steps(config_of(values)) for values in settings}) > 1
+
+    def arm(values: Setting) -> Arm:
+        config = config_of(values)
+        spent = _spent(config, preset) if counted and "rounds" not in fixed else 0
+        config = config.override(preset.pace(config.local.steps, fixed, spent))
         return Arm(arm_name(values), dict(values), config, study.objectives)
 
     asked = [arm(values) for values in settings]
     own_space = preset.space or study.space
-    arms, space = asked, _open(own_space, preset, fixed)
+    arms, space = asked, _open(own_space, preset, fixed, counted)
     if joint and study.joint_space is not None:
         arms = [arm(values) for values in study.joint_arms]
-        space = _open(_both(own_space, study.joint_space), preset, fixed)
+        space = _open(_both(own_space, study.joint_space), preset, fixed, counted)
     elif joint:
         arms, space = [arm({})], _choosing(asked, space)
     return ResolvedStudy(
@@ -119,6 +125,24 @@ def resolve(
         uses_images=any(one.config.part != "head" for one in asked),
         named=frozenset(start),
     )
+
+
+def _head_steps(config: TrialConfig) -> int:
+    """Local steps (or epochs) of the head's own FedAvg."""
+    head = config.head
+    return head.rounds * head.local.steps if head.method == "fedavg" else 0
+
+
+def _spent(config: TrialConfig, preset: Preset) -> int:
+    """What of the budget a head takes, where arms are compared that differ in it."""
+    steps, head = _head_steps(config), config.head
+    if steps and head.local.unit != config.local.unit:
+        needs = f"must be local.unit={config.local.unit}: arms with other heads share its budget"
+        raise refuse("head.local.unit", head.local.unit, needs)
+    if steps + config.local.steps > preset.budget:
+        left = f"{steps} local steps with head.local.steps={head.local.steps} leave no round of the"
+        raise refuse("head.rounds", head.rounds, f"{left} budget of {preset.budget} in all")
+    return steps
 
 
 def _both(one: Space, other: Space) -> Space:
@@ -142,13 +166,19 @@ def _choosing(arms: Sequence[Arm], space: Space) -> Space:
     return choosing
 
 
-def _open(space: Space, preset: Preset, fixed: Mapping[str, Value]) -> Space:
-    """The space less what the user fixes. If it searches J it sets the rounds too, as an arm."""
+def _open(space: Space, preset: Preset, fixed: Mapping[str, Value], counted: bool) -> Space:
+    """The space less what the user fixes. If it searches J it sets the rounds too, as an arm, which
+    it cannot where these follow from the arms' heads, too (counted).
+    """
 
     def open_dimensions(trial: optuna.Trial) -> Mapping[str, Value]:
         chosen = space(cast("optuna.Trial", _Fixing(trial, fixed)))
         free = {name: value for name, value in chosen.items() if name not in fixed}
         steps = free.get("local.steps")
+        if counted and steps is not None and "rounds" not in fixed:
+            raise refuse(
+                "local.steps", steps, "is not searched where arms differ in a head's steps"
+            )
         return free if steps is None else {**preset.pace(cast("int", steps), fixed), **free}
 
     return open_dimensions
