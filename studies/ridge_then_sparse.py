@@ -2,8 +2,9 @@
 
 Step 0 of the brief: the head is obtained once and then kept frozen, by FedAvg or by ridge
 regression, whose statistics the clients sum in a single round (Fed3R). Then the clients train a
-part of the backbone under a mask that was calibrated with this head. On the embedded features
-there is no backbone: there the mask lies on the head itself.
+part of the backbone under a mask that was calibrated with this head, for what is left of one
+budget of local steps in all (FedAvg's head takes some, ridge regression none). On the embedded
+features there is no backbone: there the mask lies on the head itself.
 
 scientific  head.method in {ridge, fedavg} x mask.sparsity, iid and N_c=5
 nuisance    learning rate, momentum
@@ -50,11 +51,14 @@ STUDY = Study(
     base=BASE,
     arms=ARMS,
     space=masks.head,
+    budget_counts_head=True,
     presets={
         "embedded": embedded(budget=400, eval_steps=80, trials=8, seeds=3, finalists=2),
-        "smoke": smoke(arms=FEW),
-        "vit-tiny": vit_tiny(overrides=VIT_TINY_SPARSE, space=masks.fine_tuning),
-        "paper": paper(overrides=PAPER_SPARSE, space=masks.fine_tuning),
+        "smoke": smoke(arms=FEW, overrides={"head.rounds": 8}),
+        "vit-tiny": vit_tiny(
+            budget=160, overrides={**VIT_TINY_SPARSE, "head.rounds": 20}, space=masks.fine_tuning
+        ),
+        "paper": paper(budget=1600, overrides=PAPER_SPARSE, space=masks.fine_tuning),
     },
 )
 

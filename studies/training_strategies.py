@@ -2,8 +2,8 @@
 
 The strategies of the reports under one budget of local steps in all, those of a head that comes
 first included: the head alone; everything densely; everything under a mask; the head first, then,
-for what is left of the budget, the backbone or everything under a mask. On the embedded features there is only a head: there the question is what a warm-up buys
-before a mask is put on it.
+for what is left of the budget, the backbone or everything under a mask. On the embedded features
+there is only a head: there the question is what a warm-up buys before a mask is put on it.
 
 scientific  fine_tune.strategy (embedded: head.method x mask.sparsity), iid and N_c=10
 nuisance    learning rate, momentum
@@ -56,6 +56,7 @@ STUDY = Study(
     base=BASE,
     arms=grid(SHARDINGS, STRATEGIES),
     space=masks.fine_tuning,
+    budget_counts_head=True,
     presets={
         "embedded": embedded(
             budget=400, eval_steps=80, trials=8, seeds=3, space=masks.head, arms=BOTH

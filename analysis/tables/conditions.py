@@ -108,7 +108,21 @@ def head_start(configs: Sequence[Mapping[str, Any]]) -> str:
     rounds, steps = (field_values(name, warm) for name in ("head.rounds", "head.local.steps"))
     units = unit_of_j({"local.unit": config.get("head.local.unit")} for config in warm)
     work = f"{rounds} rounds of {steps} local {units}, lr {field_values('head.local.lr', warm)}"
-    return f"{method}, fedavg: {work}" if "/" in method else f"{method}, {work}"
+    return f"{method}, fedavg: {work}{_shared(configs)}" if "/" in method else f"{method}, {work}"
+
+
+def _shared(configs: Sequence[Mapping[str, Any]]) -> str:
+    """Whether arms whose heads differ spend the same number of local steps in all."""
+    head = ("head.rounds", "head.local.steps", "rounds", "local.steps")
+    if any(not known(config.get(name)) for config in configs for name in head):
+        return ""
+    totals = []
+    for config in configs:
+        rounds, steps, main, each = (int(config[name]) for name in head)
+        totals.append(main * each + (rounds * steps if config["head.method"] == "fedavg" else 0))
+    if max(totals) - min(totals) < max(int(config["local.steps"]) for config in configs):
+        return f", part of one budget of {max(totals)} in all"
+    return ", on top of the main stage's T x J"
 
 
 def mask_conditions(runs: StudyRuns, configs: Sequence[Mapping[str, Any]]) -> str:

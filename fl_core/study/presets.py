@@ -17,8 +17,8 @@ class Preset:
     """How much work, on what: the same question at another size."""
 
     help: str
-    #: Local steps (or epochs) of a full trial's main stage: rounds = budget / J (contract 7). Where
-    #: arms differ in those of a head by FedAvg, these are part of it.
+    #: Local steps (or epochs) of a full trial's main stage: rounds = budget / J (contract 7); and
+    #: of its head, where the study counts that (`Study.budget_counts_head`).
     budget: int
     eval_steps: int  # local steps between evaluations; also ASHA's first rung
     trials: int  # of each arm

@@ -98,11 +98,11 @@ def resolve(
             raise ConfigError(f"--set {clash[0]}: this study's arms set it already")
         return TrialConfig().override({**start, **values})
 
-    counted = len({_head_steps(config_of(values)) for values in settings}) > 1
+    counted = study.budget_counts_head and "rounds" not in fixed
 
     def arm(values: Setting) -> Arm:
         config = config_of(values)
-        spent = _spent(config, preset) if counted and "rounds" not in fixed else 0
+        spent = _spent(config, preset) if counted else 0
         config = config.override(preset.pace(config.local.steps, fixed, spent))
         return Arm(arm_name(values), dict(values), config, study.objectives)
 
@@ -127,17 +127,12 @@ def resolve(
     )
 
 
-def _head_steps(config: TrialConfig) -> int:
-    """Local steps (or epochs) of the head's own FedAvg."""
-    head = config.head
-    return head.rounds * head.local.steps if head.method == "fedavg" else 0
-
-
 def _spent(config: TrialConfig, preset: Preset) -> int:
-    """What of the budget a head takes, where arms are compared that differ in it."""
-    steps, head = _head_steps(config), config.head
+    """What of the budget the head's own FedAvg takes: local steps (or epochs)."""
+    head = config.head
+    steps = head.rounds * head.local.steps if head.method == "fedavg" else 0
     if steps and head.local.unit != config.local.unit:
-        needs = f"must be local.unit={config.local.unit}: arms with other heads share its budget"
+        needs = f"must be local.unit={config.local.unit}: the budget of this study counts both"
         raise refuse("head.local.unit", head.local.unit, needs)
     if steps + config.local.steps > preset.budget:
         left = f"{steps} local steps with head.local.steps={head.local.steps} leave no round of the"
@@ -168,7 +163,7 @@ def _choosing(arms: Sequence[Arm], space: Space) -> Space:
 
 def _open(space: Space, preset: Preset, fixed: Mapping[str, Value], counted: bool) -> Space:
     """The space less what the user fixes. If it searches J it sets the rounds too, as an arm, which
-    it cannot where these follow from the arms' heads, too (counted).
+    it cannot where the arms' heads are counted, too.
     """
 
     def open_dimensions(trial: optuna.Trial) -> Mapping[str, Value]:

@@ -26,6 +26,8 @@ class Study:
     presets: by name; "embedded" is the default.
     objectives: metrics to minimise while the score is maximised, e.g. ("bytes_up",). Such a
         study never prunes, and confirms the Pareto front of every arm.
+    budget_counts_head: whether the local steps of a head by FedAvg are part of a preset's budget,
+        so that arms with other heads spend the same in all; otherwise they come on top.
     joint_arms, joint_space: what --search-arms asks instead of the arms: these strata, and these
         dimensions together with the nuisance parameters. None = the arm is one more dimension.
     """
@@ -37,5 +39,6 @@ class Study:
     space: Space
     presets: Mapping[str, Preset]
     objectives: tuple[str, ...] = ()
+    budget_counts_head: bool = False
     joint_arms: Sequence[Mapping[str, Value]] = ({},)
     joint_space: Space | None = None

@@ -1,12 +1,16 @@
-"""Memory and checkpoints of SCAFFOLD on ViT-Ti with 100 clients, each of which keeps 5.4 M floats.
+r"""Memory and checkpoints of SCAFFOLD on ViT-Ti with 100 clients, each of which keeps 5.4 M floats.
 
     python tests/benchmarks/client_memory.py --rounds 30
+    python tests/benchmarks/client_memory.py --rounds 6 --blend fisher \
+        --backbone vit_small_patch16_224
 
 2.2 GB of control variates once most clients took part, one checkpoint after every round. Prints
 the highest resident memory of this process, what the clients keep, and the bytes and seconds of
 each checkpoint; then goes on from the last one as after a kill. Exit code 1 where a checkpoint
 wrote more than what changed since the last, or more than 4 GiB were resident. Random images and
-random weights, one local step on 4 images: the work does not matter here.
+random weights, one local step on 4 images: the work does not matter here. With --blend instead
+of SCAFFOLD: each client keeps its parameters, and its Fisher information lies in the cache (for
+ViT-S 86 MB each, 17 GB of disk for 100 clients).
 """
 
 from __future__ import annotations
@@ -68,14 +72,19 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=100)
     parser.add_argument("--limit-mib", type=int, default=memory.LIMIT // 2**20)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--blend", choices=["none", "fisher", "fisher_all"], default="none")
+    parser.add_argument("--backbone", default="vit_tiny_patch16_224")
     args = parser.parse_args()
     memory.LIMIT = args.limit_mib * 2**20
     config = TrialConfig().override(
         {
             "backbone.weights": "random", "backbone.image_size": 32, "backbone.patch_size": 8,
             "federation.clients": args.clients, "federation.participation": 0.1,
-            "rounds": args.rounds, "eval_every": 1, "local.rule": "scaffold", "local.steps": 1,
-            "local.batch_size": 4, "local.lr": 0.01, "fine_tune.strategy": "full",
+            "rounds": args.rounds, "eval_every": 1, "local.steps": 1,
+            "local.rule": "scaffold" if args.blend == "none" else "plain",
+            "local.blend": args.blend, "mask.examples": 4, "mask.batch_size": 4,
+            "backbone.name": args.backbone, "local.batch_size": 4, "local.lr": 0.01,
+            "fine_tune.strategy": "sparse_full",  # dense, and a head that tells the backbone apart
             "data.train_on": "train+val",  # nothing to validate on: rounds and checkpoints alone
         }
     )  # fmt: skip

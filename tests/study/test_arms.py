@@ -8,8 +8,9 @@ from pathlib import Path
 import optuna
 import pytest
 
+from fl_core.base.errors import ConfigError
 from fl_core.config.mask_section import RULES
-from fl_core.config.trial_config import TrialConfig
+from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.study.arms import DENSE, each, grid, rules, shardings
 from fl_core.study.resolved import resolve
 from studies import ROOT, load_study
@@ -61,6 +62,8 @@ def test_every_study_gives_valid_configurations(path: Path) -> None:
                 assert isinstance(config, TrialConfig)
                 assert config.seed == 3
                 steps = config.rounds * config.local.steps
+                if study.budget_counts_head and config.head.method == "fedavg":
+                    steps += config.head.rounds * config.head.local.steps
                 assert abs(steps - preset.budget) < config.local.steps  # contract 7
         for point in preset.first:  # points of the space
             search.enqueue_trial(dict(point))
@@ -82,3 +85,37 @@ def test_a_conditional_dimension_opens_only_where_it_is_used() -> None:
         assert ("mask.hybrid_weight" in chosen) == (chosen["mask.rule"] == "hybrid")
         seen.add(chosen["mask.rule"])
     assert seen == set(RULES)
+
+
+@pytest.mark.parametrize("preset", ["embedded", "smoke", "vit-tiny", "paper"])
+@pytest.mark.parametrize("name", ["training_strategies", "ridge_then_sparse"])
+def test_head_first_arms_have_the_same_budget_in_all(name: str, preset: str) -> None:
+    """A head by FedAvg leaves fewer rounds: steps of both stages together are every arm's."""
+    (path,) = [p for p in STUDIES if p.stem == name]
+    study = load_study(path)
+    totals, heads = set(), set()
+    for one in resolve(study, study.presets[preset], {}).arms:
+        head = one.config.head
+        heads.add(head.rounds * head.local.steps if head.method == "fedavg" else 0)
+        spent = head.rounds * head.local.steps if head.method == "fedavg" else 0
+        totals.add(spent + one.config.rounds * one.config.local.steps)
+    assert len(heads) == 2
+    assert totals == {study.presets[preset].budget}
+
+
+@pytest.mark.parametrize(
+    ("fixed", "text"),
+    [
+        ({"head.rounds": 100}, "head.rounds=100: 400 local steps"),
+        ({"head.local.unit": "epochs"}, "head.local.unit='epochs': must be local.unit=steps"),
+    ],
+)
+def test_a_head_that_leaves_nothing_is_one_line(fixed: dict[str, Value], text: str) -> None:
+    (path,) = [p for p in STUDIES if p.stem == "training_strategies"]
+    study = load_study(path)
+    with pytest.raises(ConfigError) as caught:
+        resolve(study, study.presets["embedded"], fixed)
+    assert text in str(caught.value)
+    assert "\n" not in str(caught.value)
+    asked = resolve(study, study.presets["embedded"], {**fixed, "rounds": 3})
+    assert {arm.config.rounds for arm in asked.arms} == {3}
