@@ -41,6 +41,7 @@ OWNERS = {
     "optuna": {
         *("study.search.journal", "study.search.samplers", "study.search.pruning"),
         *("study.search.search", "study.search.confirm", "study.search.space"),
+        "study.search.neighbours",
         *("study.plan", "study.resolved", "study.session"),
     },
     "upath": {"base.locations"},

@@ -30,6 +30,7 @@ def trials_data(runs: StudyRuns, results: Sequence[Outcome]) -> dict[str, Any]:
     columns = [
         _text("arm", names, filtered=True),
         _number("trial", trials["number"]),
+        _text("found by", trials["neighbour"], filtered=True),
         _text("phase", trials["phase"], filtered=True),
         _text("status", trials["status"], filtered=True),
         _text("role", roles(runs, results), filtered=True),

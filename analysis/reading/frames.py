@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 Value = str | int | float | bool | None
 
 PARENT = "mlflow.parentRunId"
-_TRIAL = ("run_id", "arm", "phase", "status", "digest", "number")  # of a trial, beside its values
+#: Of a trial, beside its values.
+_TRIAL = ("run_id", "arm", "phase", "status", "digest", "neighbour", "number")
+_TAGS = ("phase", "status", "digest", "neighbour")
 
 
 @lru_cache(maxsize=1 << 16)  # most values of a study are the same in every run
@@ -156,7 +158,7 @@ def trials_frame(
 def _head(run: Run | PlainRun, owner: Mapping[str, int]) -> dict[str, Any]:
     """What `_TRIAL` names."""
     tags = run.data.tags
-    head: dict[str, Any] = {k: sys.intern(tags.get(k, "")) for k in ("phase", "status", "digest")}
+    head: dict[str, Any] = {k: sys.intern(tags.get(k, "")) for k in _TAGS}
     number = parse_value(tags.get("number", "None"))
     return {"run_id": run.info.run_id, "arm": owner[tags[PARENT]], **head, "number": number}
 

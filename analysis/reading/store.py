@@ -33,8 +33,9 @@ class StudyRuns:
     `arms`: one row an arm in table order, index 0..n-1: `run_id` (None: the arm has no run yet),
     `arm_name`, then the arm's base configuration by dotted name.
     `trials`: one row a trial run: `run_id`, `arm` (index into `arms`), `phase`, `status`,
-    `digest`, `number` (in order of search; None if not logged), then its configuration by dotted
-    name and its last metrics (floats, NaN = none).
+    `digest`, `neighbour` (the arm whose search found it; empty where its own did), `number` (in
+    order of search; None if not logged), then its configuration by dotted name and its last
+    metrics (floats, NaN = none).
     """
 
     tracking_uri: str

@@ -20,6 +20,7 @@ from analysis.results.selection import (
     RULES,
     border_warnings,
     diverged_share,
+    own,
     pareto_front,
     searched,
 )
@@ -40,14 +41,15 @@ class Outcome:
     name: str
     setting: dict[str, Any]  # the arm's own overrides
     config: dict[str, Any]  # its whole configuration: the chosen trial's where there is one
-    trials: int  # of the search, that gave a result
+    trials: int  # of the arm's own search, that gave a result
     diverged: float
     best: pd.Series | None
     border: dict[str, str]
     confirmed: pd.DataFrame
     warnings: tuple[str, ...]
     finalists: tuple[Finalist, ...] = ()  # where several configurations are confirmed
-    finished: int = 0  # search trials that ran to their full budget
+    neighbours: int = 0  # trials that gave a result of what neighbouring arms' searches found
+    finished: int = 0  # of both, to their full budget
     shortfalls: tuple[str, ...] = ()  # why it was not searched enough
 
     @property
@@ -128,7 +130,8 @@ def _outcome(runs: StudyRuns, arm: int) -> Outcome:
         name=name,
         setting=dict(runs.settings[arm]),
         config=_config(runs, arm, best),
-        trials=len(searched(mine)),
+        trials=len(searched(own(mine))),
+        neighbours=len(searched(mine)) - len(searched(own(mine))),
         finished=finished(mine),
         diverged=diverged_share(mine),
         best=best,
@@ -160,8 +163,8 @@ def _search_lines(runs: StudyRuns, mine: pd.DataFrame, best: pd.Series | None) -
     for status, words in (("failed", "failed"), ("interrupted", "were interrupted")):
         if count := int(((mine["phase"] == "search") & (mine["status"] == status)).sum()):
             lines.append(f"{count} search trial(s) {words} and are not counted")
-    if runs.budget is not None and len(ran) < runs.budget:
-        lines.append(f"{len(ran)} of {runs.budget} search trials were run")
+    if runs.budget is not None and (count := len(own(ran))) < runs.budget:
+        lines.append(f"{count} of {runs.budget} search trials were run")
     if runs.space and best is None:
         lines.append("no search trial finished with a validation accuracy")
     return lines

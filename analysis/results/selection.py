@@ -31,6 +31,11 @@ def searched(trials: pd.DataFrame) -> pd.DataFrame:
     return trials[(trials["phase"] == "search") & trials["status"].isin(RAN)]
 
 
+def own(trials: pd.DataFrame) -> pd.DataFrame:
+    """The runs without the search trials that an arm got from its neighbours' searches."""
+    return trials[trials["neighbour"] == ""] if "neighbour" in trials else trials
+
+
 def best_validation(trials: pd.DataFrame, asked: Asked = _BLIND) -> pd.Series | None:
     """Highest last validation accuracy among the finished search trials.
 

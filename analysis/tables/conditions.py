@@ -90,7 +90,9 @@ def _budget(runs: StudyRuns) -> str:
     if limit := runs.tags.get("time_budget"):
         number = limit.replace(".", "", 1).isdigit()
         parts.append(f"time budget {f'{float(limit):g} s' if number else limit}")
-    return f"{trials} search trials per arm ({', '.join(parts)})"
+    visiting = runs.tags.get("neighbours") == "True"
+    more = " and one of what won in each neighbouring arm" if visiting else ""
+    return f"{trials} search trials per arm{more} ({', '.join(parts)})"
 
 
 def field_values(name: str, configs: Sequence[Mapping[str, Any]]) -> str:

@@ -56,8 +56,9 @@ def final_table(runs: StudyRuns) -> pd.DataFrame:
     """One row an arm at full precision: the CSV is exactly this frame.
 
     Columns: the arms' dotted names, test_accuracy_mean, test_accuracy_std (ddof = 1),
-    test_accuracy_ci_low, test_accuracy_ci_high (95 %, Student's t), seeds, trials (search trials
-    that gave a result), finished (of these, to their full budget), diverged_share, val_accuracy
+    test_accuracy_ci_low, test_accuracy_ci_high (95 %, Student's t), seeds, trials (of the arm's own
+    search, that gave a result), neighbours (trials of what neighbouring arms' searches found),
+    finished (of both, to their full budget), diverged_share, val_accuracy
     (of the chosen trial in the search), search_gap (that less the mean over the confirmation
     seeds, a difference of accuracies in [0, 1]), border, shortfall (why the arm was not searched
     enough), what `mask_columns` adds for masked arms, then the chosen hyper-parameters by
@@ -85,6 +86,7 @@ def _frame(runs: StudyRuns, results: Sequence[Outcome]) -> pd.DataFrame:
         "test_accuracy_ci_high": pd.Series([o.interval[1] for o in results], dtype=float),
         "seeds": pd.Series([len(o.confirmed) for o in results], dtype=int),
         "trials": pd.Series([o.trials for o in results], dtype=int),
+        "neighbours": pd.Series([o.neighbours for o in results], dtype=int),
         "finished": pd.Series([o.finished for o in results], dtype=int),
         "diverged_share": pd.Series([o.diverged for o in results], dtype=float),
         "val_accuracy": pd.Series([c.get("val_accuracy", math.nan) for c in chosen], dtype=float),
@@ -146,7 +148,8 @@ def _our_block(runs: StudyRuns, results: Sequence[Outcome], warnings: Sequence[s
 
 def _finished_text(outcome: Outcome) -> str:
     """Finished trials of those that gave a result; marked where that is too little."""
-    return f"{outcome.finished}/{outcome.trials}" + ("!" if outcome.shortfalls else "")
+    visiting = f"+{outcome.neighbours}" if outcome.neighbours else ""
+    return f"{outcome.finished}/{outcome.trials}{visiting}" + ("!" if outcome.shortfalls else "")
 
 
 def _notes(results: Sequence[Outcome], best: Best | None) -> list[str]:
@@ -156,6 +159,8 @@ def _notes(results: Sequence[Outcome], best: Best | None) -> list[str]:
         "finished: search trials that ran to their full budget, of all that gave a result.": any(
             o.trials for o in results
         ),
+        "+: trials of what won in the search of a neighbouring arm, which differs in one parameter "
+        "of the question by one place.": any(o.neighbours for o in results),
         _SHORT_NOTE: any(o.shortfalls for o in results),
         _CI_NOTE: any(known(o.interval[0]) for o in results),
         _GAP_NOTE: any(known(o.search_gap) for o in results),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from rich.console import Console
@@ -34,10 +35,14 @@ class Display:
     The confirmation is counted from its first job and shown when the search has ended.
     """
 
-    def __init__(self, arms: list[str], done: list[Counter[str]], trials: int) -> None:
-        """`done`: search trials of earlier runs, by arm; `trials`: of the whole search."""
-        self.arms = arms
-        self.totals = {"search": trials, "confirm": 0}  # see expect
+    def __init__(
+        self, arms: list[str], done: list[Counter[str]], remaining: Callable[[], int]
+    ) -> None:
+        """`done`: search trials of earlier runs, by arm; `remaining`: those that are still to
+        start, as far as is known: what an arm gets from its neighbours, their searches decide.
+        """
+        self.arms, self.remaining = arms, remaining
+        self.confirmations = 0  # see expect
         self.phases = {
             "search": [_Row(Counter(counts)) for counts in done],
             "confirm": [_Row() for _ in arms],
@@ -45,7 +50,7 @@ class Display:
         self.before = sum(counts.total() for counts in done)
         self.console = Console()
         self.live: Live | None = None
-        self.phase = "search" if self.before < trials else "confirm"
+        self.phase = "search" if remaining() else "confirm"
 
     def __enter__(self) -> Display:
         self._open()
@@ -74,7 +79,7 @@ class Display:
 
     def expect(self, jobs: list[Job]) -> None:
         """Count jobs of the confirmation: how many there are, an arm's search decides."""
-        self.totals["confirm"] += len(jobs)
+        self.confirmations += len(jobs)
 
     def job_started(self, job: Job) -> None:
         """Count it as running."""
@@ -95,7 +100,7 @@ class Display:
         if status == "failed":
             where = f"{self.arms[job.arm]} #{job.number}"
             self.console.print(f"failed: {where}: {message}", highlight=False, soft_wrap=True)
-        if self.phase == "search" and self._ended() == self.totals["search"]:
+        if self.phase == "search" and self._ended() == self._total():
             self._close()
             self.phase, self.before = "confirm", 0
             self._open()
@@ -103,6 +108,11 @@ class Display:
 
     def _ended(self) -> int:
         return sum(row.ended.total() for row in self.rows)
+
+    def _total(self) -> int:
+        if self.phase == "confirm":
+            return self.confirmations
+        return self._ended() + sum(row.running for row in self.rows) + self.remaining()
 
     def _show(self) -> None:
         if self.live is not None:
@@ -114,7 +124,7 @@ class Display:
     def _progress(self) -> str:
         """Elapsed time and an estimate of what is left, from the jobs ended in this run."""
         elapsed = time.monotonic() - self.start
-        ended, total = self._ended(), self.totals[self.phase]
+        ended, total = self._ended(), self._total()
         text = f"{self.phase} {ended}/{total} trials, {elapsed:.0f} s"
         fresh = ended - self.before
         if fresh and ended < total:

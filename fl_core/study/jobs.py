@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SCORE = "score"  # what a search maximises: validation accuracy (of the kept parameters)
 TIME = "local_steps"  # what a trial costs
+NEIGHBOUR = "neighbour"  # names the arm whose search found a trial, where it was not the own
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Job:
     """One trial to run: of the search (number counts up) or the confirmation (number = seed).
 
     alone: with the whole machine to itself, after it ran out of memory while others ran.
+    neighbour: the name of the arm whose search found it; empty where the arm's own did.
     """
 
     phase: str  # "search" | "confirm"
@@ -54,6 +56,7 @@ class Job:
     config: TrialConfig
     chosen: Mapping[str, Value] = field(default_factory=dict)  # the searched values
     alone: bool = False
+    neighbour: str = ""
 
     def by_itself(self) -> Job:
         """The same job with the whole machine to itself."""

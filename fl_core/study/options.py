@@ -103,6 +103,11 @@ def _how_to_search(parser: argparse.ArgumentParser) -> None:
     add("--searcher", choices=SEARCHERS, default="tpe", help="what is tried next (tpe)")
     add("--scheduler", choices=PRUNERS, help="what stops trials early (asha)")
     add(
+        "--no-neighbours",
+        action="store_true",
+        help="arms don't try what the searches of their neighbours found",
+    )
+    add(
         "--time-budget",
         type=_seconds,
         metavar="TIME",
@@ -188,6 +193,12 @@ def plan_of(args: argparse.Namespace, study: ResolvedStudy) -> Plan:
         first=study.preset.first,
         seconds=args.time_budget,
         finalists=study.finalists(args.finalists),
+        neighbours=not (
+            args.no_neighbours
+            or args.search_arms
+            or study.objectives
+            or args.searcher == "grid"  # has tried all there is
+        ),
     )
 
 

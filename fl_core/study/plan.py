@@ -26,7 +26,7 @@ class Plan:
 
     trials: of each arm. grace_steps: local steps before a trial may be stopped early. first:
     points of the space that every arm tries before any other. seconds: no trial starts later.
-    finalists: of each arm, to be confirmed.
+    finalists: of each arm, to be confirmed. neighbours: an arm tries what its neighbours found.
     """
 
     trials: int
@@ -37,6 +37,7 @@ class Plan:
     first: Sequence[Mapping[str, Value]] = ()
     seconds: float | None = None
     finalists: int = 1
+    neighbours: bool = False
 
     @property
     def floor(self) -> int:

@@ -108,8 +108,8 @@ class Session:
             if not self.tracker.knows(job):
                 self.tracker.log_past(job, status, records)
         done = [Counter(s for j, s, _ in past if j.arm == n) for n in range(len(self.study.arms))]
-        total = sum(counts.total() for counts in done) + search.remaining
-        with Display([arm.name for arm in self.study.arms], done, total) as display:
+        names = [arm.name for arm in self.study.arms]
+        with Display(names, done, lambda: search.remaining) as display:
             listeners: list[Listener] = [display, self.tracker]
             conductor = Conductor(search, listeners, self.places.own, self.out)
             self.execute(conductor, self.machine, self.places)
@@ -141,6 +141,7 @@ def describe(session: Session) -> dict[str, Any]:
         "searcher": plan.searcher,
         "scheduler": plan.pruner,
         **({} if plan.pruner == "none" else {"floor": plan.floor}),
+        "neighbours": plan.neighbours,
         **({} if plan.seconds is None else {"time_budget": plan.seconds}),
         "confirm_on": args.confirm_on,
         "arms": [dict(arm.values) for arm in session.study.arms],

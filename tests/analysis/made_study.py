@@ -44,9 +44,10 @@ def study(
     settings = tuple({"local.steps": 2 ** (arm + 2)} for arm in range(arms))
     empty = dict.fromkeys(CHARTS, math.nan)
     records = [
-        {"run_id": f"run{i}", "status": "finished", **BASE, **settings[row["arm"]], **empty, **row}
+        {"run_id": f"run{i}", "status": "finished", "neighbour": "",
+         **BASE, **settings[row["arm"]], **empty, **row}
         for i, row in enumerate(rows)
-    ]
+    ]  # fmt: skip
     frame = pd.DataFrame({n: pd.Series([r[n] for r in records], dtype=object) for n in records[0]})
     table = pd.DataFrame(
         [{"run_id": f"arm{i}", "arm_name": f"arm {i}", **BASE, **s} for i, s in enumerate(settings)]

@@ -48,6 +48,13 @@ def test_runs_of_before_there_were_methods_say_nothing() -> None:
     assert said([{"local.lr": 0.1}]) == ""
 
 
+def test_trials_from_neighbours_are_said() -> None:
+    runs: Any = SimpleNamespace(budget=10, tags={"preset": "paper", "neighbours": "True"})
+    assert _budget(runs).startswith(
+        "10 search trials per arm and one of what won in each neighbouring arm (preset paper"
+    )
+
+
 def test_how_the_search_stopped_trials_is_said() -> None:
     tags = {"preset": "paper", "scheduler": "asha", "floor": "3", "time_budget": "60.0"}
     runs: Any = SimpleNamespace(budget=10, tags=tags)

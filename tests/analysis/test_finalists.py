@@ -194,3 +194,30 @@ def test_neither_order_nor_test_numbers_decide(order: list[int], tests: list[flo
     kept = np.where(losing, other["test_accuracy"], runs.trials["test_accuracy"])
     moved = dataclasses.replace(runs, trials=runs.trials.assign(test_accuracy=kept))
     assert table_csv(moved) == csv  # of the losers nothing enters the main table
+
+
+# --- trials from neighbouring arms ----------------------------------------------------------------
+
+
+def test_what_a_neighbour_found_may_win_and_is_counted_apart() -> None:
+    """It is a search trial as others, but none of those that the study asks for."""
+    rows = [
+        *(search(n, score) for n, score in enumerate((0.60, 0.70))),
+        search(2, 0.50, status="pruned"),
+        search(3, 0.80, neighbour="J=8"),
+        *(confirm(3, seed, 0.75, 0.7) for seed in SEEDS),
+    ]
+    runs = dataclasses.replace(study(rows, finalists=1), budget=3)
+    (outcome,) = outcomes(runs)
+    assert chosen(runs) == 3
+    assert (outcome.trials, outcome.neighbours, outcome.finished) == (3, 1, 3)
+    assert outcome.warnings == ()
+    table = final_table(runs)
+    assert table[["trials", "neighbours", "finished"]].iloc[0].tolist() == [3, 1, 3]
+    text = table_markdown(runs)
+    assert "| 3/3+1 " in text
+    assert "+: trials of what won in the search of a neighbouring arm" in text
+    (fewer,) = outcomes(dataclasses.replace(runs, budget=4))
+    assert [line for line in fewer.warnings if "search trials were run" in line] == [
+        "arm 0: 3 of 4 search trials were run"
+    ]

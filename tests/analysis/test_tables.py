@@ -51,8 +51,8 @@ def test_numbers_worked_out_by_hand(golden: StudyRuns) -> None:
     assert list(table.columns) == [
         *("federation.sharding", "federation.classes_per_client", "local.steps", "rounds"),
         *("test_accuracy_mean", "test_accuracy_std"),
-        *("test_accuracy_ci_low", "test_accuracy_ci_high", "seeds", "trials", "finished"),
-        *("diverged_share", "val_accuracy", "search_gap", "border", "shortfall"),
+        *("test_accuracy_ci_low", "test_accuracy_ci_high", "seeds", "trials", "neighbours"),
+        *("finished", "diverged_share", "val_accuracy", "search_gap", "border", "shortfall"),
         *("local.lr", "local.momentum", "local.weight_decay"),
     ]
     mean, std = table["test_accuracy_mean"], table["test_accuracy_std"]
@@ -64,6 +64,7 @@ def test_numbers_worked_out_by_hand(golden: StudyRuns) -> None:
     assert math.isnan(std[3])
     assert table["seeds"].tolist() == [3, 1, 2, 0]
     assert table["trials"].tolist() == [3, 1, 4, 0]
+    assert table["neighbours"].tolist() == [0, 0, 0, 0]
     assert table["finished"].tolist() == [3, 1, 2, 0]
     assert table["diverged_share"][:3].tolist() == [0, 0, 0.25]
     assert table["val_accuracy"][:3].tolist() == [0.60, 0.55, 0.45]
@@ -84,8 +85,8 @@ def test_csv_is_the_frame_at_full_precision(golden: StudyRuns) -> None:
         repr(statistics.stdev([0.69, 0.70, 0.71])),
     )
     ci = "0.675158622882,0.724841377118"  # 12 digits: the same with every build of scipy
-    assert lines[1] == f"iid,,4,100,{mean},{std},{ci},3,3,3,0.0,0.6,-0.01,,,0.1,0.5,0.0001"
-    assert lines[4] == "classes,1,8,50,,,,,0,0,0,,,,,,,,"
+    assert lines[1] == f"iid,,4,100,{mean},{std},{ci},3,3,0,3,0.0,0.6,-0.01,,,0.1,0.5,0.0001"
+    assert lines[4] == "classes,1,8,50,,,,,0,0,0,0,,,,,,,,"
     back = pd.read_csv(io.StringIO(table_csv(golden)))
     pd.testing.assert_series_equal(
         back["test_accuracy_std"], final_table(golden)["test_accuracy_std"], check_exact=True

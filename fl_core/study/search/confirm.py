@@ -11,14 +11,18 @@ from optuna.trial import FrozenTrial, TrialState
 from fl_core.base.errors import UserError
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.study import selection
-from fl_core.study.jobs import SCORE, TIME, Arm, Job
+from fl_core.study.jobs import NEIGHBOUR, SCORE, TIME, Arm, Job
 from fl_core.study.trial_files import known_records
 from fl_core.trial import Record
 
 
 def best_trials(study: optuna.Study, most: int = 1) -> list[FrozenTrial]:
     """The finished trials with the highest scores, of distinct configurations."""
-    trials = _finished(study)
+    return best_of(_finished(study), most)
+
+
+def best_of(trials: Sequence[FrozenTrial], most: int = 1) -> list[FrozenTrial]:
+    """The same of some finished trials."""
     rows = [_candidate(trial)._replace(costs=()) for trial in trials]
     return [trials[place] for place in selection.finalists(rows, most)]
 
@@ -113,7 +117,8 @@ def past_jobs(
             if not old.state.is_finished() or "chosen" not in old.user_attrs:
                 continue
             chosen = old.user_attrs["chosen"]
-            job = Job("search", number, old.number, arms[number].config.override(chosen), chosen)
+            config, found = arms[number].config.override(chosen), old.user_attrs.get(NEIGHBOUR, "")
+            job = Job("search", number, old.number, config, chosen, neighbour=found)
             status = old.user_attrs.get("status", "failed")
             records = known_records(folder, job) or _remembered(old, job, arms[number].objectives)
             past.append((job, status, records))

@@ -23,6 +23,7 @@ from fl_core.base.digests import digest_of
 from fl_core.base.errors import UserError
 from fl_core.study.jobs import Arm
 from fl_core.study.plan import Space
+from fl_core.study.search.neighbours import is_own
 from fl_core.study.search.space import distributions
 
 JOURNAL = "optuna.journal"  # in the study's folder
@@ -58,13 +59,13 @@ def cut_short(journal: Path) -> None:
 
 
 def try_again(study: optuna.Study) -> int:
-    """Queue what failed in earlier runs with the same values, unless it was tried since; how many
-    trials failed.
+    """Queue what failed of the arm's own in earlier runs with the same values, unless it was tried
+    since; how many trials failed.
 
     What made them fail may be repaired since. A trial that fails again waits for the next run.
     """
     trials = study.get_trials(deepcopy=False)
-    failed = [trial for trial in trials if trial.state == TrialState.FAIL]
+    failed = [trial for trial in trials if trial.state == TrialState.FAIL and is_own(trial)]
     for trial in failed:
         later = trials[trial.number + 1 :]
         values = [t.system_attrs.get("fixed_params", t.params) for t in later]

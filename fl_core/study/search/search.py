@@ -1,7 +1,8 @@
 """What a study tries next and when it stops a trial: Optuna for many arms at once.
 
 Every arm is searched on its own: its own Optuna study, its own ASHA rungs, the same number of
-trials. The search knows neither Ray nor processes: `fl_core.study.workers.dispatch` asks it.
+trials. Then it tries what its neighbours found (`neighbours`), then it is confirmed. The search
+knows neither Ray nor processes: `fl_core.study.workers.dispatch` asks it.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import optuna
 from optuna.trial import TrialState
 
 from fl_core.base.rng import stream
-from fl_core.study.jobs import SCORE, TIME, Arm, Job, outcome
+from fl_core.study.jobs import NEIGHBOUR, SCORE, TIME, Arm, Job, outcome
 from fl_core.study.plan import Plan, Space
 from fl_core.study.search.journal import open_studies, try_again
+from fl_core.study.search.neighbours import Transfer, is_own, neighbours, transfers
 from fl_core.study.search.pruning import pruner_of
 from fl_core.study.search.samplers import sampler_of
 from fl_core.study.search.space import grid_points
@@ -29,8 +31,8 @@ Then = Callable[[int, optuna.Study], list[Job]]  # an arm's confirmation, once i
 class Search:
     """Asks the arm with the fewest trials, tells Optuna how trials ended.
 
-    When an arm has had all its trials, the jobs that `then` makes of it follow, its confirmation,
-    while other arms are still being searched: workers stay busy.
+    When an arm has had all its trials and those of its neighbours, the jobs that `then` makes of it
+    follow, its confirmation, while other arms are still being searched: workers stay busy.
     """
 
     def __init__(
@@ -45,6 +47,9 @@ class Search:
         self.studies = open_studies(arms, space, journal)
         for study in self.studies:
             study.pruner = pruner_of(plan.pruner, plan.grace_steps, plan.floor)
+        beside = neighbours([arm.values for arm in arms])
+        self._beside = beside if plan.neighbours else [[] for _ in arms]
+        self._transfers: dict[int, list[Transfer]] = {}  # by arm, once they are known
         self._unconfirmed = list(range(len(arms)))
         self._jobs: list[Job] = []  # of the confirmation, to be handed out
         self._live: dict[tuple[int, int], optuna.Trial] = {}  # by arm and number
@@ -56,15 +61,22 @@ class Search:
         ]
         self._again = [try_again(study) for study in self.studies]
         self._asked = [
-            sum(old.state != TrialState.WAITING for old in study.get_trials(deepcopy=False))
+            sum(
+                t.state != TrialState.WAITING and is_own(t)
+                for t in study.get_trials(deepcopy=False)
+            )
             for study in self.studies
         ]
         self._started = time.monotonic()
 
     @property
     def remaining(self) -> int:
-        """Trials still to be run, resumed ones included."""
-        return len(self._resumed) + sum(max(0, self._left(arm)) for arm in range(len(self.arms)))
+        """Trials still to be run, resumed ones included; of neighbours' at most so many."""
+        if self._overtime():
+            return len(self._resumed)
+        arms = range(len(self.arms))
+        own = sum(max(0, self._left(arm)) for arm in arms)
+        return len(self._resumed) + own + sum(self._of_neighbours(arm) for arm in arms)
 
     @property
     def ended(self) -> bool:
@@ -79,7 +91,9 @@ class Search:
             arm, trial = self._resumed.pop(0)
             return self._job(arm, trial)
         number = self._next_arm()
-        return self._confirmation() if number is None else self._job(number, self._ask(number))
+        if number is not None:
+            return self._job(number, self._own(number))
+        return self._transfer() or self._confirmation()
 
     def again(self, job: Job) -> None:
         """Hand this job out once more."""
@@ -152,25 +166,65 @@ class Search:
         trial.set_user_attr("digest", config.digest())
         trial.set_user_attr("chosen", chosen)
         self._live[arm, trial.number] = trial
-        return Job("search", arm, trial.number, config, chosen)
+        found = trial.user_attrs.get(NEIGHBOUR, "")
+        return Job("search", arm, trial.number, config, chosen, neighbour=found)
 
     def _confirmation(self) -> Job | None:
         searching = {arm for arm, _ in self._live}
         for arm in [arm for arm in self._unconfirmed if arm not in searching]:
-            self._unconfirmed.remove(arm)
-            self._jobs += self._then(arm, self.studies[arm])
+            if self._overtime() or not self._of_neighbours(arm):
+                self._unconfirmed.remove(arm)
+                self._jobs += self._then(arm, self.studies[arm])
         return self._jobs.pop(0) if self._jobs else None
+
+    def _transfer(self) -> Job | None:
+        """The next trial that an arm has from a neighbour."""
+        for arm, study in enumerate(self.studies):
+            if self._overtime() or not self._known(arm) or not self._transfers[arm]:
+                continue
+            first = self._transfers[arm][0]
+            first.enqueue(study)
+            trial = self._ask(arm)
+            if trial.user_attrs.get("digest") == first.digest:  # else one that waited before
+                del self._transfers[arm][0]
+            return self._job(arm, trial)
+        return None
+
+    def _of_neighbours(self, arm: int) -> int:
+        """How many trials an arm still gets from its neighbours, at most while those search."""
+        return len(self._transfers[arm] if self._known(arm) else self._beside[arm])
+
+    def _known(self, arm: int) -> bool:
+        """Whether the own searches of an arm and its neighbours have ended, so that what it gets
+        from them is known.
+        """
+        if arm not in self._transfers:
+            beside = self._beside[arm]
+            if any(self._left(a) > 0 for a in (arm, *beside)):
+                return False
+            live = [*((a, trial) for (a, _), trial in self._live.items()), *self._resumed]
+            if any(a in (arm, *beside) and is_own(trial) for a, trial in live):
+                return False
+            others = [(self.arms[a], self.studies[a]) for a in beside]
+            self._transfers[arm] = transfers(self.arms[arm], self.studies[arm], others)
+        return True
+
+    def _own(self, arm: int) -> optuna.Trial:
+        """A new trial of an arm's own search, unless one waits from a run that was killed."""
+        number = self._asked[arm]
+        if number < len(self._points):
+            self.studies[arm].enqueue_trial(dict(self._points[number]), skip_if_exists=True)
+        return self._ask(arm)
 
     def _ask(self, arm: int) -> optuna.Trial:
         """A new Optuna trial. Its random stream is a function of (seed, arm, number), so a search
         that goes on after an interruption makes the suggestions it would have made.
         """
         study, number = self.studies[arm], self._asked[arm]
-        self._asked[arm] += 1
-        if number < len(self._points):
-            study.enqueue_trial(dict(self._points[number]), skip_if_exists=True)
         rng = stream(self.plan.seed, f"sampler-{self.arms[arm].digest()}", number)
         study.sampler = sampler_of(
             self.plan.searcher, int(rng.integers(2**31)), len(study.directions)
         )
-        return study.ask()
+        trial = study.ask()
+        self._asked[arm] += is_own(trial)
+        return trial

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 
 from fl_core.config.trial_config import TrialConfig, own_sources
-from fl_core.study.jobs import Arm, Job
+from fl_core.study.jobs import NEIGHBOUR, Arm, Job
 from fl_core.study.tracking.client import tag_experiment
 from fl_core.study.tracking.notes import (
     NOTE,
@@ -86,6 +86,7 @@ class RunTree:
             return found
         chosen = json.dumps(dict(job.chosen))  # without the dimensions a condition closed
         tags |= {"status": "running", "chosen": chosen, PARENT: self.arm_run(arm)}
+        tags |= {NEIGHBOUR: job.neighbour} if job.neighbour else {}
         tags |= {**_arm_tags(arm), **_own_tags(job.config), **self._origin}
         return self._store.create(tags, run_name(arm, job), job.config.to_flat(), at, again)
 

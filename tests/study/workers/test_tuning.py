@@ -52,8 +52,10 @@ def test_the_screen_counts_the_confirmation_as_the_searches_decide_it(
     """A front of three with two seeds is six jobs, an arm without a winner none."""
     search = [Job("search", arm, 0, TrialConfig()) for arm in (0, 1)]
     confirming = [Job("confirm", 0, seed, TrialConfig()) for seed in (1, 2)] * 3
-    with Display(["a", "b"], [Counter(), Counter()], trials=2) as display:
+    left = list(search)
+    with Display(["a", "b"], [Counter(), Counter()], lambda: len(left)) as display:
         for job in search:
+            left.remove(job)
             display.job_started(job)
             display.job_ended(job, "finished", "")
         display.expect(confirming)
@@ -74,7 +76,7 @@ def test_a_confirmation_on_all_images_shows_counts_alone(
 ) -> None:
     """Without validation images there is nothing to show but the test score."""
     job = Job("confirm", 0, 1, TrialConfig())
-    with Display(["a"], [Counter()], trials=0) as display:
+    with Display(["a"], [Counter()], lambda: 0) as display:
         display.expect([job])
         display.job_started(job)
         display.job_record(job, {"test_accuracy": 0.75})
