@@ -35,6 +35,9 @@ class Field:
 
 
 FIELDS: Mapping[str, Field] = {
+    "data.flip": Field("flip"),
+    "data.rotation": Field("rotation"),
+    "data.crop": Field("crop"),
     "federation.clients": Field("K"),
     "federation.participation": Field("C"),
     "federation.sharding": Field("sharding"),

@@ -55,7 +55,8 @@ def parse(study: Study, argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _what_to_run(parser: argparse.ArgumentParser, study: Study) -> None:
     add = parser.add_argument_group("what to run").add_argument
-    add("--preset", choices=list(study.presets), default="embedded", help="size of the study")
+    names = list(study.presets)
+    add("--preset", choices=names, default=names[0], help=f"size of the study ({names[0]})")
     add("--trials", type=_positive, metavar="N", help="search trials of each arm")
     add("--seeds", type=_positive, metavar="N", help="confirmation seeds of each arm")
     add("--seed", type=_natural, default=0, metavar="N", help="seed of the search (0)")

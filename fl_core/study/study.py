@@ -23,7 +23,7 @@ class Study:
     base: the fixed parameters that differ from `TrialConfig()`.
     arms: settings of the scientific parameters, in table order.
     space: the nuisance parameters, tuned afresh for every arm.
-    presets: by name; "embedded" is the default.
+    presets: by name; the first is the default.
     objectives: metrics to minimise while the score is maximised, e.g. ("bytes_up",). Such a
         study never prunes, and confirms the Pareto front of every arm.
     budget_counts_head: whether the local steps of a head by FedAvg are part of a preset's budget,

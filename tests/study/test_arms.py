@@ -46,7 +46,9 @@ def test_every_study_gives_valid_configurations(path: Path) -> None:
     """Each preset: arms with names of their own; 30 draws of its space, and of the joint search."""
     study = load_study(path)
     assert study.name == path.stem
-    assert {"embedded", "smoke", "paper"} <= study.presets.keys()
+    assert {"smoke", "paper"} <= study.presets.keys()
+    default = "vit-tiny" if path.stem == "augmentation" else "embedded"  # which has no images
+    assert next(iter(study.presets)) == default
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     for preset in study.presets.values():
         for joint in (True, False):
