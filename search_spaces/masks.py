@@ -77,7 +77,11 @@ def _traffic(trial: optuna.Trial) -> dict[str, Value]:
 
 
 def rule(trial: optuna.Trial) -> Mapping[str, Value]:
-    """Which rule, with the settings that it uses?"""
+    """Which rule, with the settings that it uses?
+
+    Of the kinds of Fisher information `empirical` reads, on the server, the labels that a trial is
+    scored on; where it wins, the caption says so.
+    """
     chosen = trial.suggest_categorical("mask.rule", [*FISHER_RULES, *PLAIN])
     values: dict[str, Value] = {"mask.rule": chosen}
     if chosen in FISHER_RULES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -15,6 +16,7 @@ from fl_core.study.arms import DENSE, each, grid, rules, shardings
 from fl_core.study.resolved import resolve
 from studies import ROOT, load_study
 
+SPARSE = {"fine_tune.strategy": "head_then_sparse_backbone"}
 STUDIES = sorted((ROOT / "studies").glob("*.py"))
 
 
@@ -121,3 +123,29 @@ def test_a_head_that_leaves_nothing_is_one_line(fixed: dict[str, Value], text: s
     assert "\n" not in str(caught.value)
     asked = resolve(study, study.presets["embedded"], {**fixed, "rounds": 3})
     assert {arm.config.rounds for arm in asked.arms} == {3}
+
+
+@pytest.mark.parametrize("name", ["sparsity", "calibration_rounds", "sparse_fedavg"])
+def test_a_preset_of_masks_can_be_set_for_a_whole_study(name: str) -> None:
+    """The arms say how much and how often; the conventions hold for all, and are not searched."""
+    study = load_study(name)
+    values = {"mask.preset": "talos", "mask.examples": 64}
+    found = resolve(study, study.presets["paper"], values)
+    assert len(found.arms) == len(study.arms)
+    for arm in found.arms:
+        mask = arm.config.mask
+        assert (mask.fisher, mask.min_active, mask.examples) == ("talos", 0, 64)
+        own = {n: v for n, v in arm.values.items() if n.startswith("mask.")}
+        assert own.items() <= mask.to_flat().items()
+
+
+def test_what_a_preset_of_masks_fixes_is_not_searched() -> None:
+    study, arms = load_study("calibration_rules"), each("mask.sparsity", (0.8,))
+    study = replace(study, base={**study.base, **SPARSE}, arms=arms, joint_arms=arms)
+    found = resolve(study, study.presets["embedded"], {"mask.preset": "talos"}, joint=True)
+    asked = {"local.lr": 0.01, "local.momentum": 0.5, "mask.rule": "most_sensitive",
+             "mask.rounds": 2, "mask.examples": 64}  # fmt: skip
+    point = found.space(optuna.trial.FixedTrial(asked))
+    assert point == asked
+    (arm,) = found.arms
+    assert arm.config.override(point).mask.fisher == "talos"
