@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from typing import Any
 
@@ -202,6 +203,46 @@ def test_blending_by_hand() -> None:
     assert result.state.params.tolist() == [(starts[0] + starts[1]) / 2] * P
     memory = result.state.clients
     assert [float(memory.of(c)["params"][0]) for c in (0, 1)] == starts
+
+
+def test_blending_over_all_clients_by_hand() -> None:
+    """Fisher 3, 1 and 4, the last client not in the round: beta = 3/8 and 1/8, as eq. 5 has it."""
+    cfg = config(federation__clients=3, federation__participation=0.67, rounds=2, local__steps=1,
+                 local__lr=1e-30, local__blend="fisher_all")  # fmt: skip
+    fed = linear_federation(clients=3)
+    fishers = [torch.full((P,), value) for value in (3.0, 1.0, 4.0)]
+    fed.fisher, fed.all_fisher = fishers.__getitem__, lambda: torch.stack(fishers).sum(0)
+    old = {c: {"params": torch.full((P,), value)} for c, value in enumerate((2.0, -2.0, 0.0))}
+    memory = ClientMemory.empty().updated(old, 0)
+    state = replace(start(fed), params=torch.ones(P), round=1, clients=memory)
+    (result,) = fedavg(cfg, fed, state)
+    expected = [1 + 3 / 8 * (2 - 1), 1 + 1 / 8 * (-2 - 1), 1 + 4 / 8 * (0 - 1)]
+    for client in result.state.participants:
+        assert float(result.state.clients.of(client)["params"][0]) == expected[client]
+    assert len(result.state.participants) == 2
+
+
+@pytest.mark.parametrize("whose", ["fisher", "fisher_all"])
+def test_blending_holds_one_client_s_vectors_at_a_time(whose: str) -> None:
+    """Of twelve clients in a round: their information comes and goes one after the other."""
+    alive: set[int] = set()
+    most = 0
+
+    def fisher(client: int) -> torch.Tensor:
+        nonlocal most
+        score = torch.full((P,), client + 1.0)
+        alive.add(id(score))
+        weakref.finalize(score, alive.discard, id(score))
+        most = max(most, len(alive))
+        return score
+
+    cfg = config(federation__clients=12, federation__participation=1.0, rounds=3, local__steps=1,
+                 local__blend=whose, compute__execution="sequential")  # fmt: skip
+    fed = linear_federation(clients=12)
+    fed.fisher = fisher
+    fed.all_fisher = lambda: torch.full((P,), 78.0)
+    run(cfg, fed, start(fed))
+    assert 1 <= most <= 2
 
 
 def test_blending_leaves_frozen_entries_alone() -> None:

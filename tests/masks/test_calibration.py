@@ -293,6 +293,18 @@ def test_client_fisher_is_that_of_the_start(tmp_path: Path) -> None:
     assert torch.equal(found.client_fisher(2), wanted)
 
 
+def test_the_sum_of_all_clients_fisher_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg = config(local__blend="fisher_all")
+    found = calibration(cfg, tmp_path)
+    wanted = sum(found.client_fisher(client).double() for client in range(6))
+    assert isinstance(wanted, torch.Tensor)
+    assert torch.equal(found.all_fisher(), wanted.float())
+    monkeypatch.setattr(module, "fisher", None)
+    assert torch.equal(calibration(cfg, tmp_path).all_fisher(), wanted.float())
+
+
 def test_calibration_leaves_no_trace_in_the_model_that_matters(tmp_path: Path) -> None:
     found = calibration(config(mask__rounds=3), tmp_path)
     start, trainable = (
