@@ -12,7 +12,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, FixedLocator, NullFormatter
+from matplotlib.ticker import EngFormatter, FixedLocator, MaxNLocator, NullFormatter
 
 Layout = Literal["constrained", "compressed"]
 COLUMN, PAGE = 3.35, 6.9  # inches: one column, both columns
@@ -133,12 +133,19 @@ def log_ticks(low: float, high: float) -> list[float]:
     return ticks[:: math.ceil(len(ticks) / 5)] if ticks else ticks
 
 
+#: Largest over smallest cost below which a logarithmic axis has too few round numbers.
+NARROW = 4.0
+
+
 def cost_axis(ax: Axes, values: Sequence[float], unit: str) -> None:
-    """A logarithmic axis of costs below an axes, with a place for zero where some are: from there
-    to the lowest other one it is linear. unit: B, or none.
+    """An axis of costs below an axes: logarithmic where they span enough, with a place for zero
+    where some are (from there to the lowest other one it is linear). unit: B, or none.
     """
+    if unit:
+        ax.xaxis.set_major_formatter(EngFormatter(unit=unit))
     positive = [value for value in values if value > 0]
-    if not positive:
+    if not positive or max(positive) < NARROW * min(values):
+        ax.xaxis.set_major_locator(MaxNLocator(4))
         return
     ticks = log_ticks(min(positive), max(positive))
     if min(values) > 0:
@@ -149,7 +156,7 @@ def cost_axis(ax: Axes, values: Sequence[float], unit: str) -> None:
         ticks = [0.0, *ticks]
     ax.xaxis.set_major_locator(FixedLocator(ticks))
     ax.xaxis.set_minor_formatter(NullFormatter())
-    if unit:
+    if unit:  # another scale has formatters of its own
         ax.xaxis.set_major_formatter(EngFormatter(unit=unit))
 
 

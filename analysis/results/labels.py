@@ -57,13 +57,13 @@ def span(low: float, high: float, form: Callable[[float], str] = percent) -> str
 
 
 def byte_cells(values: Iterable[float]) -> tuple[str, list[str]]:
-    """Byte counts in one unit, that of the middle one.
+    """Byte counts in one unit, that of the middle one above zero.
 
-    >>> byte_cells([98e3, 2.5e6, 4e8])
-    ('MB', ['0.0980', '2.50', '400'])
+    >>> byte_cells([98e3, 2.5e6, 4e8, 0, 0])
+    ('MB', ['0.0980', '2.50', '400', '0', '0'])
     """
     values = list(values)
-    sizes = sorted(v for v in values if known(v))
+    sizes = sorted(v for v in values if known(v) and v > 0)
     middle = sizes[len(sizes) // 2] if sizes else 0.0
     name, size = next((unit for unit in BYTE_UNITS.items() if middle >= unit[1]), ("B", 1.0))
     return name, [_three_digits(v / size) if known(v) else DASH for v in values]
