@@ -117,15 +117,20 @@ def pretty(text: str) -> str:
     return re.sub(r"\b(N_c|J|K|C|T|R|[sw](?==))\b", r"$\1$", text)
 
 
+_FINE = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)  # mantissas for less than half a decade
+
+
 def log_ticks(low: float, high: float) -> list[float]:
     """Three to five round numbers in [low, high] for a logarithmic axis, if there are as many.
 
     >>> log_ticks(4e6, 3e8), log_ticks(20, 80)
     ([10000000.0, 30000000.0, 100000000.0, 300000000.0], [20.0, 30.0, 50.0, 80.0])
+    >>> log_ticks(76e6, 130e6)
+    [80000000.0, 90000000.0, 100000000.0, 120000000.0]
     """
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks: list[float] = []
-    for mantissas in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5, 8)):
+    for mantissas in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5, 8), _FINE):
         exact = [m * 10.0**p for p in powers for m in mantissas]
         ticks = [t for t in exact if low * 0.999 <= t <= high * 1.001]
         if len(ticks) >= 3:

@@ -16,16 +16,14 @@ import pandas as pd
 
 from analysis.reading.store import StudyRuns
 from analysis.results.matching import asked_of
-from analysis.results.selection import searched
+from analysis.results.selection import own, searched
 
 LOUD = "NOT SEARCHED ENOUGH"
 
 
 def borrowed(trials: pd.DataFrame) -> pd.Series:
     """Which trials are the winner of a neighbouring arm, tried in this one as well."""
-    if "neighbour" not in trials:
-        return pd.Series(False, index=trials.index)
-    return trials["neighbour"] != ""
+    return ~trials.index.to_series().isin(own(trials).index)
 
 
 def finished(trials: pd.DataFrame) -> int:

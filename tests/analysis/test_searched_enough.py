@@ -58,6 +58,16 @@ def test_every_format_warns_before_anything_else(text: Any) -> None:
     assert page.index(LOUD) < page.index("1 of 3 search trials diverged")
 
 
+def test_a_neighbour_s_winner_counts_and_stands_apart() -> None:
+    rows = [search(n, 0.7 + n / 100, neighbour="") for n in range(4)]
+    rows.append(search(4, 0.9, neighbour="arm 1"))
+    runs = study(rows, finalists=2)
+    (outcome,) = outcomes(runs)
+    assert (outcome.finished, outcome.trials, outcome.neighbours) == (5, 4, 1)
+    assert "|    5/4+1 |" in table_markdown(runs)  # to the right, as numbers stand
+    assert r"5/4+1" in table_latex(runs)
+
+
 def test_the_csv_and_the_report_say_it_too() -> None:
     runs = two_arms()
     table = pd.read_csv(io.StringIO(table_csv(runs)))
