@@ -38,6 +38,8 @@ if TYPE_CHECKING:
         PAPER,
         PAPER_FULL,
         PAPER_SPARSE,
+        PROBE_FINE_TUNING,
+        PROBE_HEAD,
         VIT_TINY,
         VIT_TINY_SPARSE,
         Preset,
@@ -69,8 +71,8 @@ _HOMES = {
         "optim.sparse_sgdm": "SparseSGDM",
         "study.arms": "DENSE each grid rules shardings",
         "study.command": "main",
-        "study.presets": "HEAD PAPER PAPER_FULL PAPER_SPARSE VIT_TINY VIT_TINY_SPARSE Preset "
-        "embedded paper smoke vit_tiny",
+        "study.presets": "HEAD PAPER PAPER_FULL PAPER_SPARSE PROBE_FINE_TUNING PROBE_HEAD VIT_TINY "
+        "VIT_TINY_SPARSE Preset embedded paper smoke vit_tiny",
         "study.study": "Study",
         "trial": "run_trial",
     }.items()

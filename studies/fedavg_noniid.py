@@ -7,6 +7,8 @@ half the rounds.
 scientific  federation.classes_per_client in {1, 5, 10, 50} and iid; local.steps in {4, 8, 16}
 nuisance    learning rate, momentum, weight decay, batch size, server step, start of the head
 fixed       K, C, split, backbone, local steps in total
+probe       client drift at one learning rate, the same in every arm: at its own an arm's drift
+            says which rate won
 
     python studies/fedavg_noniid.py                      # linear head; minutes
     python studies/fedavg_noniid.py --preset paper       # all of DINO ViT-S/16; hours, large GPU
@@ -15,7 +17,19 @@ Expect on the embedded default: accuracy rises from N_c=1 to iid, and J matters 
 clients differ most.
 """
 
-from fl_core import PAPER_FULL, Study, each, embedded, grid, main, paper, shardings, smoke
+from fl_core import (
+    PAPER_FULL,
+    PROBE_FINE_TUNING,
+    PROBE_HEAD,
+    Study,
+    each,
+    embedded,
+    grid,
+    main,
+    paper,
+    shardings,
+    smoke,
+)
 from search_spaces import federated
 
 BASE = {"federation.clients": 100, "federation.participation": 0.1}
@@ -28,9 +42,17 @@ STUDY = Study(
     arms=ARMS,
     space=federated.head,
     presets={
-        "embedded": embedded(budget=800, eval_steps=80, trials=10, seeds=3, finalists=2),
-        "smoke": smoke(),
-        "paper": paper(trials=16, finalists=3, overrides=PAPER_FULL, space=federated.fine_tuning),
+        "embedded": embedded(
+            budget=800, eval_steps=80, trials=10, seeds=3, finalists=2, probe=PROBE_HEAD
+        ),
+        "smoke": smoke(probe=PROBE_HEAD),
+        "paper": paper(
+            trials=16,
+            finalists=3,
+            overrides=PAPER_FULL,
+            space=federated.fine_tuning,
+            probe=PROBE_FINE_TUNING,
+        ),
     },
 )
 

@@ -7,6 +7,7 @@ calibration_rounds; more sparsities: sparsity.)
 scientific  mask.sparsity x mask.scope x sharding (iid, N_c in {50, 10, 5, 1}); and dense FedAvg
 nuisance    learning rate, momentum
 fixed       K, C, J, split, backbone, the head's warm-up, R=4, rule (least sensitive)
+probe       client drift at one learning rate, the same in every arm
 
     python studies/sparse_fedavg.py                       # linear head; minutes
     python studies/sparse_fedavg.py --search-arms         # sparsity, R and scope jointly
@@ -19,6 +20,8 @@ Expect on the embedded default: a fifth of the head's parameters costs less than
 from fl_core import (
     DENSE,
     PAPER_SPARSE,
+    PROBE_FINE_TUNING,
+    PROBE_HEAD,
     VIT_TINY_SPARSE,
     Study,
     each,
@@ -55,14 +58,14 @@ STUDY = Study(
     joint_arms=SHARDINGS,
     joint_space=masks.sparsity_and_rounds,
     presets={
-        "embedded": embedded(budget=400, eval_steps=80, trials=4, seeds=3),
-        "smoke": smoke(arms=grid(shardings(None, 10), FEW)),
+        "embedded": embedded(budget=400, eval_steps=80, trials=4, seeds=3, probe=PROBE_HEAD),
+        "smoke": smoke(arms=grid(shardings(None, 10), FEW), probe=PROBE_HEAD),
         "vit-tiny": vit_tiny(
             arms=grid(shardings(None, 10), [ONLY_HEAD, *FEW]),
             overrides=VIT_TINY_SPARSE,
             space=masks.fine_tuning,
         ),
-        "paper": paper(overrides=PAPER_SPARSE, space=masks.fine_tuning),
+        "paper": paper(overrides=PAPER_SPARSE, space=masks.fine_tuning, probe=PROBE_FINE_TUNING),
     },
 )
 

@@ -82,7 +82,8 @@ def space_block(runs: StudyRuns, results: Sequence[Outcome]) -> Block | None:
 def cost_block(runs: StudyRuns) -> Block:
     """Seconds, local steps and bytes, summed over the runs of each phase."""
     trials = runs.trials
-    parts = [(p, trials[trials["phase"] == p]) for p in ("search", "confirm")]
+    parts = [(p, trials[trials["phase"] == p]) for p in ("search", "confirm", "probe")]
+    parts = [(p, part) for p, part in parts if p != "probe" or len(part)]
     parts.append(("total", trials))
     seconds = [[_sum(part[name]) for name in SECONDS] for _, part in parts]
     steps = [_sum(local_steps(part)) for _, part in parts]

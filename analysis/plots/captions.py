@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from analysis.plots.class_dots import NAMED
 from analysis.plots.confusion import FAINT, PAIRS
+from analysis.plots.drift import drift_captions
 from analysis.plots.panels import unit_of
 from analysis.results.best import best_arm
 from analysis.results.curves import in_epochs
@@ -23,8 +25,12 @@ _DENSE = (
 )
 
 
-def captions(results: Sequence[Outcome], searched: Sequence[int]) -> dict[str, str]:
-    """Figure -> caption; `searched`: arms whose curves are of their best search trial."""
+def captions(
+    results: Sequence[Outcome], searched: Sequence[int], probe: Mapping[str, Any]
+) -> dict[str, str]:
+    """Figure -> caption; `searched`: arms whose curves are of their best search trial; `probe`: the
+    values that the probes of all arms share.
+    """
     names = [o.name for o in results if o.arm in searched]
     single = f" One run, the chosen search trial, without a band: {'; '.join(names)}."
     tail = single if names else ""
@@ -60,8 +66,7 @@ def captions(results: Sequence[Outcome], searched: Sequence[int]) -> dict[str, s
         "front of validation accuracy and cost; star: its start, before the first round of the "
         "main stage; marks: test accuracy of the confirmed points of the front, mean ± sample "
         "standard deviation over the confirmation seeds.",
-        "drift": "Client drift: mean L2 distance of the sampled clients' parameters to the "
-        f"server's at the end of a round. {_SEEDS}, band: ± one sample standard deviation.{tail}",
+        **drift_captions(probe, f"{_SEEDS}, band: ± one sample standard deviation.{tail}"),
         "mask_active": "Where the masks live: trainable share of each layer. Tensors of one kind "
         "are averaged by size in each block, blocks run downwards within a band; mean over the "
         "confirmation seeds of the chosen configuration; grey: not maskable.",

@@ -1,4 +1,4 @@
-"""Figures over the course of a run: accuracy, on the test set too, communication, client drift."""
+"""Figures over the course of a run: accuracy, on the test set too, and communication."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def curve_figure(
     """Validation accuracy against local steps, one line an arm; `marked`: where it was best."""
     if data.frame.empty:
         return None
-    return _steps_figure(results, data.frame, _ACCURACY, 100.0, marked or {})
+    return steps_figure(results, data.frame, _ACCURACY, 100.0, marked)
 
 
 def curve_on_test_figure(results: Sequence[Outcome], data: Curves) -> Figure | None:
@@ -33,17 +33,7 @@ def curve_on_test_figure(results: Sequence[Outcome], data: Curves) -> Figure | N
     frame = data.over_runs("test_accuracy")
     if frame.empty:
         return None
-    return _steps_figure(results, frame, "test accuracy [%]", 100.0, {})
-
-
-def drift_figure(results: Sequence[Outcome], data: Curves) -> Figure | None:
-    """Mean L2 distance of the clients' parameters to the server's, against local steps."""
-    drift = data.drift[data.drift["mean"] > 0]
-    if drift.empty:
-        return None
-    figure = _steps_figure(results, drift, "client drift (L2)", 1.0, {})
-    log_if_wide(figure.axes, drift["mean"])
-    return figure
+    return steps_figure(results, frame, "test accuracy [%]", 100.0)
 
 
 def log_if_wide(drawn: Sequence[Axes], values: pd.Series) -> None:
@@ -77,12 +67,12 @@ def mark_best(
     ax.plot([at], [y], "o", ms=4.5, color=line.colour, mec="white", mew=0.7, zorder=4)
 
 
-def _steps_figure(
+def steps_figure(
     results: Sequence[Outcome],
     frame: pd.DataFrame,
     ylabel: str,
     scale: float,
-    marked: Mapping[int, Peak],
+    marked: Mapping[int, Peak] | None = None,
 ) -> Figure:
     """Mean and band of each arm against local steps."""
     figure, grid = panels(results, set(frame["arm"]), ylabel)
@@ -90,10 +80,10 @@ def _steps_figure(
         for line in group:
             mine = frame[frame["arm"] == line.arm.arm]
             draw_line(ax, line, mine["step"], mine, scale)
-            if line.arm.arm in marked:
+            if marked and line.arm.arm in marked:
                 mark_best(ax, line, marked[line.arm.arm].step, mine["step"], mine, scale)
         ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-        ax.set_xlim(left=0)
+        ax.set_xlim(0, 1.05 * frame["step"].max())  # of all panels: they share the axis
     figure.supxlabel(pretty(f"local {unit_of(results)}, T × J"), size=8)
     legend(figure, [ax for ax, _ in grid])
     return figure

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from analysis.plots.accuracy import accuracy_figure
 from analysis.plots.captions import captions, model_captions
 from analysis.plots.confusion import confusion_figure, errors_figure, pairs_figure
-from analysis.plots.curves import bytes_figure, curve_figure, curve_on_test_figure, drift_figure
+from analysis.plots.curves import bytes_figure, curve_figure, curve_on_test_figure
+from analysis.plots.drift import drift_figure
 from analysis.plots.importance import importance_figure
 from analysis.plots.loss import loss_figure, loss_on_test_figure
 from analysis.plots.mask_layers import active_figure, overlap_figure, read_layers
@@ -35,6 +36,7 @@ from analysis.reading.store import StudyRuns
 from analysis.results.curves import peaks, read_curves
 from analysis.results.outcome import Outcome, outcomes
 from analysis.results.predictions import Predicted, chosen, read_clients, read_predictions
+from analysis.results.probes import probe_values, read_probes
 from analysis.results.searching import courses
 from analysis.results.traffic import read_traffic
 
@@ -49,6 +51,7 @@ def draw_figures(
     with matplotlib.rc_context(RC):
         results = outcomes(runs)
         data, layers = read_curves(runs), read_layers(runs, results)
+        probes = read_probes(runs)
         marked, kept = peaks(results, data), any(o.config.get("keep") == "best" for o in results)
         drawn: dict[str, Figure | None] = {
             "accuracy": accuracy_figure(results),
@@ -60,7 +63,8 @@ def draw_figures(
             "communication": bytes_figure(results, data),
             "traffic": traffic_figure(results, read_traffic(runs, results)),
             "pareto": pareto_figure(runs, results),
-            "drift": drift_figure(results, data),
+            "drift": drift_figure(results, probes),
+            "drift_own": drift_figure(results, data.drift) if probes.empty else None,
             "mask_active": active_figure(results, layers),
             "overlap_layers": overlap_figure(results, layers),
             "overlap_depth": depth_figure(results, layers),
@@ -68,7 +72,7 @@ def draw_figures(
             "importance": importance_figure(runs),
             "partition": partition_figure(runs, results),
         }
-        text = captions(results, data.searched)
+        text = captions(results, data.searched, probe_values(runs))
         if found := read_predictions(runs, results):
             drawn |= _model_figures(runs, results, found, data_dir)
             text |= model_captions(found, chosen(found))

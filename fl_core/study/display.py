@@ -83,18 +83,20 @@ class Display:
 
     def job_started(self, job: Job) -> None:
         """Count it as running."""
-        self.phases[job.phase][job.arm].running += 1
+        self._row(job).running += 1
         self._show()
 
     def job_record(self, job: Job, record: Record) -> None:
         """Keep the best score."""
-        row = self.phases[job.phase][job.arm]
+        row = self._row(job)
+        if job.phase == "probe":
+            return  # not tuned: nobody's best
         row.best = max(row.best, record.get(METRIC, 0.0))
         self._show()
 
     def job_ended(self, job: Job, status: str, message: str) -> None:
         """Count how it ended; say at once if it failed."""
-        row = self.phases[job.phase][job.arm]
+        row = self._row(job)
         row.running -= 1
         row.ended[status] += 1
         if status == "failed":
@@ -105,6 +107,10 @@ class Display:
             self.phase, self.before = "confirm", 0
             self._open()
         self._show()
+
+    def _row(self, job: Job) -> _Row:
+        """What follows a search is counted together: confirmation and probes."""
+        return self.phases["search" if job.phase == "search" else "confirm"][job.arm]
 
     def _ended(self) -> int:
         return sum(row.ended.total() for row in self.rows)

@@ -44,13 +44,14 @@ class Arm:
 
 @dataclass(frozen=True)
 class Job:
-    """One trial to run: of the search (number counts up) or the confirmation (number = seed).
+    """One trial to run: of the search (number counts up), the confirmation or a probe of the
+    clients' drift (number = seed).
 
     alone: with the whole machine to itself, after it ran out of memory while others ran.
     neighbour: the name of the arm whose search found it; empty where the arm's own did.
     """
 
-    phase: str  # "search" | "confirm"
+    phase: str  # "search" | "confirm" | "probe"
     arm: int
     number: int
     config: TrialConfig

@@ -9,6 +9,8 @@ from functools import partial
 from fl_core.config.trial_config import Value
 from fl_core.study.plan import Space
 
+PROBE_SHARE = 5  # a probe has one such part of the budget
+PROBE_SEEDS = 2  # at most, of an arm
 PACE = ("rounds", "eval_every")  # these follow from the budget and J
 
 
@@ -29,6 +31,9 @@ class Preset:
     first: Sequence[Mapping[str, Value]] = ()  # points of the space that are tried first
     prune: bool = True  # ASHA; without it a search of random trials does not depend on timing
     finalists: int = 1  # best trials of an arm that are confirmed
+    #: Nuisance values that are the same in every arm, at which the clients' drift is measured: at
+    #: its own an arm's drift tells which learning rate won. Searched are others. None = no probe.
+    probe: Mapping[str, Value] | None = None
 
     def pace(self, steps: int, fixed: Mapping[str, Value], spent: int = 0) -> dict[str, Value]:
         """Rounds and evaluations for J local steps (contract 7), but for what the user fixes.
@@ -103,3 +108,7 @@ PAPER: Mapping[str, Value] = {
 PAPER_SPARSE: Mapping[str, Value] = {**PAPER, **SPARSE_BACKBONE}
 #: All of it, from the head that ridge regression finds.
 PAPER_FULL: Mapping[str, Value] = {**PAPER, "head.method": "ridge", "fine_tune.strategy": "full"}
+
+#: Where drift is compared: the middle of the searched learning rates (as logarithms), no momentum.
+PROBE_HEAD: Mapping[str, Value] = {"local.lr": 0.1, "local.momentum": 0.0}
+PROBE_FINE_TUNING: Mapping[str, Value] = {"local.lr": 0.003, "local.momentum": 0.0}

@@ -14,7 +14,7 @@ from fl_core.config.vocabulary import arm_name
 from fl_core.study.arms import Setting
 from fl_core.study.jobs import Arm
 from fl_core.study.plan import Space
-from fl_core.study.presets import PACE, Preset
+from fl_core.study.presets import PACE, PROBE_SHARE, Preset
 from fl_core.study.study import Study
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ class ResolvedStudy:
 
     base: what all arms start from. space: the dimensions that the user leaves open. uses_images:
     whether any of the study's arms trains on images rather than on cached features. named: the
-    fields that study, preset or user give a value to.
+    fields that study, preset or user give a value to. probe: nuisance values that are the same in
+    every arm, at which drift is measured; none = it is not.
     """
 
     name: str
@@ -41,6 +42,7 @@ class ResolvedStudy:
     objectives: tuple[str, ...]
     uses_images: bool
     named: frozenset[str]
+    probe: Mapping[str, Value]
 
     def pruner(self, wanted: str | None) -> str:
         """What may stop trials early: nothing where spending little is an objective."""
@@ -66,6 +68,12 @@ class ResolvedStudy:
                         "--confirm-on train+val: not with keep=best or patience in a study that "
                         f"minimises {', '.join(self.objectives)} too; only train is possible"
                     )
+
+    def probe_of(self, arm: Arm) -> TrialConfig:
+        """An arm's short run at the values that all arms share."""
+        rounds = max(1, self.preset.budget // (PROBE_SHARE * arm.config.local.steps))
+        pace = {"rounds": rounds, "eval_every": rounds, "stop_round": None, "keep": "last"}
+        return arm.config.override({**self.probe, **pace, "patience": 0})
 
     def with_default(self, name: str, value: Value) -> ResolvedStudy:
         """The same with this value of a field that neither study, arm nor user names."""
@@ -114,6 +122,10 @@ def resolve(
         space = _open(_both(own_space, study.joint_space), preset, fixed, counted)
     elif joint:
         arms, space = [arm({})], _choosing(asked, space)
+    asked_probe = {} if joint else preset.probe or {}  # the user's values hold everywhere
+    probe = {name: value for name, value in asked_probe.items() if name not in fixed}
+    if set_by_arms := sorted({name for one in arms for name in one.values} & set(probe)):
+        raise ConfigError(f"probe {set_by_arms[0]}: this study's arms set it already")
     return ResolvedStudy(
         name=study.name,
         question=study.question,
@@ -124,6 +136,7 @@ def resolve(
         objectives=study.objectives,
         uses_images=any(one.config.part != "head" for one in asked),
         named=frozenset(start),
+        probe=probe,
     )
 
 

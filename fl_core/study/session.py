@@ -25,6 +25,7 @@ from fl_core.config.trial_config import Value
 from fl_core.study.folder import generation
 from fl_core.study.jobs import Job, Listener
 from fl_core.study.plan import Plan
+from fl_core.study.presets import PROBE_SEEDS
 from fl_core.study.resolved import ResolvedStudy
 from fl_core.study.selection import BEST, BEST_CONFIRMED
 
@@ -62,7 +63,7 @@ class Session:
         """Search, confirm, report; what belongs to the study is logged whatever happens."""
         facts = describe(self)
         write_atomically(self.out / "study.yaml", yaml.safe_dump(facts, sort_keys=False))
-        lists = ("space", "arms", "seeds", "versions", "objectives")
+        lists = ("space", "arms", "seeds", "versions", "objectives", "probe")
         tags = {**facts, **{name: json.dumps(facts[name]) for name in lists}}
         # not the arms, trials or seeds: a study with more of them is the same study, extended
         again = [generation(self.out)] if generation(self.out) else []
@@ -95,10 +96,13 @@ class Session:
 
         overrides: dict[str, Value] = {"data.train_on": self.args.confirm_on}
 
+        probes = [self._probes(arm) for arm in range(len(self.study.arms))]
+
         def then(arm: int, found: optuna.Study) -> list[Job]:
             jobs = findings.confirm(
                 arm, self.study.arms[arm], found, self.seeds, overrides, self.plan.finalists
             )
+            jobs += probes[arm]
             display.expect(jobs)
             return jobs
 
@@ -113,6 +117,17 @@ class Session:
             listeners: list[Listener] = [display, self.tracker]
             conductor = Conductor(search, listeners, self.places.own, self.out)
             self.execute(conductor, self.machine, self.places)
+
+    def _probes(self, arm: int) -> list[Job]:
+        """An arm's runs at the values that all arms share, with seeds of the confirmation: they
+        read no test set, and nothing is chosen by them.
+        """
+        probe = self.study.probe
+        if not probe:
+            return []
+        config = self.study.probe_of(self.study.arms[arm])
+        seeds = self.seeds[:PROBE_SEEDS]
+        return [Job("probe", arm, seed, config.override({"seed": seed}), probe) for seed in seeds]
 
     def _log_partitions(self, partitions: Mapping[str, np.ndarray]) -> None:
         """Each arm's realised partition, as an artifact."""
@@ -144,6 +159,7 @@ def describe(session: Session) -> dict[str, Any]:
         "neighbours": plan.neighbours,
         **({} if plan.seconds is None else {"time_budget": plan.seconds}),
         "confirm_on": args.confirm_on,
+        "probe": dict(study.probe),
         "arms": [dict(arm.values) for arm in session.study.arms],
         "space": describe_space(study.space),
         "base": study.base.to_flat(),

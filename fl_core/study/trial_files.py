@@ -34,7 +34,7 @@ class Places:
 def ended_path(folder: Path, job: Job) -> Path:
     """The file of an ended job."""
     path = trial_path(folder, job.config)
-    return path if job.phase == "search" else path.with_name(f"{path.stem}-tested{path.suffix}")
+    return path if job.phase != "confirm" else path.with_name(f"{path.stem}-tested{path.suffix}")
 
 
 def known_records(folder: Path, job: Job) -> list[Record]:
@@ -65,7 +65,7 @@ def ended_records(job: Job, machine: Machine, places: Places) -> list[Record] | 
 def clear_for(job: Job, places: Places) -> None:
     """Make a confirmation start again where only the curve was kept: it needs the parameters."""
     path = trial_path(places.own, job.config)
-    if job.phase == "search" or not path.exists():
+    if job.phase != "confirm" or not path.exists():
         return
     try:
         if not load_artefact(path, "params")[0]:

@@ -93,7 +93,7 @@ def test_epochs_are_called_epochs(central: StudyRuns) -> None:
     results, data = outcomes(central), read_curves(central)
     assert xlabel(curve_figure(results, data)) == "local epochs, $T$ × $J$"
     assert xlabel(loss_figure(results, data, peaks(results, data))) == "epochs"
-    text = captions(results, ())
+    text = captions(results, (), {})
     assert "against local epochs" in text["curves"]
     assert "against epochs" in text["loss"]
     assert not any("local steps" in line for line in text.values())
@@ -128,7 +128,7 @@ def test_the_test_curve_stands_apart_and_says_that_it_chose_nothing(central: Stu
     for figure in (curve_on_test_figure(results, data), loss_on_test_figure(results, data)):
         assert figure is not None
         assert list(figure.axes[0].get_lines()[0].get_xdata()) == [1, 2, 3]
-    text = captions(results, ())
+    text = captions(results, (), {})
     for name in ("test_curves", "test_loss"):
         assert "Read in the confirmation, not used for any choice" in text[name]
     old = Curves(data.wide.assign(test_accuracy=math.nan, test_loss=math.nan), (), ())

@@ -17,7 +17,7 @@ from analysis.figures import write_figures
 from analysis.final_tables import write_tables
 from analysis.plots import layers
 from analysis.plots.accuracy import accuracy_figure
-from analysis.plots.curves import drift_figure
+from analysis.plots.drift import drift_figure
 from analysis.plots.layers import by_block, by_place
 from analysis.plots.mask_layers import read_layers
 from analysis.plots.panels import axes_of, columns_of, facets
@@ -172,7 +172,15 @@ def test_doctests(module: Any) -> None:
 def test_figures_follow_the_data(rules: StudyRuns, front: StudyRuns, tmp_path: Path) -> None:
     names = [p.stem for p in write_figures(rules, tmp_path / "one", ["svg"])]
     assert names == [
-        *("accuracy", "curves", "loss", "communication", "drift", "mask_active", "overlap_layers"),
+        *(
+            "accuracy",
+            "curves",
+            "loss",
+            "communication",
+            "drift_own",
+            "mask_active",
+            "overlap_layers",
+        ),
         *("overlap_depth", "overlap_sharding", "captions"),
     ]
     write_figures(rules, tmp_path / "two", ["svg"])
@@ -194,7 +202,7 @@ def test_accuracy_against_sparsity_has_a_line_a_rule_and_the_dense_level(rules: 
 
 
 def test_drift_over_decades_is_logarithmic(rules: StudyRuns) -> None:
-    figure = drift_figure(outcomes(rules), read_curves(rules))
+    figure = drift_figure(outcomes(rules), read_curves(rules).drift)
     assert figure is not None
     assert {ax.get_yscale() for ax in figure.axes} == {"log"}
 

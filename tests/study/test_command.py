@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -16,7 +17,7 @@ import optuna
 import pytest
 
 from fl_core import stages
-from fl_core.base.errors import UserError
+from fl_core.base.errors import ConfigError, UserError
 from fl_core.base.machine import Machine
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.config.vocabulary import arm_name
@@ -366,6 +367,25 @@ def test_rounds_follow_a_searched_j() -> None:
 
 
 # --- several objectives ---------------------------------------------------------------------------
+
+
+def test_a_probe_is_the_same_in_every_arm_but_for_the_arm() -> None:
+    """Also where the search finds another rate; what the user fixes holds in the probes too."""
+    study = load_study("fedavg_noniid")
+    found = resolve(study, study.presets["embedded"], {"seed": 0})
+    probes = [found.probe_of(arm).to_flat() for arm in found.arms]
+    assert {p["local.lr"] for p in probes} == {0.1}
+    own = {"federation.sharding", "federation.classes_per_client", "local.steps", "rounds",
+           "eval_every"}  # fmt: skip
+    assert len({json.dumps({n: v for n, v in p.items() if n not in own}) for p in probes}) == 1
+    assert {int(str(p["rounds"])) * int(str(p["local.steps"])) for p in probes} == {160}
+    fixed = resolve(study, study.presets["embedded"], {"seed": 0, "local.lr": 0.5})
+    assert fixed.probe_of(fixed.arms[0]).local.lr == 0.5
+    joint = resolve(study, study.presets["embedded"], {"seed": 0}, joint=True)
+    assert joint.probe == {}
+    rates = replace(study.presets["smoke"], arms=[{"local.lr": 0.1}])
+    with pytest.raises(ConfigError, match=r"probe local\.lr: this study's arms set it already"):
+        resolve(study, rates, {})
 
 
 def test_objectives_reach_every_arm_and_stop_pruning() -> None:

@@ -28,7 +28,7 @@ _VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
 
 def run_name(arm: Arm, job: Job) -> str:
     """Arm, number or seed, and the chosen values: `N_c=5, J=8 #3 lr=0.05 momentum=0.9`."""
-    number = f"#{job.number}" if job.phase == "search" else f"seed {job.number}"
+    number = {"search": "#", "probe": "probe seed "}.get(job.phase, "seed ") + str(job.number)
     name = f"{arm.name} {number}"
     for key, value in zip(short_names(job.chosen), job.chosen.values(), strict=True):
         word = f" {key}={_short(value)}"

@@ -132,14 +132,16 @@ def test_an_ended_job_is_not_computed_in_another_study(
 PHASES = ("search", "confirm")
 
 
-def test_no_search_reads_the_test_set(
-    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("phase", ["search", "probe"])
+def test_no_search_and_no_probe_reads_the_test_set(
+    phase: str, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stages, "test_source", never)
-    records = list(run_job(job("search"), machine, Places(tmp_path / "t")))
+    records = list(run_job(job(phase), machine, Places(tmp_path / "t")))
     assert records[-1]["finished"]
     assert "test_" not in json.dumps(records)
     assert "test_" not in json.dumps(load_artefact(ended_path(tmp_path / "t", job()), "none")[1])
+    assert list(run_job(job(phase), machine, Places(tmp_path / "t"))) == records
     with pytest.raises(AssertionError, match="must not"):
         list(run_job(job("confirm", seed=1), machine, Places(tmp_path / "t")))
 
