@@ -72,6 +72,9 @@ def test_a_finished_study_grows_and_repeats_nothing(tmp_path: Path) -> None:
         wanted = dict(zip(argv[::2], argv[1::2], strict=True))
         assert set(table["trials"]) == {int(wanted["--trials"])}
         assert set(table["seeds"]) == {int(wanted.get("--seeds", 2))}
+        beside = len(study.get("arms", [0.1])) - 1  # --trials counts none of what a neighbour found
+        assert set(table["neighbours"]) <= {beside, 2 * beside}  # another winner, another trial
+        assert min(table["neighbours"]) >= beside
     assert list(table["federation.participation"]) == [0.1, 0.5]
 
 
