@@ -99,7 +99,8 @@ def cost_block(runs: StudyRuns) -> Block:
     text = (
         "Summed over the runs, those included that were pruned, diverged or failed, as far as "
         "they got. Seconds of the machines' clocks, run by run (runs side by side count each); "
-        "local steps: those that one client makes one after the other."
+        "local steps: those that one client makes one after the other in the main stage; bytes: "
+        "what each run sends with all its stages, a head that several share counted in each."
     )
     return Block("cost", text, header, rows, _unknown(trials), [])
 
