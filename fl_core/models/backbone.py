@@ -78,7 +78,9 @@ def build_backbone(
         options["pretrained"] = True
         if weights_file is not None:
             stored = _stored_names(weights_file)
-            options["pretrained_cfg_overlay"] = {"file": str(weights_file)}
+            # the file is a state_dict, also where timm's own download is Google's .npz, which some
+            # versions of timm (1.0.29) then insist on
+            options["pretrained_cfg_overlay"] = {"file": str(weights_file), "custom_load": False}
     # timm initialises from torch's global generator: lend it a stream of ours, then restore it
     with torch.random.fork_rng(devices=[]):
         lent = torch.Generator()

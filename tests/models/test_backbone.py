@@ -174,6 +174,22 @@ def test_a_weights_file_is_loaded(tiny: nn.Module, tiny_file: Path) -> None:
         assert torch.equal(features(model), features(tiny))
 
 
+def test_a_weights_file_is_no_checkpoint_of_jax(
+    tiny_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """timm 1.0.29 reads a file as Google's .npz wherever its own download was one, if not told."""
+    overlays: list[dict[str, object]] = []
+
+    def create(name: str, *, pretrained_cfg_overlay: dict[str, object], **options: Any) -> Any:
+        overlays.append(pretrained_cfg_overlay)
+        return real(name, pretrained_cfg_overlay=pretrained_cfg_overlay, **options)
+
+    real = timm.create_model
+    monkeypatch.setattr(timm, "create_model", create)
+    build_backbone(stored(tiny_file), tiny_file)
+    assert overlays == [{"file": str(tiny_file), "custom_load": False}]
+
+
 def test_position_embeddings_are_resampled(tiny: nn.Module, tiny_file: Path) -> None:
     model, _, preprocess = build_backbone(stored(tiny_file, image_size=64), tiny_file)
     old, new = state(tiny)["pos_embed"], state(model)["pos_embed"]

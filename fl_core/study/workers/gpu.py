@@ -191,7 +191,8 @@ def limit_process_memory(fraction: float, device: str) -> None:
     if not 0 < fraction <= 1:
         raise ValueError(f"fraction {fraction} of a GPU: must be in (0, 1]")
     if device.startswith("cuda"):
-        torch.cuda.set_per_process_memory_fraction(fraction, torch.device(device))
+        index = torch.device(device).index or 0  # torch wants a number here, "cuda" has none
+        torch.cuda.set_per_process_memory_fraction(fraction, index)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

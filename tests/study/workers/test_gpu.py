@@ -257,6 +257,17 @@ def test_nothing_to_limit_or_release_on_a_cpu() -> None:
             gpu.limit_process_memory(fraction, "cpu")
 
 
+@pytest.mark.parametrize(("device", "number"), [("cuda", 0), ("cuda:0", 0), ("cuda:3", 3)])
+def test_a_limit_names_its_gpu(device: str, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch refuses a device without a number there, which "cuda" is."""
+    seen: list[tuple[float, object]] = []
+    monkeypatch.setattr(
+        torch.cuda, "set_per_process_memory_fraction", lambda *given: seen.append(given)
+    )
+    gpu.limit_process_memory(0.5, device)
+    assert seen == [(0.5, number)]
+
+
 @cuda
 def test_a_limit_holds_and_memory_is_given_back() -> None:
     total = torch.cuda.mem_get_info()[1]
