@@ -1,9 +1,9 @@
 """With all the data on one machine: the head only, everything, or the head and then a sparse part?
 
 The strategies of training_strategies without a federation: one client holds every example and keeps
-its momentum, one round is one epoch, and the best epoch counts. The main stage is equally long for
-all; what a head trained first costs comes on top. On the embedded features there is only a head:
-there the question is what a warm-up, or the closed form, buys before a mask is put on it.
+its momentum, one round is one epoch, and the best epoch counts. All have the same epochs in all:
+a head that comes first takes a part of them. On the embedded features there is only a head: there
+the question is what a warm-up, or the closed form, buys before a mask is put on it.
 
 scientific  fine_tune.strategy (embedded: head.method x mask.sparsity)
 nuisance    learning rate, momentum
@@ -49,6 +49,8 @@ STRATEGIES = [
     {"fine_tune.strategy": "head_then_sparse_full", **MASKED},
 ]
 HEADS = grid(each("head.method", ("none", "ridge", "fedavg")), each("mask.sparsity", (0.0, 0.5)))
+#: The head's own stage counts as the main one does: in epochs.
+EPOCHS = {"head.local.unit": "epochs", "head.local.steps": 1}
 #: A "round" is 50 steps of the one client.
 STEPS = {"local.unit": "steps", "local.steps": 50, "federation.participation": 1.0}
 
@@ -58,13 +60,30 @@ STUDY = Study(
     base=BASE,
     arms=STRATEGIES,
     space=masks.fine_tuning,
+    budget_counts_head=True,
     presets={
         "embedded": embedded(
-            budget=8, eval_steps=1, trials=6, seeds=3, space=masks.head, arms=HEADS
+            budget=12,
+            eval_steps=1,
+            trials=6,
+            seeds=3,
+            space=masks.head,
+            arms=HEADS,
+            overrides={**EPOCHS, "head.rounds": 4},
         ),
-        "smoke": smoke(budget=1, eval_steps=1, space=masks.head, arms=HEADS),
-        "vit-tiny": vit_tiny(budget=400, eval_steps=200, overrides={**VIT_TINY, **HEAD, **STEPS}),
-        "paper": paper(budget=30, eval_steps=1, overrides={**PAPER, **HEAD}),
+        "smoke": smoke(
+            budget=2,
+            eval_steps=1,
+            space=masks.head,
+            arms=HEADS,
+            overrides={**EPOCHS, "head.rounds": 1},
+        ),
+        "vit-tiny": vit_tiny(
+            budget=400, eval_steps=200, overrides={**VIT_TINY, **HEAD, **STEPS, "head.rounds": 50}
+        ),
+        "paper": paper(
+            budget=50, eval_steps=1, overrides={**PAPER, **HEAD, **EPOCHS, "head.rounds": 20}
+        ),
     },
 )
 

@@ -35,7 +35,7 @@ IMAGES = {"train": 1500, "test": 200}  # enough for 100 clients with a class eac
 #: A transformer on a CPU, in seconds.
 TINY: Mapping[str, Value] = {
     "backbone.name": "vit_tiny_patch16_224", "backbone.tag": "augreg_in21k_ft_in1k",
-    "backbone.image_size": 32, "head.rounds": 2, "local.batch_size": 4, "mask.examples": 2,
+    "backbone.image_size": 32, "head.rounds": 1, "local.batch_size": 4, "mask.examples": 2,
     "mask.rounds": 2,
 }  # fmt: skip
 
@@ -102,7 +102,8 @@ def test_a_study_by_default(command: str, tmp_path: Path, cache: Path) -> None:
     file, *options = shlex.split(command)
     study = load_study(Path(file).stem)
     small = study.presets["smoke"]
-    short = replace(small, budget=min(small.budget, 16), eval_steps=16, trials=1)
+    budget = small.budget if study.budget_counts_head else min(small.budget, 16)
+    short = replace(small, budget=budget, eval_steps=16, trials=1)
     study = replace(study, presets={"embedded": short})
     run(study, options, tmp_path, cache)
 
@@ -143,18 +144,20 @@ def test_a_study_on_images(command: str, tmp_path: Path, cache: Path, cifar_dir:
 
 
 def _tiny(study: Study, paper: Preset) -> Preset:
-    """A step of two clients each; the first and the last of the arms."""
+    """A round or two of two clients each; the first and the last of the arms."""
     arms = study.arms if paper.arms is None else paper.arms
     alone = study.base.get("federation.clients") == 1
     own: Mapping[str, Value] = (
-        {"local.unit": "steps"} if alone else {"federation.participation": 0.02}
+        {"local.unit": "steps", "head.local.unit": "steps"}
+        if alone
+        else {"federation.participation": 0.02}
     )
     return replace(
         paper,
         overrides={**paper.overrides, **TINY, **own},
         arms=[arms[0], arms[-1]] if len(arms) > 1 else arms,
-        budget=1,
-        eval_steps=1,
+        budget=8,  # a head's own steps included where the study counts them
+        eval_steps=8,
         trials=1,
         finalists=1,
         first=(),
