@@ -470,7 +470,8 @@ def test_a_study_with_own_rules(how: tuple[str, ...], place: str, beside: Path) 
         "select value from tags where key = 'own.mask.rule'"
     )
     sha = hashlib.sha256(RULES.encode()).hexdigest()
-    assert [value for (value,) in tags] == [sha] * (2 + 2 * 2)  # arms, searched, confirmed
+    # each arm, its search, the neighbour's winner, its confirmation
+    assert [value for (value,) in tags] == [sha] * (2 * 4)
 
 
 def test_a_study_with_a_wrong_rule_stops_before_any_work(beside: Path) -> None:
