@@ -30,6 +30,7 @@ from fl_core.data.sources import (
     Preprocess,
     Source,
     split_train_val,
+    train_sample,
 )
 from fl_core.data.tasks import load_examples, task_of
 from fl_core.federated.cost import Cost, cost_of_ridge, cost_of_temperature
@@ -259,7 +260,10 @@ def _federation(config: TrialConfig, model: FlatModule, source: Source) -> Feder
     _, val = split_train_val(labels, config.data)
     shards = partition(config, labels)
     counts = class_counts(labels, shards, task_of(config.data.name).classes)
-    return Federation(model, source, source.subset(val) if len(val) else None, shards, counts)
+    fed = Federation(model, source, source.subset(val) if len(val) else None, shards, counts)
+    if config.eval_train and len(sample := train_sample(labels, config.data)):
+        fed.train_sample = source.subset(sample)
+    return fed
 
 
 def build_classifier(

@@ -28,9 +28,10 @@ from fl_core.base.errors import UserError
 from fl_core.base.machine import Machine
 from fl_core.base.rng import stream
 from fl_core.config.trial_config import TrialConfig
+from fl_core.data.sources import train_sample
 from fl_core.masks.calibration import SERVER, Calibration
 from fl_core.models import features as features_stage
-from fl_core.models.features import dequantise, features_path
+from fl_core.models.features import dequantise, extract_features, features_path
 from fl_core.trial import forget_state, recorded_curve, run_trial, trial_path
 
 
@@ -521,6 +522,40 @@ def test_it_stops_within_its_schedule(name: str, machine: Machine, tmp_path: Pat
     assert list(run_trial(cfg, machine, tmp_path / "t"))[-1]["round"] == 6
     between = plain(list(run_trial(config(stop_round=5), machine)))  # eval_every = 3
     assert [one["round"] for one in between] == [3, 5]
+
+
+@pytest.mark.parametrize("name", ["federated", "centralised", "stops early", "diverges"])
+def test_accuracy_on_training_examples_changes_nothing_else(
+    name: str, machine: Machine, tmp_path: Path
+) -> None:
+    usual = config(**VARIANTS[name])
+    asked = usual.override({"eval_train": True})
+    without = plain(list(run_trial(usual, machine, tmp_path / "t")))
+    with_it = plain(list(run_trial(asked, machine, tmp_path / "t")))
+    assert not any("train_accuracy" in one for one in without)
+    found = [one.pop("train_accuracy", None) for one in with_it]
+    assert with_it == without
+    assert same_bits(stored(tmp_path / "t", asked), stored(tmp_path / "t", usual))
+    assert [value is None for value in found] == [one["diverged"] for one in without]
+
+
+@pytest.mark.parametrize("train_on", ["train", "train+val"])
+def test_the_accuracy_on_training_examples_by_hand_and_after_a_kill(
+    train_on: str, machine: Machine, tmp_path: Path
+) -> None:
+    cfg = config(eval_train=True, data__train_on=train_on, local__momentum=0.9)
+    whole = list(run_trial(cfg, machine, tmp_path / "whole"))
+    source = extract_features(cfg, machine)
+    chosen = train_sample(source.labels.numpy(), cfg.data)
+    params = stored(tmp_path / "whole", cfg)["params"]
+    weight, bias = params[: 100 * WIDTH].view(100, WIDTH), params[100 * WIDTH :]
+    guesses = (source.features[chosen] @ weight.T + bias).argmax(1)
+    by_hand = (guesses == source.labels[chosen]).double().mean()
+    assert whole[-1]["train_accuracy"] == pytest.approx(float(by_hand), abs=1.5 / len(chosen))
+    partly = run_trial(cfg, machine, tmp_path / "killed")
+    next(partly), next(partly)
+    partly.close()
+    assert plain(list(run_trial(cfg, machine, tmp_path / "killed"))) == plain(whole)
 
 
 def test_test_metrics_when_all_data_trains(machine: Machine, tmp_path: Path) -> None:

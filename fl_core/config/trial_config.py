@@ -66,6 +66,7 @@ class TrialConfig(Section):
     #: that early stopping or keep=best chose. None = all.
     stop_round: int | None = number(None, 1)
     eval_every: int = number(5, 1)
+    eval_train: bool = False  # evaluations measure a sample of the training examples too
     patience: int = number(0, 0)  # evaluations without a better one before stopping; 0 = off
     keep: str = choice("last", "last", "best")  # parameters that count at the end
     seed: int = number(0, 0)

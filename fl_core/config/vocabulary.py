@@ -176,6 +176,10 @@ METRICS: Mapping[str, Metric] = {
     TEST_START: Metric("the same before the first round of the main stage"),
     "test_loss": Metric("mean cross-entropy on the test set, of confirmation runs alone"),
     "train_loss": Metric("mean cross-entropy over the examples of the last round's local steps"),
+    "train_accuracy": Metric(
+        "accuracy on a fixed sample of the training examples, as many as the validation examples, "
+        "evaluated as these are; where eval_train asks for it"
+    ),
     "client_drift": Metric(
         "L2 distance of a client's parameters to the server's, mean over the clients of the round"),
     "client_drift_active": Metric("the same over the entries that each client sends"),

@@ -149,3 +149,13 @@ def split_train_val(labels: np.ndarray, config: DataConfig) -> tuple[np.ndarray,
     order = np.argsort(fraction, kind="stable")
     count = round(config.val_fraction * len(labels))
     return np.sort(order[count:]), np.sort(order[:count])
+
+
+def train_sample(labels: np.ndarray, config: DataConfig) -> np.ndarray:
+    """Sorted indices of a fixed, seeded sample of the training part, on which accuracy is measured.
+
+    As many as the validation set has, or would have with `train_on=train`; at most all.
+    """
+    train, _ = split_train_val(labels, config)
+    count = min(round(config.val_fraction * len(labels)), len(train))
+    return np.sort(stream(config.split_seed, "train_sample").choice(train, count, replace=False))

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from fl_core.config.trial_config import TrialConfig
+from fl_core.data.sources import Source
 from fl_core.federated.account import Clock, account
 from fl_core.federated.aggregate import aggregate
 from fl_core.federated.cost import Cost
@@ -103,10 +104,12 @@ def _evaluated(
     if finite and not last and state.round % config.eval_every:
         return None
     metrics = {"train_loss": measured.train_loss, **measured.drift}
-    evaluation = _evaluate(config, fed, state.params) if finite else None
+    evaluation = _evaluate(config, fed, state.params, fed.val) if finite else None
     if evaluation is not None:
         state = _track_best(config, state, evaluation.accuracy)
         metrics |= {"val_accuracy": evaluation.accuracy, "val_loss": evaluation.loss}
+    if finite and (trained := _evaluate(config, fed, state.params, fed.train_sample)) is not None:
+        metrics["train_accuracy"] = trained.accuracy
     patience = config.patience
     done = last or not finite or (0 < patience <= state.evaluations_since_best)
     if done and evaluation is not None:
@@ -138,12 +141,14 @@ def _ledger(run: Run, state: State, before: Mapping[str, Cost]) -> Ledger:
     return ledger
 
 
-def _evaluate(config: TrialConfig, fed: Federation, params: Tensor) -> Evaluation | None:
-    """The server's model on the validation set, if there is one."""
+def _evaluate(
+    config: TrialConfig, fed: Federation, params: Tensor, source: Source | None
+) -> Evaluation | None:
+    """The server's model on these examples, if there are any."""
     fed.model.flat.copy_(params)
-    if fed.val is None:
+    if source is None:
         return None
-    return evaluate(fed.model.module, fed.val, config.compute.precision)
+    return evaluate(fed.model.module, source, config.compute.precision)
 
 
 def _track_best(config: TrialConfig, state: State, accuracy: float) -> State:

@@ -26,6 +26,7 @@ class Federation:
     val: Source | None
     shards: Sequence[np.ndarray]
     class_counts: np.ndarray  # (clients, classes)
+    train_sample: Source | None = None  # training examples that are evaluated too
     masks: Callable[[int], Active] | None = None  # of each client; None = dense
     fisher: Callable[[int], Tensor] | None = None  # (P,) of each client, for rules that need it
     all_fisher: Callable[[], Tensor] | None = None  # (P,) the sum over all clients

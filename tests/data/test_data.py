@@ -30,6 +30,7 @@ from fl_core.data.sources import (
     Preprocess,
     augment,
     split_train_val,
+    train_sample,
 )
 from fl_core.stages import partition
 
@@ -116,6 +117,22 @@ def test_training_on_everything_leaves_no_validation_set() -> None:
     train, val = split_train_val(np.arange(30) % 3, DataConfig(train_on="train+val"))
     assert train.tolist() == list(range(30))
     assert val.shape == (0,)
+
+
+@pytest.mark.parametrize(("fraction", "count"), [(0.1, 60), (0.9, 60)])
+@pytest.mark.parametrize("train_on", ["train", "train+val"])
+def test_a_fixed_sample_of_what_is_trained_on(fraction: float, count: int, train_on: str) -> None:
+    """As many as the validation examples are, or would be: at most all that train."""
+    labels = np.arange(600) % 7
+    config = DataConfig(val_fraction=fraction, train_on=train_on)
+    train, _ = split_train_val(labels, config)
+    chosen = train_sample(labels, config)
+    assert len(chosen) == (540 if fraction == 0.9 and train_on == "train+val" else count)
+    assert (np.diff(chosen) > 0).all()
+    assert set(chosen) <= set(train)
+    assert (chosen == train_sample(labels, config)).all()
+    other = train_sample(labels, replace(config, split_seed=1))
+    assert len(chosen) == len(train) or set(chosen) != set(other)
 
 
 # --- augmentation ---------------------------------------------------------------------------------
