@@ -19,7 +19,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from fl_core import stages
+from fl_core import inputs, stages
 from fl_core.base.cache import DamagedArtefact, load_artefact, save_artefact
 from fl_core.base.host import keep_freed_memory
 from fl_core.base.machine import Machine
@@ -138,7 +138,7 @@ class Trial:
 
     def _on_test_set(self, params: Tensor, *, keep: bool = False) -> Evaluation:
         fed, _ = self._prepared
-        return self._evaluated(params, stages.test_source(self.config, self.machine, fed), keep)
+        return self._evaluated(params, inputs.test_source(self.config, self.machine, fed), keep)
 
     def _evaluated(self, params: Tensor, source: Source, keep: bool = False) -> Evaluation:
         fed, _ = self._prepared

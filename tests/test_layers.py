@@ -18,6 +18,7 @@ FLOORS = (
     ("config",),
     ("data", "optim"),
     ("models", "masks", "federated"),
+    ("inputs",),
     ("stages",),
     ("trial",),
     ("study",),
@@ -302,7 +303,7 @@ def test_the_test_features_are_read_by_test_source_alone() -> None:
     sites = calls("extract_features")
     assert mentions("extract_features") == len(sites) >= 2
     other = [site[:2] for site in sites if len(site[2].args) > 2 or site[2].keywords]
-    assert other == [("fl_core.stages", "test_source")]
+    assert other == [("fl_core.inputs", "test_source")]
     (inner,) = calls("_features")
     assert inner[:2] == ("fl_core.models.features", "extract_features")
 
@@ -313,9 +314,9 @@ def test_the_test_images_are_read_by_test_source_alone() -> None:
 
     sites = {site[:2]: train(site[2]) for site in calls("load_examples") + calls("_images")}
     assert sites == {
-        ("fl_core.stages", "_image_federation"): "True",
-        ("fl_core.stages", "test_source"): "False",
-        ("fl_core.stages", "_images"): "train",  # as its caller says: the two above
+        ("fl_core.inputs", "image_federation"): "True",
+        ("fl_core.inputs", "test_source"): "False",
+        ("fl_core.inputs", "_images"): "train",  # as its caller says: the two above
         ("fl_core.models.features", "compute_features"): "part == 'train'",  # both, stored apart
         ("fl_core.models.features", "_features"): "part == 'train'",  # a task's own features
     }

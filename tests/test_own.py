@@ -19,7 +19,7 @@ from faults.events import Events
 from other_values import DEFAULT, FIELDS
 from toy import config, machine_of, plain, write_features
 
-from fl_core import stages
+from fl_core import inputs, stages
 from fl_core.base.errors import ConfigError
 from fl_core.base.rng import stream
 from fl_core.config import own
@@ -186,7 +186,7 @@ def images(monkeypatch: pytest.MonkeyPatch) -> None:
         pixels = stream(int(train), "toy").integers(0, 256, (60, 3, 8, 8), dtype=np.uint8)
         return torch.from_numpy(pixels), torch.arange(60) % 10
 
-    for module in (stages, features):
+    for module in (inputs, features):
         monkeypatch.setattr(module, "load_examples", load)
 
 

@@ -22,7 +22,7 @@ import pytest
 import torch
 from toy import LABELS, WIDTH, config, machine_of, plain, write_features
 
-from fl_core import stages, trial
+from fl_core import inputs, stages, trial
 from fl_core.base.cache import DamagedArtefact, load_artefact
 from fl_core.base.errors import UserError
 from fl_core.base.machine import Machine
@@ -43,11 +43,11 @@ def _offline(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         raise UserError("there are no images here")
 
     threads = torch.get_num_threads()
-    for module in (stages, features_stage):
+    for module in (inputs, features_stage):
         monkeypatch.setattr(module, "load_examples", none)
     yield
     torch.set_num_threads(threads)
-    stages._images.cache_clear()
+    inputs._images.cache_clear()
     features_stage._features.cache_clear()
 
 
@@ -441,14 +441,14 @@ def test_test_metrics_of_a_finished_trial(keep: str, machine: Machine, tmp_path:
     train = dequantise(load_artefact(path, "train")[0], "train", "cpu").labels.numpy()
     clients = [
         np.mean([by_class[label] for label in train[shard]])
-        for shard in stages.partition(cfg, train)
+        for shard in inputs.partition(cfg, train)
     ]
     assert metrics["client_accuracy_worst"] == pytest.approx(min(clients))
     assert metrics["client_accuracy_best"] == pytest.approx(max(clients))
     assert metrics["client_accuracy_std"] == pytest.approx(np.std(clients))
     held = pd.read_csv(io.StringIO(tables["partition.csv"])).to_numpy()
     assert held.tolist() == [np.bincount(train[shard], minlength=100).tolist()
-                             for shard in stages.partition(cfg, train)]  # fmt: skip
+                             for shard in inputs.partition(cfg, train)]  # fmt: skip
     predicted = pd.read_csv(io.StringIO(tables["predictions.csv"]))
     assert list(predicted["label"]) == source.labels.tolist()
     assert list(predicted["prediction"]) == logits.argmax(1).tolist()
@@ -502,7 +502,7 @@ def test_without_being_asked_no_trial_reads_the_test_set(
     next(partly)
     partly.close()  # type: ignore[attr-defined]
     assert "test_curve" in load_artefact(trial_path(folder, cfg), "none")[1]
-    monkeypatch.setattr(stages, "test_source", never)
+    monkeypatch.setattr(inputs, "test_source", never)
     records = list(run_trial(cfg, machine, folder))
     assert plain(records) == plain(list(run_trial(cfg, machine)))
     assert "test_" not in json.dumps(records)
@@ -616,7 +616,7 @@ def images(monkeypatch: pytest.MonkeyPatch) -> None:
         pixels = rng.integers(0, 256, (count, 3, 16, 16), dtype=np.uint8)
         return torch.from_numpy(pixels), torch.from_numpy(rng.integers(0, 10, count))
 
-    for module in (stages, features_stage):
+    for module in (inputs, features_stage):
         monkeypatch.setattr(module, "load_examples", load)
 
 

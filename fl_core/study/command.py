@@ -113,7 +113,7 @@ def check_inputs(arms: list[Arm], machine: Machine) -> dict[str, np.ndarray]:
 
     Arms that agree in INPUT_READS need the same: only the first of them is prepared.
     """
-    from fl_core import stages
+    from fl_core import inputs, stages
 
     partitions: dict[str, np.ndarray] = {}
     seen: dict[TrialConfig, np.ndarray] = {}
@@ -122,7 +122,7 @@ def check_inputs(arms: list[Arm], machine: Machine) -> dict[str, np.ndarray]:
         if key not in seen:
             seen[key] = stages.realised_partition(arm.config, machine)
         partitions[arm.name] = seen[key]
-    stages.forget_inputs()  # the workers load their own
+    inputs.forget_inputs()  # the workers load their own
     return partitions
 
 

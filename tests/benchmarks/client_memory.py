@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fl_core import stages, trial
+from fl_core import inputs, trial
 from fl_core.base.machine import Machine
 from fl_core.base.rng import stream
 from fl_core.config.trial_config import TrialConfig
@@ -89,7 +89,7 @@ def main() -> int:
         }
     )  # fmt: skip
     images = random_images(50_000)
-    stages.load_examples = lambda *_, **__: images  # type: ignore[assignment]
+    inputs.load_examples = lambda *_, **__: images  # type: ignore[assignment]
     checkpoints, files = Meter(trial._save), Meter(memory_entry.save_artefact)
     trial._save, memory_entry.save_artefact = checkpoints, files  # type: ignore[assignment]
     with tempfile.TemporaryDirectory(prefix="fl-benchmark-") as text:

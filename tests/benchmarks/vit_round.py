@@ -27,7 +27,7 @@ from fl_core.data.sources import ImageSource
 from fl_core.federated.client import precision_context
 from fl_core.federated.rounds import fedavg
 from fl_core.federated.state import Federation, State
-from fl_core.stages import build_classifier
+from fl_core.inputs import build_classifier
 
 
 def plain(

@@ -32,7 +32,7 @@ from fl_core.data.sources import (
     split_train_val,
     train_sample,
 )
-from fl_core.stages import partition
+from fl_core.inputs import partition
 
 Array = np.ndarray[Any, Any]
 PLAIN = DataConfig(flip=False)

@@ -21,7 +21,7 @@ from faults.place import Place
 from once import once
 from torch import Tensor
 
-from fl_core import stages
+from fl_core import inputs
 from fl_core.config.trial_config import Value
 from fl_core.data.tasks import load_examples
 from fl_core.models import features
@@ -117,10 +117,10 @@ def few_images(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         images, labels = load_examples(name, data_dir, train=train)
         return images[:count], labels[:count]
 
-    for module in (stages, features):
+    for module in (inputs, features):
         monkeypatch.setattr(module, "load_examples", load)
     yield
-    stages.forget_inputs()  # which are kept from call to call
+    inputs.forget_inputs()  # which are kept from call to call
     features.forget_features()
 
 

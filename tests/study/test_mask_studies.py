@@ -13,7 +13,7 @@ from faults.here import run_here
 from faults.place import Place
 from torch import Tensor
 
-from fl_core import stages
+from fl_core import inputs
 from fl_core.data.tasks import load_examples
 from studies import load_study
 
@@ -74,9 +74,9 @@ def few_test_images(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         images, labels = load_examples(name, data_dir, train=train)
         return (images, labels) if train else (images[:1000], labels[:1000])
 
-    monkeypatch.setattr(stages, "load_examples", load)
+    monkeypatch.setattr(inputs, "load_examples", load)
     yield
-    stages.forget_inputs()  # which are kept from call to call
+    inputs.forget_inputs()  # which are kept from call to call
 
 
 @pytest.mark.usefixtures("few_test_images")

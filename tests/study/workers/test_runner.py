@@ -12,7 +12,7 @@ import pytest
 import torch
 from toy import config, machine_of, plain, write_features
 
-from fl_core import stages, trial
+from fl_core import inputs, stages, trial
 from fl_core.base.cache import load_artefact
 from fl_core.base.errors import UserError
 from fl_core.base.machine import Machine
@@ -136,7 +136,7 @@ PHASES = ("search", "confirm")
 def test_no_search_and_no_probe_reads_the_test_set(
     phase: str, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stages, "test_source", never)
+    monkeypatch.setattr(inputs, "test_source", never)
     records = list(run_job(job(phase), machine, Places(tmp_path / "t")))
     assert records[-1]["finished"]
     assert "test_" not in json.dumps(records)

@@ -1,0 +1,120 @@
+"""What the stages work on: a federation of clients on images, or on the features of images.
+
+Images, features and partitions stay in memory from trial to trial of a process (`forget_inputs`).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fl_core.base.machine import Machine
+from fl_core.base.params import FlatModule, Layout
+from fl_core.base.rng import stream
+from fl_core.config.fields import refuse
+from fl_core.config.sections import DataConfig, FederationConfig
+from fl_core.config.trial_config import TrialConfig
+from fl_core.data.sharding import class_counts, shard
+from fl_core.data.sources import ImageSource, Preprocess, Source, split_train_val, train_sample
+from fl_core.data.tasks import load_examples, task_of
+from fl_core.federated.state import Federation
+from fl_core.models.backbone import Classifier, build_backbone, linear_head
+from fl_core.models.features import extract_features, forget_features
+
+
+def feature_federation(config: TrialConfig, machine: Machine) -> Federation:
+    """A linear model on cached features."""
+    source = extract_features(config, machine)
+    model = linear_head(source.features.shape[1], task_of(config.data.name).classes)
+    return _federation(config, FlatModule(model.to(machine.device)), source)
+
+
+def image_federation(config: TrialConfig, machine: Machine, head: Tensor | None) -> Federation:
+    """The whole classifier on images, with the part that the strategy trains unfrozen."""
+    if task_of(config.data.name).features:
+        allowed = f"data.name={config.data.name!r} has features, not images: only head"
+        raise refuse("fine_tune.strategy", config.fine_tune.strategy, allowed)
+    model, preprocess = build_classifier(config, machine, head)
+    images = _images(config.data.name, machine.data_dir, machine.device, train=True)
+    source = ImageSource(*images, preprocess, config.data)
+    return _federation(config, FlatModule(model), source)
+
+
+def _federation(config: TrialConfig, model: FlatModule, source: Source) -> Federation:
+    labels = source.labels.cpu().numpy()
+    _, val = split_train_val(labels, config.data)
+    shards = partition(config, labels)
+    counts = class_counts(labels, shards, task_of(config.data.name).classes)
+    fed = Federation(model, source, source.subset(val) if len(val) else None, shards, counts)
+    if config.eval_train and len(sample := train_sample(labels, config.data)):
+        fed.train_sample = source.subset(sample)
+    return fed
+
+
+def partition(config: TrialConfig, labels: np.ndarray) -> list[np.ndarray]:
+    """Each client's training indices, a function of the split, the sharding and the seed."""
+    content = labels.astype(np.int64).tobytes()
+    return _partition(content, config.data, config.federation, config.seed)
+
+
+@lru_cache(maxsize=16)
+def _partition(
+    labels: bytes, data: DataConfig, federation: FederationConfig, seed: int
+) -> list[np.ndarray]:
+    """Kept in memory: the trials of an arm share it."""
+    classes = np.frombuffer(labels, dtype=np.int64)
+    train, _ = split_train_val(classes, data)
+    shards = shard(classes[train], federation, stream(seed, "shard"))
+    return [train[indices] for indices in shards]
+
+
+def build_classifier(
+    config: TrialConfig, machine: Machine, head: Tensor | None
+) -> tuple[Classifier, Preprocess]:
+    """The backbone with its head, on the device, frozen but for the trainable part."""
+    backbone, features, preprocess = build_backbone(
+        config.backbone, machine.weights_file, config.seed
+    )
+    model = Classifier(backbone, features, task_of(config.data.name).classes)
+    if head is not None:
+        layout = Layout.of(model.head.named_parameters())
+        model.head.load_state_dict(layout.views(head.cpu()))
+    elif config.fine_tune.strategy == "sparse_full":
+        # behind a head of zeros the backbone has no Fisher information: timm's own scale
+        draws = stream(config.seed, "head").standard_normal(model.head.weight.shape, np.float32)
+        model.head.weight.data.copy_(torch.from_numpy(0.02 * draws))
+    model.backbone.requires_grad_(config.part in ("backbone", "full"))
+    model.head.requires_grad_(config.part in ("head", "full"))
+    if not machine.device.startswith("cuda"):  # no slower on a CPU, and vmap knows it
+        for module in model.modules():
+            if hasattr(module, "fused_attn"):
+                module.fused_attn = False  # type: ignore[assignment]
+    return model.to(machine.device), preprocess
+
+
+def test_source(config: TrialConfig, machine: Machine, fed: Federation) -> Source:
+    """The test set as the federation's model reads it. Only `Trial` may, for a confirmation."""
+    if config.part == "head":
+        return extract_features(config, machine, part="test")
+    images = _images(config.data.name, machine.data_dir, machine.device, train=False)
+    return ImageSource(*images, cast("ImageSource", fed.train).preprocess, config.data)
+
+
+@lru_cache(maxsize=2)
+def _images(name: str, data_dir: Path, device: str, *, train: bool) -> tuple[Tensor, Tensor]:
+    """Images and labels on the device, read once per process."""
+    pixels, labels = load_examples(name, data_dir, train=train)
+    return pixels.to(device), labels.to(device)
+
+
+def forget_inputs() -> None:
+    """Give back the memory of images and features that this process keeps."""
+    _images.cache_clear()
+    forget_features()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
