@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -24,8 +24,8 @@ from fl_core.base.cache import DamagedArtefact, load_artefact, save_artefact
 from fl_core.base.host import keep_freed_memory
 from fl_core.base.machine import Machine
 from fl_core.base.tables import csv_text
+from fl_core.config.record import START, TEST_START, Record
 from fl_core.config.trial_config import TrialConfig
-from fl_core.config.vocabulary import START, TEST_START
 from fl_core.data.sources import Source
 from fl_core.federated.account import Clock
 from fl_core.federated.evaluate import Evaluation, evaluate
@@ -34,9 +34,6 @@ from fl_core.federated.rounds import fedavg, spread
 from fl_core.federated.state import Federation, State
 from fl_core.masks.calibration import SERVER, Calibration
 
-#: One evaluation: metric names to numbers, plus "done", "diverged" and "rounds", a row for each
-#: round since the evaluation before.
-Record = dict[str, Any]
 TEST_CURVE = "test_curve.csv"  # its columns:
 _TEST_COLUMNS = ("round", "local_steps", "test_loss", "test_accuracy")
 

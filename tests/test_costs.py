@@ -11,10 +11,11 @@ from toy import WIDTH, config, machine_of, plain, write_features
 
 from fl_core import stages, trial
 from fl_core.base.machine import Machine
+from fl_core.config.record import Record
 from fl_core.federated.evaluate import Evaluation, evaluate
 from fl_core.federated.messages import encode, encode_mask
 from fl_core.masks.calibration import Calibration
-from fl_core.trial import Record, run_trial
+from fl_core.trial import run_trial
 
 CLIENTS, SAMPLED, CLASSES = 10, 3, 100
 SIZE = CLASSES * (WIDTH + 1)  # of the linear head

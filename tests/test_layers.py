@@ -51,7 +51,7 @@ OWNERS = {
     "analysis": {"study.session"},
 }
 #: What fl_core and the analysis both read: names, how a winner is chosen, errors, whole files.
-SHARED = {"base.errors", "base.files", "config.vocabulary", "study.selection"}
+SHARED = {"base.errors", "base.files", "config.record", "config.vocabulary", "study.selection"}
 # enough below the study; huggingface_hub comes with timm, which downloads through it; upath is for
 # folders elsewhere
 SCIENCE = {"numpy", "torch", "torchvision", "timm", "safetensors", "huggingface_hub", "upath"}

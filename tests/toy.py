@@ -11,9 +11,9 @@ import torch
 from fl_core.base.cache import save_artefact
 from fl_core.base.machine import Machine
 from fl_core.base.rng import stream
+from fl_core.config.record import Record
 from fl_core.config.trial_config import TrialConfig
 from fl_core.models.features import features_path, quantise
-from fl_core.trial import Record
 
 LABELS, WIDTH, TRAIN, TEST = 20, 16, 2000, 500
 TIMES = ("seconds_train", "seconds_eval", "seconds_overhead", "images_per_second",

@@ -18,7 +18,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.reading.connect import AnalysisError
-from fl_core.config.vocabulary import CHARTS, arm_name
+from fl_core.config.record import CHARTS
+from fl_core.config.vocabulary import arm_name
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -12,7 +12,7 @@ from analysis.reading.fetch import curves, every_round, tested_curves
 from analysis.reading.store import StudyRuns
 from analysis.results.confirmation import mean_std
 from analysis.results.outcome import Outcome, outcomes
-from fl_core.config.vocabulary import START
+from fl_core.config.record import START
 
 METRICS = ("val_accuracy", "val_loss", "train_loss", "client_drift", "bytes_up", "bytes_down")
 #: Read in the confirmation, for configurations that validation had chosen; no choice sees it.

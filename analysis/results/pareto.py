@@ -11,7 +11,8 @@ from analysis.reading.store import StudyRuns
 from analysis.results.confirmation import confirmed_runs, over_seeds, own_trials
 from analysis.results.outcome import Outcome, front_of
 from analysis.results.selection import front_starts
-from fl_core.config.vocabulary import START, TEST_START, cell
+from fl_core.config.record import START, TEST_START
+from fl_core.config.vocabulary import cell
 
 
 @dataclass(frozen=True)

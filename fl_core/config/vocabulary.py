@@ -1,8 +1,8 @@
-"""The names of this suite and how they are shown: fields, data sets, metrics, arms.
+"""The names of this suite and how they are shown: fields, data sets, arms (metrics: `record`).
 
 `fl_core` writes them and `analysis` reads them, so they stand here once, and this module needs
 nothing but the standard library. A new field of the configuration that is worth a symbol is one
-entry of FIELDS; a new metric of a trial's record is one entry of METRICS.
+entry of FIELDS.
 """
 
 from __future__ import annotations
@@ -141,88 +141,6 @@ def data_title(name: str) -> str:
     """A data set's name in print; an unknown one is printed as it is."""
     return DATA_SETS[name].title if name in DATA_SETS else name
 
-
-# --- metrics --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Metric:
-    """What a number of a trial's record means.
-
-    A metric is a chart on the page of every trial and a value for every evaluation; one that no
-    table reads (`chart=False`) goes into a file of the trial instead.
-    """
-
-    text: str
-    unit: str = ""  # none: a share in [0, 1], a loss in nats or a count, as the text says
-    chart: bool = True
-
-
-_WAYS = {"up": "from the clients to the server", "down": "from the server to the clients"}
-_STAGES = {
-    "head": "by the head: its rounds of FedAvg, or the statistics of ridge regression",
-    "masks": "by the calibration of a shared mask, where clients' scores or masks make it",
-    "main": "by the main stage",
-}
-_ENCODINGS = ("dense", "index", "bitmap", "values")
-
-START, TEST_START = "val_accuracy_start", "test_accuracy_start"
-METRICS: Mapping[str, Metric] = {
-    "score": Metric("what a search maximises: validation accuracy of the parameters that count"),
-    "val_accuracy": Metric("accuracy on the validation examples"),
-    START: Metric("the same before the first round of the main stage"),
-    "val_loss": Metric("mean cross-entropy on the validation examples"),
-    "test_accuracy": Metric("accuracy on the test set, of confirmation runs alone"),
-    TEST_START: Metric("the same before the first round of the main stage"),
-    "test_loss": Metric("mean cross-entropy on the test set, of confirmation runs alone"),
-    "train_loss": Metric("mean cross-entropy over the examples of the last round's local steps"),
-    "train_accuracy": Metric(
-        "accuracy on a fixed sample of the training examples, as many as the validation examples, "
-        "evaluated as these are; where eval_train asks for it"
-    ),
-    "client_drift": Metric(
-        "L2 distance of a client's parameters to the server's, mean over the clients of the round"),
-    "client_drift_active": Metric("the same over the entries that each client sends"),
-    "client_drift_all": Metric(
-        "client_drift by eq. 4 of Pirilli et al.: mean over all K clients, 0 for who takes no part",
-        chart=False),
-    "client_accuracy_worst": Metric("accuracy on the classes of the client that does worst"),
-    "client_accuracy_best": Metric("accuracy on the classes of the client that does best"),
-    "client_accuracy_std": Metric("standard deviation of the clients' accuracies (ddof = 0)"),
-    "round": Metric("communication rounds done"),
-    "local_steps": Metric(
-        "of the main stage: rounds times J; epochs where local.unit says so"
-    ),
-    "local_steps_head": Metric(
-        "of the head by FedAvg before the main stage: head.rounds times head.local.steps; else 0"
-    ),
-    "seconds_train": Metric("time of training so far", "s"),
-    "seconds_eval": Metric("time of evaluations so far", "s"),
-    "seconds_overhead": Metric("time of all else so far: checkpoints, waiting for the study", "s"),
-    "images_per_second": Metric("training examples in a second of training"),
-    "peak_memory_bytes": Metric("highest memory use of the process", "B"),
-    **{f"bytes_{way}": Metric(f"sent {where} so far, all clients, all stages", "B")
-       for way, where in _WAYS.items()},
-    **{f"bytes_{way}_{stage}": Metric(f"of these {what}", "B")
-       for way in _WAYS for stage, what in _STAGES.items()},
-    **{f"bytes_{way}_round": Metric(f"sent {where} in the last round", "B", chart=False)
-       for way, where in _WAYS.items()},
-    **{f"bytes_{way}_{code}":
-       Metric(f"bytes_{way}_main with every message {code}", "B", code == "dense")
-       for way in _WAYS for code in _ENCODINGS if code != "values"},
-    **{f"messages_{way}_{code}":
-       Metric(f"messages of the main stage sent {where} as {code}", chart=False)
-       for way, where in _WAYS.items() for code in _ENCODINGS},
-    "mask_active": Metric("parameters that a mask leaves trainable"),
-    "mask_active_share": Metric("the same as a share of the maskable parameters"),
-    "mask_added": Metric("entries that the guard against empty tensors added to a mask"),
-    "mask_jaccard": Metric("Jaccard index of two clients' masks, mean over pairs"),
-    "mask_expected": Metric("the same of independent masks with these active shares"),
-    "mask_excess": Metric("mask_jaccard minus mask_expected"),
-    "mask_expected_given_layers": Metric("mask_expected with the active shares of every tensor"),
-}  # fmt: skip
-#: Those that become charts, and columns of the frames that analysis reads.
-CHARTS = tuple(name for name, metric in METRICS.items() if metric.chart)
 
 # --- values and arms ------------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ from fl_core.federated.work import Run, client_updates
 class RoundResult:
     """Metrics after an evaluation, and the state a run can go on from.
 
-    rounds: what every round since the evaluation before measured, by the vocabulary's names.
+    rounds: what every round since the evaluation before measured, by the names of config.record.
     """
 
     metrics: dict[str, float]

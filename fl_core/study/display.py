@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from fl_core.config.record import Record
 from fl_core.study.jobs import Job
-from fl_core.trial import Record
 
 LINE_SECONDS = 10.0  # between plain lines
 #: What is shown as best, of both phases: no test score before the table. A confirmation that trains

@@ -8,13 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from fl_core.base.digests import digest_of
+from fl_core.config.record import Record
 from fl_core.config.trial_config import TrialConfig, Value
-
-if TYPE_CHECKING:
-    from fl_core.trial import Record
 
 SCORE = "score"  # what a search maximises: validation accuracy (of the kept parameters)
 TIME = "local_steps"  # what a trial costs

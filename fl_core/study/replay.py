@@ -18,12 +18,12 @@ from pathlib import Path
 
 from fl_core.base.cache import DamagedArtefact, load_artefact
 from fl_core.base.errors import UserError
+from fl_core.config.record import Record
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.study import environment, options, resources
 from fl_core.study.jobs import TIME, Job
 from fl_core.study.trial_files import Places
 from fl_core.study.workers.run_job import run_job
-from fl_core.trial import Record
 
 Curve = dict[int, dict[str, float]]  # local step -> metrics
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from fl_core.trial import Record
+from fl_core.config.record import Record
 
 
 @dataclass(frozen=True)

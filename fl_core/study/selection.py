@@ -12,7 +12,8 @@ import statistics
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from fl_core.config.vocabulary import START, known
+from fl_core.config.record import START
+from fl_core.config.vocabulary import known
 
 #: The rules as tables print them; a study names its own by this text (tag `selection`).
 BEST = "highest validation accuracy among trials that ran to their full budget"

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from fl_core.base.cache import DamagedArtefact, load_artefact, save_artefact
 from fl_core.base.machine import Machine
+from fl_core.config.record import Record
 from fl_core.study.jobs import Job
-from fl_core.trial import Record, drop_trial, forget_clients, recorded_curve, trial_path
+from fl_core.trial import drop_trial, forget_clients, recorded_curve, trial_path
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pandas as pd
 from fake_store import BASE, SPACE
 
 from analysis.reading.store import StudyRuns
-from fl_core.config.vocabulary import CHARTS
+from fl_core.config.record import CHARTS
 from fl_core.study.selection import BEST_CONFIRMED
 
 SEEDS = (1, 2, 3)

@@ -11,16 +11,9 @@ from toy import config, machine_of, write_features
 
 from fl_core.config import vocabulary
 from fl_core.config.mask_section import RULES
+from fl_core.config.record import METRICS
 from fl_core.config.trial_config import TrialConfig, Value
-from fl_core.config.vocabulary import (
-    DATA_SETS,
-    FIELDS,
-    FISHER_RULES,
-    METRICS,
-    SHARDING,
-    arm_name,
-    compact,
-)
+from fl_core.config.vocabulary import DATA_SETS, FIELDS, FISHER_RULES, SHARDING, arm_name, compact
 from fl_core.federated.ledger import Ledger
 from fl_core.models import features
 from fl_core.study.jobs import Job

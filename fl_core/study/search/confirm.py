@@ -9,11 +9,11 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from fl_core.base.errors import UserError
+from fl_core.config.record import Record
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.study import selection
 from fl_core.study.jobs import NEIGHBOUR, SCORE, TIME, Arm, Job
 from fl_core.study.trial_files import known_records
-from fl_core.trial import Record
 
 
 def best_trials(study: optuna.Study, most: int = 1) -> list[FrozenTrial]:

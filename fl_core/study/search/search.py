@@ -15,6 +15,7 @@ import optuna
 from optuna.trial import TrialState
 
 from fl_core.base.rng import stream
+from fl_core.config.record import Record
 from fl_core.study.jobs import NEIGHBOUR, SCORE, TIME, Arm, Job, outcome
 from fl_core.study.plan import Plan, Space
 from fl_core.study.search.journal import open_studies, try_again
@@ -23,7 +24,6 @@ from fl_core.study.search.pruning import pruner_of
 from fl_core.study.search.samplers import sampler_of
 from fl_core.study.search.space import grid_points
 from fl_core.study.selection import start_of
-from fl_core.trial import Record
 
 Then = Callable[[int, optuna.Study], list[Job]]  # an arm's confirmation, once its search has ended
 

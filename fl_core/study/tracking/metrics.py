@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from fl_core.base.tables import csv_text
-from fl_core.config.vocabulary import METRICS
+from fl_core.config.record import METRICS
 
 DETAILS_FILE = "messages.csv"
 ROUNDS_FILE = "rounds.csv"  # of every round its loss, drift and bytes
@@ -22,7 +22,7 @@ def split(
 ) -> tuple[dict[str, float], dict[str, float]]:
     """A record's metrics, and its details; what is no number, or a yes or no, is bookkeeping.
 
-    A number that the vocabulary does not know, as of a user's own method, is a metric: nothing
+    A number that METRICS does not name, as of a user's own method, is a metric: nothing
     that was measured vanishes.
 
     >>> split({"round": 2, "bytes_up": 8, "bytes_up_bitmap": 9, "done": True, "mine": 0.5}, ())

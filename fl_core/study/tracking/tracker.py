@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from fl_core.config.record import Record
 from fl_core.config.trial_config import TrialConfig
 from fl_core.study.jobs import Arm, Job
 from fl_core.study.tracking.client import insist, one_line
@@ -26,7 +27,6 @@ from fl_core.study.tracking.notes import (
 from fl_core.study.tracking.outbox import Writer
 from fl_core.study.tracking.runs import OUTCOMES, RunStore
 from fl_core.study.tracking.tree import RunTree, moment
-from fl_core.trial import Record
 
 FLUSH_SECONDS = 5.0  # what is known of a running trial reaches the store at least this often
 PATIENCE = 600.0  # seconds that a study which ends waits for a store that is away

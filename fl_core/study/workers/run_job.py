@@ -14,11 +14,12 @@ from collections.abc import Generator, Iterator
 
 from fl_core.base.errors import UserError
 from fl_core.base.machine import Machine
+from fl_core.config.record import Record
 from fl_core.study.jobs import SCORE, Job
 from fl_core.study.reports import Aborted, Evaluated, OutOfMemory, Report
 from fl_core.study.trial_files import Places, clear_for, ended_records, keep_records
 from fl_core.study.workers.gpu import is_out_of_memory, limit_process_memory, release
-from fl_core.trial import Record, Trial
+from fl_core.trial import Trial
 
 
 def run_job(job: Job, machine: Machine, places: Places) -> Iterator[Record]:

@@ -17,8 +17,8 @@ from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 from analysis.reading.frames import trials_frame
 from fl_core.base.errors import UserError
+from fl_core.config.record import METRICS
 from fl_core.config.trial_config import TrialConfig
-from fl_core.config.vocabulary import METRICS
 from fl_core.study.jobs import Arm, Job
 from fl_core.study.tracking import load as machine_load
 from fl_core.study.tracking.client import is_outage

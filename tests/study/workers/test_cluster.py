@@ -29,9 +29,9 @@ from toy import plain
 
 from fl_core.base.errors import UserError
 from fl_core.base.locations import location
+from fl_core.config.record import Record
 from fl_core.study.jobs import Workers
 from fl_core.study.workers import cluster, ray_instance
-from fl_core.trial import Record
 
 pytestmark = [pytest.mark.soak, pytest.mark.usefixtures("interruptible")]
 
