@@ -6,6 +6,7 @@ those before it:
 
     reading <- results <- {tables, plots} <- {page, dataset}
 
-Of `fl_core` the analysis reads only what needs nothing but the standard library: the vocabulary, the metrics,
-the rules that choose a winner, errors and whole files (`tests/test_layers.py` holds it to that).
+Of `fl_core` the analysis reads only what needs nothing but the standard library: the vocabulary,
+the metrics, the rules that choose a winner, errors and whole files (`tests/test_layers.py` holds it
+to that).
 """

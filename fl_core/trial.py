@@ -20,10 +20,16 @@ import torch
 from torch import Tensor
 
 from fl_core import inputs, stages
-from fl_core.base.cache import DamagedArtefact, load_artefact, save_artefact
 from fl_core.base.host import keep_freed_memory
 from fl_core.base.machine import Machine
 from fl_core.base.tables import csv_text
+from fl_core.checkpoint import (
+    clients_path,
+    resume_trial,
+    save_trial,
+    stored_test_curve,
+    trial_path,
+)
 from fl_core.config.record import START, TEST_START, Record
 from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sources import Source
@@ -80,7 +86,7 @@ class Trial:
     def records(self) -> Iterator[Record]:
         """As `run_trial`."""
         set_up_torch(self.machine)
-        records, state = _resume(self.path, self.machine.device)
+        records, state = resume_trial(self.path, self.machine.device)
         yield from records
         if records and records[-1]["done"]:
             return
@@ -101,7 +107,7 @@ class Trial:
             if self._tested and not result.diverged:
                 self._tested_rows().append(self._test_row(result.state))
             if self.path is not None:
-                _save(self.path, self.config, records, result.state, self._tested_rows())
+                save_trial(self.path, self.config, records, result.state, self._tested_rows())
             self._last = result.state
             yield records[-1]
 
@@ -151,7 +157,7 @@ class Trial:
     def _tested_rows(self) -> list[list[float]]:
         """The test curve so far, at first as the trial's file has it."""
         if self._test_curve is None:
-            self._test_curve = _stored_test_curve(self.path) if self._tested else []
+            self._test_curve = stored_test_curve(self.path) if self._tested else []
         return self._test_curve
 
     def mask_report(self) -> tuple[dict[str, float], dict[str, str]]:
@@ -169,47 +175,10 @@ class Trial:
     def _final(self) -> State:
         """The state that the trial ended with."""
         if self._last is None:
-            self._last = _resume(self.path, self.machine.device)[1]
+            self._last = resume_trial(self.path, self.machine.device)[1]
         if self._last is None:
             raise ValueError(f"trial {self.config.digest()} has no stored parameters")
         return self._last
-
-
-def trial_path(folder: Path, config: TrialConfig) -> Path:
-    """The file that holds a trial's curve and state."""
-    return folder / f"{config.digest()}.safetensors"
-
-
-def recorded_curve(folder: Path, config: TrialConfig) -> list[Record]:
-    """The records of an earlier run of this trial, empty if there are none."""
-    try:
-        records: list[Record] = load_artefact(trial_path(folder, config), "none")[1]["records"]
-    except DamagedArtefact:
-        return []
-    return records
-
-
-def clients_path(path: Path) -> Path:
-    """The folder beside a trial's file that holds what its clients keep."""
-    return path.with_suffix(".clients")
-
-
-def forget_state(path: Path) -> None:
-    """Drop the parameters of a finished trial, keep its curve: disk use stays small."""
-    _, meta = load_artefact(path, "none")
-    save_artefact(path, {}, meta)
-    forget_clients(path)
-
-
-def forget_clients(path: Path) -> None:
-    """Drop what a trial's clients keep."""
-    ClientMemory.remove(clients_path(path))
-
-
-def drop_trial(path: Path) -> None:
-    """Drop a trial's curve and state."""
-    path.unlink(missing_ok=True)
-    forget_clients(path)
 
 
 def set_up_torch(machine: Machine) -> None:
@@ -220,39 +189,3 @@ def set_up_torch(machine: Machine) -> None:
     if machine.device.startswith("cuda"):
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.benchmark = False
-
-
-def _save(
-    path: Path,
-    config: TrialConfig,
-    records: list[Record],
-    state: State,
-    test_curve: list[list[float]],
-) -> None:
-    tensors, values = state.to_tensors()
-    meta = {"config": config.to_flat(), "records": records, "state": values}
-    save_artefact(path, tensors, {**meta, **({"test_curve": test_curve} if test_curve else {})})
-    state.clients.forget_older()
-
-
-def _stored_test_curve(path: Path | None) -> list[list[float]]:
-    if path is None or not path.exists():
-        return []
-    curve: list[list[float]] = load_artefact(path, "none")[1].get("test_curve", [])
-    return curve
-
-
-def _resume(path: Path | None, device: str) -> tuple[list[Record], State | None]:
-    """The recorded curve and the state to go on from; nothing if there is none or it is damaged."""
-    if path is None or not path.exists():
-        return [], None
-    try:
-        tensors, meta = load_artefact(path)
-        records: list[Record] = meta["records"]
-        if "params" not in tensors:  # a curve without its state: useful if it is the whole curve
-            return (records if records[-1]["done"] else []), None
-        clients = None if records[-1]["done"] else clients_path(path)  # no round comes any more
-        return records, State.from_tensors(tensors, meta["state"], clients, device)
-    except DamagedArtefact:
-        drop_trial(path)  # noticed, and computed again
-        return [], None

@@ -19,7 +19,7 @@ FLOORS = (
     ("data", "optim"),
     ("models", "masks", "federated"),
     ("inputs",),
-    ("stages",),
+    ("stages", "checkpoint"),
     ("trial",),
     ("study",),
     ("doctor",),

@@ -27,12 +27,13 @@ from fl_core.base.cache import DamagedArtefact, load_artefact
 from fl_core.base.errors import UserError
 from fl_core.base.machine import Machine
 from fl_core.base.rng import stream
+from fl_core.checkpoint import forget_state, recorded_curve, trial_path
 from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sources import train_sample
 from fl_core.masks.calibration import SERVER, Calibration
 from fl_core.models import features as features_stage
 from fl_core.models.features import dequantise, extract_features, features_path
-from fl_core.trial import forget_state, recorded_curve, run_trial, trial_path
+from fl_core.trial import run_trial
 
 
 @pytest.fixture(autouse=True)

@@ -1,3 +1,4 @@
 """What a trial may be asked: fields that check themselves, sections of them, the whole frozen
-configuration, the vocabulary of names and symbols, and the key of what a stage computes.
+configuration, the vocabulary of names and symbols, the metrics of a record, and the key of what
+a stage computes.
 """

@@ -1,7 +1,7 @@
 """Where a study's trials are kept, and what is known of one from its files.
 
-A trial's file (`fl_core.trial`) holds its curve and, until it ends, its state. The records of an
-ended job lie under the same name; those of a confirmation apart, as no search may see its test
+A trial's file (`fl_core.checkpoint`) holds its curve and, until it ends, its state. The records of
+an ended job lie under the same name; those of a confirmation apart, as no search may see its test
 metrics (contract 5). A study shares what has ended through the cache folder with all others.
 """
 
@@ -13,9 +13,9 @@ from pathlib import Path
 
 from fl_core.base.cache import DamagedArtefact, load_artefact, save_artefact
 from fl_core.base.machine import Machine
+from fl_core.checkpoint import drop_trial, forget_clients, recorded_curve, trial_path
 from fl_core.config.record import Record
 from fl_core.study.jobs import Job
-from fl_core.trial import drop_trial, forget_clients, recorded_curve, trial_path
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,12 @@ from fl_core.base.cache import DamagedArtefact, cached, load_artefact, save_arte
 from fl_core.base.errors import UserError
 from fl_core.base.locations import check_writable, is_local, local_copy, location, make_folder
 from fl_core.base.machine import Machine
+from fl_core.checkpoint import trial_path
 from fl_core.models import features
 from fl_core.study.jobs import Job
 from fl_core.study.reports import Aborted
 from fl_core.study.trial_files import Places, ended_path, known_records
 from fl_core.study.workers.run_job import attempt, run_job
-from fl_core.trial import trial_path
 
 META: dict[str, Any] = {"round": 3, "records": [{"loss": 0.1, "é": None}], "odd": float("inf")}
 TENSORS = {"x": torch.arange(6.0).reshape(2, 3), "y": torch.tensor([1, -1], dtype=torch.int8)}

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fl_core import inputs, trial
+from fl_core import checkpoint, inputs, trial
 from fl_core.base.machine import Machine
 from fl_core.base.rng import stream
 from fl_core.config.trial_config import TrialConfig
@@ -90,8 +90,8 @@ def main() -> int:
     )  # fmt: skip
     images = random_images(50_000)
     inputs.load_examples = lambda *_, **__: images  # type: ignore[assignment]
-    checkpoints, files = Meter(trial._save), Meter(memory_entry.save_artefact)
-    trial._save, memory_entry.save_artefact = checkpoints, files  # type: ignore[assignment]
+    checkpoints, files = Meter(trial.save_trial), Meter(memory_entry.save_artefact)
+    trial.save_trial, memory_entry.save_artefact = checkpoints, files  # type: ignore[assignment]
     with tempfile.TemporaryDirectory(prefix="fl-benchmark-") as text:
         folder = Path(text)
         machine = Machine(device=args.device, cache_dir=folder / "cache", threads=1)
@@ -107,8 +107,8 @@ def run(
     config: TrialConfig, machine: Machine, folder: Path, checkpoints: Meter, files: Meter
 ) -> bool:
     """Every round with its checkpoint; whether one wrote anything but what changed."""
-    path = trial.trial_path(folder, config)
-    own = trial.clients_path(path)
+    path = checkpoint.trial_path(folder, config)
+    own = checkpoint.clients_path(path)
     per_round = round(config.federation.participation * config.federation.clients)
     begin, before, wrong = time.perf_counter(), set[str](), False
     print(f"{'round':>5} {'clients':>7} {'on disk MB':>10} {'written':>7} {'MB':>7} "
@@ -137,7 +137,7 @@ def run(
 def again(config: TrialConfig, machine: Machine, folder: Path) -> None:
     """Read the last checkpoint, as after a kill."""
     begin = time.perf_counter()
-    _, state = trial._resume(trial.trial_path(folder, config), machine.device)
+    _, state = checkpoint.resume_trial(checkpoint.trial_path(folder, config), machine.device)
     assert state is not None
     print(f"{time.perf_counter() - begin:.1f} s to read and check {len(state.clients)} clients")
 

@@ -17,11 +17,12 @@ from toy import config, machine_of, plain, write_features
 
 from fl_core.base.cache import load_artefact, save_artefact
 from fl_core.base.machine import Machine
+from fl_core.checkpoint import clients_path, trial_path
 from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.memory import ClientMemory
 from fl_core.federated.state import State
 from fl_core.models import features
-from fl_core.trial import clients_path, run_trial, trial_path
+from fl_core.trial import run_trial
 
 every_method = pytest.mark.parametrize("method", METHODS, ids=str)
 #: What the masks are made by here: no method has a say in it.

@@ -19,9 +19,10 @@ import pytest
 from toy import config, machine_of, plain, write_features
 
 from fl_core.base.cache import load_artefact
+from fl_core.checkpoint import clients_path, trial_path
 from fl_core.config.trial_config import TrialConfig
 from fl_core.federated import memory
-from fl_core.trial import clients_path, run_trial, trial_path
+from fl_core.trial import run_trial
 
 pytestmark = pytest.mark.soak
 

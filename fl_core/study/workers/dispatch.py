@@ -12,12 +12,12 @@ from pathlib import Path
 
 from fl_core.base.errors import UserError
 from fl_core.base.machine import Machine
+from fl_core.checkpoint import forget_state, trial_path
 from fl_core.study.jobs import Job, Listener, outcome
 from fl_core.study.reports import Aborted, Evaluated, Failed, OutOfMemory, Report
 from fl_core.study.search.search import Search
 from fl_core.study.trial_files import Places
 from fl_core.study.workers.run_job import attempt
-from fl_core.trial import forget_state, trial_path
 
 FAILURES = "failures.log"  # in the study's folder: tracebacks
 

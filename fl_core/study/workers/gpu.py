@@ -33,13 +33,14 @@ from fl_core.base.errors import kind_and_line
 from fl_core.base.host import readable
 from fl_core.base.locations import is_local
 from fl_core.base.machine import Machine
+from fl_core.checkpoint import trial_path
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.federated.memory import LIMIT
 from fl_core.federated.rules.table import rule_of
 from fl_core.study.environment import KERNELS
 from fl_core.study.workers.largest import describe
 from fl_core.study.workers.meters import Meter, meter_of
-from fl_core.trial import run_trial, trial_path
+from fl_core.trial import run_trial
 
 MARGIN = 1.1  # other batches, other fragmentation
 HEADROOM = 0.05  # of the GPU: what nobody asked for

@@ -16,6 +16,7 @@ from fl_core import inputs, stages, trial
 from fl_core.base.cache import load_artefact
 from fl_core.base.errors import UserError
 from fl_core.base.machine import Machine
+from fl_core.checkpoint import trial_path
 from fl_core.models import features
 from fl_core.study.jobs import SCORE, Job
 from fl_core.study.reports import (
@@ -30,7 +31,6 @@ from fl_core.study.reports import (
 from fl_core.study.trial_files import Places, ended_path, known_records
 from fl_core.study.workers import run_job as runner
 from fl_core.study.workers.run_job import attempt, run_job
-from fl_core.trial import trial_path
 
 
 @pytest.fixture
