@@ -24,6 +24,7 @@ BASE = {
     "local.steps": 1,
     "local.keep_momentum": True,
     "keep": "best",
+    "eval_train": True,
     "patience": 6,
 }
 ARMS = [{"schedule.name": name} for name in ("constant", "step", "cosine", "warmup_cosine")]

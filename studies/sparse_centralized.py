@@ -42,6 +42,7 @@ BASE = {
     "local.batch_size": 256,
     "head.method": "fedavg",
     "keep": "best",
+    "eval_train": True,
     "mask.rounds": 4,
 }
 LEAST, *OTHERS = rules()

@@ -39,6 +39,7 @@ BASE = {
     "local.keep_momentum": True,
     "local.batch_size": 256,
     "keep": "best",
+    "eval_train": True,
     "mask.rounds": 2,
 }
 DENSE = {"head.method": "none", "mask.sparsity": 0.0}

@@ -37,6 +37,7 @@ BASE = {
     "local.batch_size": 256,
     "head.method": "fedavg",
     "keep": "best",
+    "eval_train": True,
 }
 ARMS = [DENSE, *each("mask.threshold", (1e-4, 1e-3, 1e-2, 1e-1))]
 #: A "round" is 50 steps of the one client.

@@ -18,6 +18,10 @@ from fl_core.config.vocabulary import masked
 
 _SEEDS = "Mean over the confirmation seeds"
 _BEST = " Dots: where the runs had their best validation accuracy, mean over them."
+_TRAINED = (
+    " Thin: the same on a fixed sample of the training examples, as many as the validation "
+    "examples, evaluated after the round, without augmentation."
+)
 _READ = "Read in the confirmation, not used for any choice; of the parameters as they then were."
 _DENSE = (
     " Sparsities stand evenly spaced; the dense arm is the dotted level with a band of ± one "
@@ -35,13 +39,14 @@ def captions(
     single = f" One run, the chosen search trial, without a band: {'; '.join(names)}."
     tail = single if names else ""
     unit, time = unit_of(results), "epochs" if in_epochs(results) else "communication rounds"
+    trained = any(o.config.get("eval_train") for o in results)
     kept = any(o.config.get("keep") == "best" for o in results)
     dense = _DENSE if any(masked(o.config) for o in results) else ""
     return {
         "accuracy": "Test accuracy of the chosen configurations: mean ± sample standard "
         f"deviation over the confirmation seeds (small dots: the seeds); — : not confirmed.{dense}",
         "curves": f"Validation accuracy against local {unit}. {_SEEDS}, band: ± one sample "
-        f"standard deviation.{_BEST if kept else ''}{tail}",
+        f"standard deviation.{_TRAINED if trained else ''}{_BEST if kept else ''}{tail}",
         "loss": f"Cross-entropy against {time}: validation (thick; band: ± one sample standard "
         f"deviation), and training (thin): over the examples of the local work of the round "
         f"before, while it changes the parameters. {_SEEDS}.{_BEST}{tail}",

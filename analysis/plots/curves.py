@@ -16,16 +16,23 @@ from analysis.results.curves import Curves, Peak
 from analysis.results.outcome import Outcome
 
 _ACCURACY = "validation accuracy [%]"
+_THICK, _THIN = 1.3, 0.6  # of lines: validation, training
+_GREY = "0.35"
 SPAN = 30.0  # largest over smallest value from which a logarithmic axis reads better
 
 
 def curve_figure(
     results: Sequence[Outcome], data: Curves, marked: Mapping[int, Peak] | None = None
 ) -> Figure | None:
-    """Validation accuracy against local steps, one line an arm; `marked`: where it was best."""
+    """Validation accuracy against local steps, one line an arm; `marked`: where it was best.
+
+    With accuracy on training examples (thin) where the runs measured it.
+    """
     if data.frame.empty:
         return None
-    return steps_figure(results, data.frame, _ACCURACY, 100.0, marked)
+    train = data.over_runs("train_accuracy")
+    ylabel = _ACCURACY if train.empty else "accuracy [%]"
+    return steps_figure(results, data.frame, ylabel, 100.0, marked, train)
 
 
 def curve_on_test_figure(results: Sequence[Outcome], data: Curves) -> Figure | None:
@@ -59,6 +66,22 @@ def draw_line(ax: Axes, line: Line, x: pd.Series, mine: pd.DataFrame, scale: flo
     ax.fill_between(x, scale * low, scale * high, color=line.colour, alpha=0.2, lw=0)
 
 
+def draw_thin(ax: Axes, line: Line, x: pd.Series, trained: pd.DataFrame, scale: float) -> None:
+    """Mean of one arm on its training examples, beside a `draw_line` of the same colour; of one
+    evaluation a hollow dot.
+    """
+    ax.plot(
+        x,
+        scale * trained["mean"],
+        color=line.colour,
+        ls=line.style,
+        lw=_THIN,
+        marker="o" if len(trained) == 1 else None,
+        ms=3,
+        mfc="none",
+    )
+
+
 def mark_best(
     ax: Axes, line: Line, at: float, x: pd.Series, mine: pd.DataFrame, scale: float
 ) -> None:
@@ -67,23 +90,44 @@ def mark_best(
     ax.plot([at], [y], "o", ms=4.5, color=line.colour, mec="white", mew=0.7, zorder=4)
 
 
+def explain(ax: Axes, *, trained: bool, marked: bool) -> None:
+    """Entries of the legend for what the arms have in common."""
+    ax.plot([], [], color=_GREY, lw=_THICK, label="validation")
+    if trained:
+        ax.plot([], [], color=_GREY, lw=_THIN, label="training")
+    if marked:
+        ax.plot([], [], "o", ms=4.5, color=_GREY, mec="white", mew=0.7, label="best accuracy")
+
+
+def make_room(figure: Figure, grid: Sequence[tuple[Axes, list[Line]]]) -> None:
+    """A higher figure, for a legend that explains."""
+    figure.set_figheight(figure.get_figheight() + (0.7 if len(grid) == 1 else 0.2))
+
+
 def steps_figure(
     results: Sequence[Outcome],
     frame: pd.DataFrame,
     ylabel: str,
     scale: float,
     marked: Mapping[int, Peak] | None = None,
+    train: pd.DataFrame | None = None,
 ) -> Figure:
-    """Mean and band of each arm against local steps."""
+    """Mean and band of each arm against local steps; `train`: the same on training examples."""
     figure, grid = panels(results, set(frame["arm"]), ylabel)
     for ax, group in grid:
         for line in group:
             mine = frame[frame["arm"] == line.arm.arm]
             draw_line(ax, line, mine["step"], mine, scale)
+            if train is not None:
+                trained = train[train["arm"] == line.arm.arm]
+                draw_thin(ax, line, trained["step"], trained, scale)
             if marked and line.arm.arm in marked:
                 mark_best(ax, line, marked[line.arm.arm].step, mine["step"], mine, scale)
         ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         ax.set_xlim(0, 1.05 * frame["step"].max())  # of all panels: they share the axis
+    if train is not None and not train.empty:
+        explain(grid[0][0], trained=True, marked=bool(marked))
+        make_room(figure, grid)
     figure.supxlabel(pretty(f"local {unit_of(results)}, T × J"), size=8)
     legend(figure, [ax for ax, _ in grid])
     return figure

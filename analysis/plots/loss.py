@@ -9,13 +9,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.plots.curves import draw_line, log_if_wide, mark_best
+from analysis.plots.curves import (
+    draw_line,
+    draw_thin,
+    explain,
+    log_if_wide,
+    make_room,
+    mark_best,
+)
 from analysis.plots.panels import Line, legend, panels
 from analysis.results.curves import Curves, Peak, in_epochs, time_column
 from analysis.results.outcome import Outcome
-
-_THICK, _THIN = 1.3, 0.6
-_GREY = "0.35"
 
 
 def loss_figure(
@@ -28,16 +32,16 @@ def loss_figure(
     if val.empty:
         return None
     figure, grid = panels(results, set(val["arm"]), "cross-entropy", same_x=False)
-    figure.set_figheight(figure.get_figheight() + (0.7 if len(grid) == 1 else 0.2))  # the legend's
+    make_room(figure, grid)
     x = time_column(results)
     for ax, group in grid:
         for line in group:
             mine, trained = (f[f["arm"] == line.arm.arm] for f in (val, train))
             draw_line(ax, line, mine[x], mine, 1.0)
-            ax.plot(trained[x], trained["mean"], color=line.colour, ls=line.style, lw=_THIN)
+            draw_thin(ax, line, trained[x], trained, 1.0)
             if line.arm.arm in marked and len(mine) > 1:
                 mark_best(ax, line, marked[line.arm.arm].best[0], mine[x], mine, 1.0)
-    _explain(grid[0][0], trained=not train.empty, marked=bool(marked))
+    explain(grid[0][0], trained=not train.empty, marked=bool(marked))
     _finish(figure, grid, results, pd.concat([val["mean"], train["mean"]]))
     return figure
 
@@ -55,15 +59,6 @@ def loss_on_test_figure(results: Sequence[Outcome], data: Curves) -> Figure | No
             draw_line(ax, line, mine[x], mine, 1.0)
     _finish(figure, grid, results, frame["mean"])
     return figure
-
-
-def _explain(ax: Axes, *, trained: bool, marked: bool) -> None:
-    """Entries of the legend for what the arms have in common."""
-    ax.plot([], [], color=_GREY, lw=_THICK, label="validation")
-    if trained:
-        ax.plot([], [], color=_GREY, lw=_THIN, label="training")
-    if marked:
-        ax.plot([], [], "o", ms=4.5, color=_GREY, mec="white", mew=0.7, label="best accuracy")
 
 
 def _finish(

@@ -14,7 +14,8 @@ from analysis.results.confirmation import mean_std
 from analysis.results.outcome import Outcome, outcomes
 from fl_core.config.record import START
 
-METRICS = ("val_accuracy", "val_loss", "train_loss", "client_drift", "bytes_up", "bytes_down")
+METRICS = ("val_accuracy", "val_loss", "train_accuracy", "train_loss", "client_drift", "bytes_up",
+           "bytes_down")  # fmt: skip
 #: Read in the confirmation, for configurations that validation had chosen; no choice sees it.
 TEST = ("test_accuracy", "test_loss")
 _BEFORE = [f"bytes_{way}_{stage}" for way in ("up", "down") for stage in ("head", "masks")]

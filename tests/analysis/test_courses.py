@@ -109,6 +109,29 @@ def test_losses_are_drawn_with_the_best_marked(central: StudyRuns) -> None:
     assert (*lines[2].get_xdata(), *lines[2].get_ydata()) == pytest.approx((2.5, 0.30075))
 
 
+def test_training_accuracy_is_drawn_beside_validation_where_it_is(central: StudyRuns) -> None:
+    results, data = outcomes(central), read_curves(central)
+    without = curve_figure(results, data, peaks(results, data))
+    assert without is not None
+    assert without.axes[0].get_ylabel() == "validation accuracy [%]"
+    assert "training" not in captions(results, (), {})["curves"]
+    data = dataclasses.replace(
+        data, wide=data.wide.assign(train_accuracy=data.wide["val_accuracy"] + 0.1)
+    )
+    figure = curve_figure(results, data, peaks(results, data))
+    assert figure is not None
+    assert figure.axes[0].get_ylabel() == "accuracy [%]"
+    validation, training = figure.axes[0].get_lines()[:2]
+    assert list(validation.get_ydata()) == pytest.approx([64.8, 69.85, 70])  # both seeds' epochs
+    assert list(training.get_ydata()) == pytest.approx([74.8, 79.85, 80])
+    assert training.get_linewidth() < validation.get_linewidth()
+    shown = {text.get_text() for text in figure.legends[0].get_texts()}
+    assert {"validation", "training", "best accuracy"} <= shown
+    asked = [dataclasses.replace(o, config={**o.config, "eval_train": True}) for o in results]
+    text = captions(asked, (), {})["curves"]
+    assert "a fixed sample of the training examples" in text
+
+
 def test_the_training_loss_is_that_of_every_round(
     central: StudyRuns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
