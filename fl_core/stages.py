@@ -24,6 +24,7 @@ from fl_core.federated.rules.table import rule_of
 from fl_core.federated.state import Federation, State
 from fl_core.inputs import feature_federation, image_federation
 from fl_core.masks.calibration import Calibration
+from fl_core.masks.parties import Parties
 from fl_core.models.ridge import ridge_head, ridge_statistics, summed
 from fl_core.models.temperature import (
     SENT_DOWN,
@@ -147,13 +148,11 @@ def prepare(config: TrialConfig, machine: Machine) -> tuple[Federation, State]:
     else:
         fed = image_federation(config, machine, head)
         start = fed.model.flat.clone()
-    fisher = bool(rule_of(config.local).fisher)
-    calibration = None
-    if config.mask.in_force or fisher:
-        calibration = Calibration(config, machine, fed.model, fed.train, fed.shards, start, fisher)
-        fed.masks = calibration if config.mask.in_force else None
-        fed.fisher = calibration.client_fisher if fisher else None
-        fed.all_fisher = calibration.all_fisher if fisher else None
+    parties = Parties(config, machine, fed.model, fed.train, fed.shards, start)
+    calibration = fed.masks = Calibration(parties) if config.mask.in_force else None
+    if rule_of(config.local).fisher:
+        parties.check_clients()
+        fed.fisher, fed.all_fisher = parties.client_fisher, parties.all_fisher
     fed.before = partial(_before, config, machine, head, calibration)
     if config.part == "backbone" and head is not None:
         fed.beside = len(encode(head, None, "dense"))
@@ -170,7 +169,7 @@ def _before(
     costs: dict[str, Cost] = {}
     if head is not None:
         costs["head"] = head_cost(config, machine, head)
-    if config.mask.in_force and calibration is not None and any(calibration.cost()):
+    if calibration is not None and any(calibration.cost()):
         costs["masks"] = calibration.cost()
     return costs
 

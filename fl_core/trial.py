@@ -38,7 +38,8 @@ from fl_core.federated.evaluate import Evaluation, evaluate
 from fl_core.federated.memory import ClientMemory
 from fl_core.federated.rounds import fedavg, spread
 from fl_core.federated.state import Federation, State
-from fl_core.masks.calibration import SERVER, Calibration
+from fl_core.masks.calibration import Calibration
+from fl_core.masks.parties import SERVER
 
 TEST_CURVE = "test_curve.csv"  # its columns:
 _TEST_COLUMNS = ("round", "local_steps", "test_loss", "test_accuracy")

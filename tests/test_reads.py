@@ -22,8 +22,9 @@ from fl_core.config.artefact import stage_artefact, stage_key
 from fl_core.config.fields import is_read
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.data.sharding import PARTITION_READS
-from fl_core.masks import calibration
-from fl_core.masks.calibration import FISHER_READS, MASK_READS, SERVER, Calibration
+from fl_core.masks import calibration, parties
+from fl_core.masks.calibration import MASK_READS, Calibration
+from fl_core.masks.parties import FISHER_READS, SERVER, Parties
 from fl_core.models import features
 from fl_core.study.workers.largest import DECIDING, estimated_bytes
 
@@ -131,13 +132,13 @@ def a_head(method: str) -> Callable[[TrialConfig, Machine], Made]:
 def some_masks(cfg: TrialConfig, machine: Machine) -> Made:
     fed, _ = stages.prepare(cfg, machine)
     assert isinstance(fed.masks, Calibration)
-    parties = (SERVER,) if cfg.mask.scope == "shared" else (0, 3)
-    return {str(party): fed.masks.mask(party) for party in parties}
+    asked = (SERVER,) if cfg.mask.scope == "shared" else (0, 3)
+    return {str(party): fed.masks.mask(party) for party in asked}
 
 
 def some_fisher(cfg: TrialConfig, machine: Machine) -> Made:
     fed, start = stages.prepare(cfg, machine)
-    found = Calibration(cfg, machine, fed.model, fed.train, fed.shards, start.params)
+    found = Parties(cfg, machine, fed.model, fed.train, fed.shards, start.params)
     return {str(client): found.client_fisher(client) for client in (0, 3)}
 
 
@@ -172,7 +173,7 @@ def test_a_field_that_is_not_read_changes_no_bit(
 ) -> None:
     """Also where a stage sees the whole configuration: it reads nothing that it does not name."""
     if sees == "everything":
-        for module in (stages, calibration):
+        for module in (stages, calibration, parties):
             monkeypatch.setattr(module, "stage_artefact", with_everything)
     make, values = STAGES[stage]
     kind = next(name for name in READS if name in stage)

@@ -30,7 +30,8 @@ from fl_core.base.rng import stream
 from fl_core.checkpoint import forget_state, recorded_curve, trial_path
 from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sources import train_sample
-from fl_core.masks.calibration import SERVER, Calibration
+from fl_core.masks.calibration import Calibration
+from fl_core.masks.parties import SERVER
 from fl_core.models import features as features_stage
 from fl_core.models.features import dequantise, extract_features, features_path
 from fl_core.trial import run_trial

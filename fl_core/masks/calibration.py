@@ -5,11 +5,6 @@ for all clients (`shared`), or on each client's own examples (`per_client`). A m
 when it is first asked for, and stored bit-packed under a hash of the fields it depends on: no
 trial, arm or study calibrates the same mask twice.
 
-The server's calibration split is drawn from the validation images, as TaLoS does: what a mask
-learns from them are sensitivities, under labels that the model itself draws (`mask.fisher=sampled`
-or `talos`). With `empirical` it is their LABELS too, the very ones that a search is scored on: a
-validation score is then optimistic, and captions say so. A client's are of its training examples.
-
 `mask.threshold` is compared with each party's own scores (the server's, a client's, or the
 clients' averaged), which are means over examples and need no rescaling.
 
@@ -23,26 +18,22 @@ the clients is part of the main stage, as are the first messages of clients with
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cache, cached_property, partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fl_core.base.machine import Machine
-from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
 from fl_core.base.tables import csv_text
 from fl_core.config.artefact import stage_artefact
 from fl_core.config.fields import refuse
 from fl_core.config.trial_config import TrialConfig
 from fl_core.config.vocabulary import FISHER_RULES
-from fl_core.data.sharding import PARTITION_READS
-from fl_core.data.sources import Source, split_train_val
 from fl_core.federated.cost import Cost, cost_of_masks, cost_of_scores
-from fl_core.masks.fisher import fisher
 from fl_core.masks.overlap import overlap_table
+from fl_core.masks.parties import FISHER_READS, SERVER, Parties
 from fl_core.masks.rules import Scoring, checked_scores, rule_of
 from fl_core.masks.select import (
     active_counts,
@@ -55,18 +46,7 @@ from fl_core.masks.select import (
 )
 from fl_core.optim.sgdm import Active
 
-#: The fields that decide the clients' examples and the parameters that fine-tuning starts from,
-#: and so a client's Fisher information; and those that decide a mask.
-FISHER_READS = (
-    *PARTITION_READS,
-    "backbone.",
-    "federation.participation",
-    "head.",
-    "fine_tune.strategy",
-    "mask.fisher",
-    "mask.examples",
-    "mask.batch_size",
-)
+#: The fields that decide a mask.
 MASK_READS = (
     *FISHER_READS,
     "mask.rule",
@@ -82,28 +62,21 @@ MASK_READS = (
     "mask.dropped_weight",
     "mask.hybrid_weight",
 )
-SERVER = -1  # who calibrates: the server, or a client by its number
 
 
-@dataclass
 class Calibration:
     """The masks of one trial; a call gives a client's mask.
 
     Construction checks, in milliseconds, that the masks can be calibrated.
     """
 
-    config: TrialConfig
-    machine: Machine
-    model: FlatModule
-    source: Source  # all training examples, without augmentation
-    shards: Sequence[np.ndarray]
-    start: Tensor  # (P,) what fine-tuning starts from
-    clients_fisher: bool = False  # whether each client's Fisher will be asked for
-    _packed: dict[int, Tensor] = field(default_factory=dict)
-    _added: dict[int, int] = field(default_factory=dict)
-    _sent: Cost = field(default_factory=Cost)  # by the calibration of the shared mask
-
-    def __post_init__(self) -> None:
+    def __init__(self, parties: Parties) -> None:
+        self.parties = parties
+        self.config, self.machine = parties.config, parties.machine
+        self.model, self.start = parties.model, parties.start
+        self._packed: dict[int, Tensor] = {}
+        self._added: dict[int, int] = {}
+        self._sent = Cost()  # by the calibration of the shared mask
         mask = self.config.mask
         self.allowed = maskable(self.model.module, self.model.layout, mask.layers).to(
             self.start.device
@@ -112,14 +85,12 @@ class Calibration:
         count = int(self.allowed.sum())
         if not mask.min_active and not active_counts(count, mask.sparsity, 1)[-1]:
             raise refuse("mask.sparsity", mask.sparsity, f"freezes all {count} parameters")
-        on_server = mask.scope == "shared" and mask.source == "server"
-        if mask.in_force and mask.rule in FISHER_RULES and on_server:
-            self._check_examples(len(self._server_pool), "the server's calibration split has")
-        by_clients = mask.in_force and mask.rule in FISHER_RULES and not on_server
-        if not (by_clients or self.clients_fisher):
-            return
-        smallest = int(np.argmin([len(shard) for shard in self.shards]))
-        self._check_examples(len(self.shards[smallest]), f"client {smallest} has")
+        if mask.rule in FISHER_RULES:
+            on_server = mask.scope == "shared" and mask.source == "server"
+            if on_server:
+                parties.check_server()
+            else:
+                parties.check_clients()
 
     def __call__(self, client: int) -> Active:
         """The client's mask: everyone's own, or the shared one."""
@@ -169,35 +140,6 @@ class Calibration:
             metrics |= {f"mask_{name}": float(overall[name]) for name in names}
         return metrics, {"masks.csv": csv_text(list(overall), [row.values() for row in rows])}
 
-    def client_fisher(self, client: int) -> Tensor:
-        """(P,) diagonal Fisher of the starting parameters on a client's own examples."""
-
-        def make(config: TrialConfig) -> dict[str, Tensor]:
-            self.model.flat.copy_(self.start)
-            return {"fisher": self._fisher(client, config, 0)}
-
-        tensors = stage_artefact(
-            "fisher", self._client_config, self.machine, FISHER_READS, make, client
-        )
-        return tensors["fisher"].to(self.start.device)
-
-    def all_fisher(self) -> Tensor:
-        """(P,) the sum of all clients' Fisher: one after the other, kept as an artefact."""
-        return self._all_fisher
-
-    @cached_property
-    def _all_fisher(self) -> Tensor:
-        def make(config: TrialConfig) -> dict[str, Tensor]:
-            total = torch.zeros_like(self.start, dtype=torch.float64)
-            for client in range(len(self.shards)):
-                total.add_(self.client_fisher(client))
-            return {"fisher": total.float()}
-
-        tensors = stage_artefact(
-            "fisher_sum", self._client_config, self.machine, FISHER_READS, make
-        )
-        return tensors["fisher"].to(self.start.device)
-
     @property
     def _client_config(self) -> TrialConfig:
         """What a client's own mask depends on: the same whether it is used alone or combined."""
@@ -206,9 +148,9 @@ class Calibration:
 
     def _calibrate(self, party: int, config: TrialConfig) -> dict[str, Tensor]:
         if party == SERVER and config.mask.source in ("union", "intersection", "majority"):
-            for client in range(len(self.shards)):
+            for client in range(len(self.parties.shards)):
                 self.mask(client)
-            packed = [self._packed[client] for client in range(len(self.shards))]
+            packed = [self._packed[client] for client in range(len(self.parties.shards))]
             # no exact number was asked for: what the clients' guards added is in their masks
             return {
                 "mask": combine(packed, config.mask.source),
@@ -239,42 +181,13 @@ class Calibration:
             damped = soft_mask(self.start, active, self.allowed, mask.dropped_weight)
             self.model.flat.copy_(damped)
             if party == SERVER and mask.source == "scores":
-                self._sent = self._sent.plus(cost_of_scores(active, round, len(self.shards)))
-                return self._clients_sensitivity(config, round)
-            return self._fisher(party, config, round)
+                sent = cost_of_scores(active, round, len(self.parties.shards))
+                self._sent = self._sent.plus(sent)
+                return self.parties.average_fisher(config, round)
+            return self.parties.fisher(party, config, round)
 
         def draws() -> np.random.Generator:
             return stream(config.seed, "mask", party + 1)
 
         scoring = Scoring(mask, self.start, active, round, layout, sensitivity, draws)
         return checked_scores(rule_of(mask)(scoring), len(self.start), mask.rule)
-
-    def _clients_sensitivity(self, config: TrialConfig, round: int) -> Tensor:
-        """(P,) the clients' Fisher averaged by their examples."""
-        total = torch.zeros_like(self.start)
-        examples = sum(map(len, self.shards))
-        for client, shard in enumerate(self.shards):
-            total.add_(self._fisher(client, config, round), alpha=len(shard) / examples)
-        return total
-
-    def _fisher(self, party: int, config: TrialConfig, round: int) -> Tensor:
-        mask, seed = config.mask, config.seed
-        pool = self._server_pool if party == SERVER else self.shards[party]
-        # the same examples in every round of calibration, fresh labels
-        rng = stream(seed, "calibration", party + 1)
-        who = "the server's calibration split" if party == SERVER else f"client {party}"
-        self._check_examples(len(pool), f"{who} has")  # the user's own rule is not known to ask
-        chosen = rng.choice(pool, mask.examples, replace=False)
-        labels = stream(seed, "labels", party + 1, round)
-        return fisher(self.model, self.source, chosen, mask.fisher, mask.batch_size, labels)
-
-    @cached_property
-    def _server_pool(self) -> np.ndarray:
-        """The validation images, also where the confirmation trains on them."""
-        data = replace(self.config.data, train_on="train")
-        return split_train_val(self.source.labels.cpu().numpy(), data)[1]
-
-    def _check_examples(self, have: int, who: str) -> None:
-        wanted = self.config.mask.examples
-        if have < wanted:
-            raise refuse("mask.examples", wanted, f"{who} only {have} examples")

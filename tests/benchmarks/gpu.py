@@ -30,7 +30,7 @@ from fl_core.config.trial_config import TrialConfig
 from fl_core.data.tasks import Task
 from fl_core.federated.rounds import fedavg
 from fl_core.federated.state import Federation, State
-from fl_core.masks.calibration import SERVER
+from fl_core.masks.parties import SERVER
 from fl_core.stages import prepare
 from fl_core.study.environment import KERNELS
 from fl_core.study.workers.gpu import is_out_of_memory, limit_process_memory, measure, shortened

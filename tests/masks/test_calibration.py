@@ -17,11 +17,11 @@ from fl_core.base.machine import Machine
 from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
 from fl_core.config.trial_config import TrialConfig
-from fl_core.federated.rules.table import rule_of
-from fl_core.masks import calibration as module
 from fl_core.masks import lowest as choice
-from fl_core.masks.calibration import SERVER, Calibration
+from fl_core.masks import parties as module
+from fl_core.masks.calibration import Calibration
 from fl_core.masks.fisher import fisher
+from fl_core.masks.parties import SERVER, Parties
 from fl_core.masks.select import soft_mask, unpack
 
 P = CLASSES * (WIDTH + 1)
@@ -41,15 +41,18 @@ def lowest(scores: torch.Tensor, count: int) -> torch.Tensor:
 
 
 def calibration(cfg: TrialConfig, folder: Path) -> Calibration:
+    return Calibration(parties(cfg, folder))
+
+
+def parties(cfg: TrialConfig, folder: Path) -> Parties:
     """On a linear model with random weights."""
     fed = linear_federation()
     start = torch.from_numpy(stream(1, "init").standard_normal(P)).float()
     machine = Machine(cache_dir=folder)
-    fisher = bool(rule_of(cfg.local).fisher)
-    return Calibration(cfg, machine, fed.model, fed.train, fed.shards, start, fisher)
+    return Parties(cfg, machine, fed.model, fed.train, fed.shards, start)
 
 
-def sensitivity(found: Calibration, party: int, pool: np.ndarray, round: int = 0) -> torch.Tensor:
+def sensitivity(found: Parties, party: int, pool: np.ndarray, round: int = 0) -> torch.Tensor:
     """Fisher by hand: the party's examples, the round's labels, at the starting parameters."""
     cfg = found.config
     found.model.flat.copy_(found.start)
@@ -71,8 +74,8 @@ RULES = {
 def test_each_rule_keeps_what_its_name_says(rule: str, party: int, tmp_path: Path) -> None:
     scope = "shared" if party == SERVER else "per_client"
     found = calibration(config(mask__rule=rule, mask__scope=scope), tmp_path)
-    pool = found._server_pool if party == SERVER else found.shards[party]
-    scores = RULES[rule](sensitivity(found, party, pool), found.start.abs())
+    pool = found.parties.server_pool if party == SERVER else found.parties.shards[party]
+    scores = RULES[rule](sensitivity(found.parties, party, pool), found.start.abs())
     assert torch.equal(found(max(party, 0)).mask, lowest(scores, P // 2))
 
 
@@ -93,9 +96,9 @@ def test_random_masks_follow_the_seed_and_the_client(tmp_path: Path) -> None:
 def test_rounds_recalibrate_the_damped_model(tmp_path: Path) -> None:
     """R=2 by hand: the second round's scores are those of the softly masked model, fresh labels."""
     found = calibration(config(mask__rounds=2, mask__sparsity=0.75), tmp_path)
-    first = lowest(sensitivity(found, SERVER, found._server_pool), P // 2)
-    twin = replace(found, start=soft_mask(found.start, first, found.allowed, 0.1))
-    scores = sensitivity(twin, SERVER, found._server_pool, round=1)
+    first = lowest(sensitivity(found.parties, SERVER, found.parties.server_pool), P // 2)
+    twin = replace(found.parties, start=soft_mask(found.start, first, found.allowed, 0.1))
+    scores = sensitivity(twin, SERVER, found.parties.server_pool, round=1)
     scores[~first] = torch.inf
     assert torch.equal(found(0).mask, lowest(scores, P // 4))
 
@@ -137,7 +140,8 @@ def test_layers_behind_dropped_ones_are_chosen_from_by_seed(tmp_path: Path) -> N
         model, fed = FlatModule(deep), linear_federation()
         machine = Machine(cache_dir=tmp_path)
         start = model.flat.clone()
-        return Calibration(cfg, machine, model, fed.train, fed.shards, start)(0).mask
+        found = Calibration(Parties(cfg, machine, model, fed.train, fed.shards, start))
+        return found(0).mask
 
     first = mask(1, 0.5, 0)
     assert not first[6 * (WIDTH + 1) :].any()  # nothing of the second layer is left
@@ -160,11 +164,13 @@ def test_a_threshold_keeps_what_fisher_says(scope: str, source: str, tmp_path: P
     found = calibration(config(**values, mask__threshold=0.05), tmp_path)
     assert found.config.mask.in_force
     if scope == "per_client":
-        wanted = sensitivity(found, 3, found.shards[3])
+        wanted = sensitivity(found.parties, 3, found.parties.shards[3])
     elif source == "server":
-        wanted = sensitivity(found, SERVER, found._server_pool)
+        wanted = sensitivity(found.parties, SERVER, found.parties.server_pool)
     else:
-        parts = [sensitivity(found, c, shard) for c, shard in enumerate(found.shards)]
+        parts = [
+            sensitivity(found.parties, c, shard) for c, shard in enumerate(found.parties.shards)
+        ]
         wanted = torch.stack(parts).mean(0)  # of equal sizes
     mask = found(3).mask
     assert torch.equal(mask, wanted < 0.05)
@@ -182,9 +188,12 @@ def test_a_threshold_has_a_key_of_its_own(tmp_path: Path) -> None:
 
 def test_summed_client_scores_weigh_examples(tmp_path: Path) -> None:
     found = calibration(config(mask__source="scores"), tmp_path)
-    found.shards = [found.shards[0], np.concatenate(found.shards[1:])]
-    sizes = np.array([len(shard) for shard in found.shards])
-    parts = [sensitivity(found, client, shard) for client, shard in enumerate(found.shards)]
+    found.parties.shards = [found.parties.shards[0], np.concatenate(found.parties.shards[1:])]
+    sizes = np.array([len(shard) for shard in found.parties.shards])
+    parts = [
+        sensitivity(found.parties, client, shard)
+        for client, shard in enumerate(found.parties.shards)
+    ]
     total = sum(part * float(n) for part, n in zip(parts, sizes / sizes.sum(), strict=True))
     assert isinstance(total, torch.Tensor)
     assert torch.equal(found(0).mask, lowest(total, P // 2))
@@ -268,7 +277,6 @@ def test_hybrid_ends_are_its_parts(tmp_path: Path) -> None:
         ({"mask__source": "union", "mask__examples": 11}, "client 0 has only 10 examples"),
         ({"mask__layers": "conv"}, "mask.layers='conv': "),
         ({"mask__sparsity": 0.999}, "mask.sparsity=0.999: freezes all 28 parameters"),
-        ({"local__blend": "fisher", "mask__examples": 11}, "client 0 has only 10 examples"),
     ],
 )
 def test_what_cannot_be_calibrated_is_one_line_before_work(
@@ -286,8 +294,13 @@ def test_rules_without_fisher_need_no_examples(tmp_path: Path) -> None:
     assert int(calibration(cfg, tmp_path)(0).mask.sum()) == P // 2
 
 
+def test_clients_without_enough_examples_for_their_fisher_are_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="client 0 has only 10 examples"):
+        parties(config(mask__examples=11), tmp_path).check_clients()
+
+
 def test_client_fisher_is_that_of_the_start(tmp_path: Path) -> None:
-    found = calibration(config(local__blend="fisher"), tmp_path)
+    found = parties(config(), tmp_path)
     wanted = sensitivity(found, 2, found.shards[2])
     found.model.flat.zero_()
     assert torch.equal(found.client_fisher(2), wanted)
@@ -296,13 +309,13 @@ def test_client_fisher_is_that_of_the_start(tmp_path: Path) -> None:
 def test_the_sum_of_all_clients_fisher_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cfg = config(local__blend="fisher_all")
-    found = calibration(cfg, tmp_path)
+    cfg = config()
+    found = parties(cfg, tmp_path)
     wanted = sum(found.client_fisher(client).double() for client in range(6))
     assert isinstance(wanted, torch.Tensor)
     assert torch.equal(found.all_fisher(), wanted.float())
     monkeypatch.setattr(module, "fisher", None)
-    assert torch.equal(calibration(cfg, tmp_path).all_fisher(), wanted.float())
+    assert torch.equal(parties(cfg, tmp_path).all_fisher(), wanted.float())
 
 
 def test_calibration_leaves_no_trace_in_the_model_that_matters(tmp_path: Path) -> None:
