@@ -19,7 +19,7 @@ from fl_core.base.files import sweep
 from fl_core.base.locations import is_local
 from fl_core.base.machine import Machine
 from fl_core.config.own import make_importable
-from fl_core.study import environment, options, resources
+from fl_core.study import arguments, environment, options, resources
 from fl_core.study.folder import locked, start_over
 from fl_core.study.jobs import Arm, Workers
 from fl_core.study.resolved import resolve
@@ -44,12 +44,14 @@ def main(study: Study, argv: Sequence[str] | None = None) -> None:
             raise SystemExit(replay(study.name, args))
         run(study, args)
     except UserError as error:
-        options.fail(str(error))
+        arguments.fail(str(error))
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
             raise
         where = f"{error.filename}: " if error.filename else ""
-        options.fail(f"{where}{error.strerror}; make room, then the same command goes on from here")
+        arguments.fail(
+            f"{where}{error.strerror}; make room, then the same command goes on from here"
+        )
     except KeyboardInterrupt:
         print("\ninterrupted; nothing is lost: the same command goes on from here", file=sys.stderr)
         raise SystemExit(130) from None

@@ -3,44 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import yaml
 
 from fl_core.base.addresses import check_tracking_uri
 from fl_core.base.errors import ConfigError
 from fl_core.config.trial_config import Value
+from fl_core.study.arguments import Parser, fraction, natural, positive, seconds
 from fl_core.study.plan import PRUNERS, SEARCHERS, Plan
 from fl_core.study.resolved import SEEDS, ResolvedStudy
 from fl_core.study.study import Study
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse with errors of one line and a hint for misspelt options."""
-
-    def error(self, message: str) -> NoReturn:
-        if message.startswith("unrecognized arguments: --"):
-            wrong = message.split()[2].split("=")[0]
-            close = difflib.get_close_matches(wrong, self._option_string_actions, n=1)
-            message = f"{wrong}: no such option" + (f"; did you mean {close[0]}?" if close else "")
-        fail(f"{message} (--help lists the options)")
-
-
-def fail(message: str) -> NoReturn:
-    """One line on stderr, exit code 2."""
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    raise SystemExit(2)
-
-
 def parse(study: Study, argv: Sequence[str] | None) -> argparse.Namespace:
     """The study's options; a mistake ends the program with one line."""
     presets = "\n".join(f"  {name:10}{preset.help}" for name, preset in study.presets.items())
-    parser = _Parser(
+    parser = Parser(
         prog=f"python studies/{study.name}.py",
         description=f"{study.question.strip()}\n\npresets:\n{presets}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -57,12 +38,12 @@ def _what_to_run(parser: argparse.ArgumentParser, study: Study) -> None:
     add = parser.add_argument_group("what to run").add_argument
     names = list(study.presets)
     add("--preset", choices=names, default=names[0], help=f"size of the study ({names[0]})")
-    add("--trials", type=_positive, metavar="N", help="search trials of each arm")
-    add("--seeds", type=_positive, metavar="N", help="confirmation seeds of each arm")
-    add("--seed", type=_natural, default=0, metavar="N", help="seed of the search (0)")
+    add("--trials", type=positive, metavar="N", help="search trials of each arm")
+    add("--seeds", type=positive, metavar="N", help="confirmation seeds of each arm")
+    add("--seed", type=natural, default=0, metavar="N", help="seed of the search (0)")
     add(
         "--finalists",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="best trials of each arm that are confirmed with every seed",
     )
@@ -73,7 +54,7 @@ def _what_to_run(parser: argparse.ArgumentParser, study: Study) -> None:
         default="train",
         help="what the confirmation trains on (train); train+val stops where the search's best did",
     )
-    add("--image-size", type=_positive, metavar="PX", help="input resolution of the backbone")
+    add("--image-size", type=positive, metavar="PX", help="input resolution of the backbone")
     add(
         "--set",
         action="append",
@@ -110,7 +91,7 @@ def _how_to_search(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--time-budget",
-        type=_seconds,
+        type=seconds,
         metavar="TIME",
         help="no search trial starts later (90s, 30m, 8h); confirmed all the same",
     )
@@ -139,11 +120,11 @@ def _where_things_are(parser: argparse.ArgumentParser, study: Study) -> None:
 def _machine(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("machine").add_argument
     add("--device", default="auto", help="auto, cpu or cuda (auto)")
-    add("--workers", type=_positive, metavar="N", help="trials at a time (one a core)")
+    add("--workers", type=positive, metavar="N", help="trials at a time (one a core)")
     add("--serial", action="store_true", help="one trial at a time in this process, without Ray")
     add(
         "--gpus-per-trial",
-        type=_fraction,
+        type=fraction,
         default=1.0,
         metavar="F",
         help="1, or 1/n to share a GPU among n trials, or auto to measure n (1)",
@@ -208,45 +189,3 @@ def _as_number(text: str) -> Value:
         return float(text)
     except ValueError:
         return text
-
-
-def _positive(text: str) -> int:
-    value = _natural(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not allowed: must be at least 1")
-    return value
-
-
-def _natural(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number") from error
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is not allowed: must not be negative")
-    return value
-
-
-def _seconds(text: str) -> float:
-    number, unit = (text[:-1], text[-1]) if text[-1:] in ("s", "m", "h") else (text, "s")
-    try:
-        value = float(number) * {"s": 1, "m": 60, "h": 3600}[unit]
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text} is not a time; 90s, 30m or 8h") from error
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not allowed: must be above 0")
-    return value
-
-
-def _fraction(text: str) -> float | None:
-    """None for auto."""
-    if text == "auto":
-        return None
-    try:
-        value = float(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text} is not a number") from error
-    parts = 1 / value if value > 0 else 0.0
-    if not 0 < value <= 1 or abs(parts - round(parts)) > 0.01:
-        raise argparse.ArgumentTypeError(f"{text} is not allowed: 1, 0.5, 0.33, 0.25, … (1/n)")
-    return 1 / round(parts)

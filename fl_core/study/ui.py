@@ -8,7 +8,7 @@ import socket
 import sys
 from pathlib import Path
 
-from fl_core.study.options import fail
+from fl_core.study.arguments import fail
 
 
 def main() -> None:
