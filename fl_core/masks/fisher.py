@@ -1,4 +1,4 @@
-"""Scores that masks are made of: diagonal Fisher information, magnitude, both by rank.
+"""Diagonal Fisher information, of which masks and blending are made.
 
     F_i = 1/n sum_x (d f(x) / d w_i)^2          the mean of squares, never the square of a mean
 
@@ -84,30 +84,6 @@ def fisher(
             f"(first: {bad[0]}): the parameters they are computed at have diverged"
         )
     return total
-
-
-def magnitude(params: Tensor) -> Tensor:
-    """(P,): |w|."""
-    return params.detach().abs()
-
-
-def hybrid(fisher: Tensor, magnitude: Tensor, weight: float, active: Tensor) -> Tensor:
-    """(P,): weight * rank(fisher) + (1 - weight) * rank(magnitude), ranks in [0, 1].
-
-    Ranks among the `active` entries: the two scales, orders of magnitude apart, don't matter.
-    float64, because float32 has fewer numbers in [0, 1] than a ViT-S has parameters.
-    """
-    mixed = torch.zeros_like(fisher, dtype=torch.float64)
-    mixed[active] = weight * _ranks(fisher[active]) + (1 - weight) * _ranks(magnitude[active])
-    return mixed
-
-
-def _ranks(values: Tensor) -> Tensor:
-    """(n,) ranks from 0 (smallest) to 1; equal values share the mean of theirs."""
-    _, place, counts = torch.unique(values, return_inverse=True, return_counts=True)
-    mean = counts.cumsum(0).double() - (counts + 1) / 2
-    ranks: Tensor = (mean / max(len(values) - 1, 1))[place]
-    return ranks
 
 
 @contextmanager

@@ -19,7 +19,6 @@ from fl_core.base.params import Layout
 from fl_core.config.fields import refuse
 from fl_core.config.mask_section import MaskConfig
 from fl_core.config.own import resolve
-from fl_core.masks.fisher import hybrid, magnitude
 
 
 @dataclass(frozen=True)
@@ -69,6 +68,30 @@ def hybrid_of_both(scoring: Scoring) -> Tensor:
     weight = scoring.config.hybrid_weight
     assert weight is not None
     return hybrid(scoring.sensitivity(), magnitude(scoring.params), weight, scoring.active)
+
+
+def magnitude(params: Tensor) -> Tensor:
+    """(P,): |w|."""
+    return params.detach().abs()
+
+
+def hybrid(fisher: Tensor, magnitude: Tensor, weight: float, active: Tensor) -> Tensor:
+    """(P,): weight * rank(fisher) + (1 - weight) * rank(magnitude), ranks in [0, 1].
+
+    Ranks among the `active` entries: the two scales, orders of magnitude apart, don't matter.
+    float64, because float32 has fewer numbers in [0, 1] than a ViT-S has parameters.
+    """
+    mixed = torch.zeros_like(fisher, dtype=torch.float64)
+    mixed[active] = weight * _ranks(fisher[active]) + (1 - weight) * _ranks(magnitude[active])
+    return mixed
+
+
+def _ranks(values: Tensor) -> Tensor:
+    """(n,) ranks from 0 (smallest) to 1; equal values share the mean of theirs."""
+    _, place, counts = torch.unique(values, return_inverse=True, return_counts=True)
+    mean = counts.cumsum(0).double() - (counts + 1) / 2
+    ranks: Tensor = (mean / max(len(values) - 1, 1))[place]
+    return ranks
 
 
 RULES: dict[str, Rule] = {

@@ -24,7 +24,8 @@ from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
 from fl_core.config.sections import BackboneConfig
 from fl_core.data.sources import FeatureSource, Source
-from fl_core.masks.fisher import fisher, hybrid, magnitude
+from fl_core.masks.fisher import fisher
+from fl_core.masks.rules import hybrid, magnitude
 from fl_core.models.backbone import Classifier, build_backbone
 
 KINDS = ("sampled", "talos", "empirical")
