@@ -20,12 +20,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
-from typing import NoReturn
 
 from fl_core.base.errors import UserError, kind_and_line
 from fl_core.doctor import places as check_places
 from fl_core.doctor import software as checks
 from fl_core.doctor.software import Finding, Where
+from fl_core.study.arguments import Parser
 
 AT_ONCE = 3
 COLOURS = {"ok": "32", "warning": "33", "problem": "31"}
@@ -156,17 +156,9 @@ def show(finding: Finding) -> None:
     print(head + text, flush=True)
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse with errors of one line. The one of fl_core.study.options needs a package."""
-
-    def error(self, message: str) -> NoReturn:
-        print(f"error: {message} (--help lists the options)", file=sys.stderr)
-        raise SystemExit(2)
-
-
 def parse(argv: list[str] | None = None) -> Where:
     """The options; a mistake ends the program with one line."""
-    parser = _Parser(
+    parser = Parser(
         prog="python -m fl_core.doctor",
         description=__doc__,
         allow_abbrev=False,

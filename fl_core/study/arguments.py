@@ -1,6 +1,6 @@
 """How a command line is read: the kinds of values, and mistakes in one line.
 
-Standard library only: the doctor starts where no package does.
+Standard library only: the doctor, which reads its own with it, starts where no package does.
 """
 
 from __future__ import annotations
