@@ -48,16 +48,12 @@ def partition(runs: StudyRuns, arm: int) -> pd.DataFrame | None:
     run_id = runs.arms.at[arm, "run_id"]
     if run_id is None:
         return None
-    client, _ = connect(runs.tracking_uri)
-    text = _artifact(client, str(run_id), "partition.csv")
-    return None if text is None else _counts(text)
+    return partitions(runs, [str(run_id)]).get(str(run_id))
 
 
 def partitions(runs: StudyRuns, run_ids: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """The partition of each of these confirmation runs that logged its own: every seed has one."""
-    client, _ = connect(runs.tracking_uri)
-    texts = {run_id: _artifact(client, run_id, "partition.csv") for run_id in run_ids}
-    return {run_id: _counts(text) for run_id, text in texts.items() if text is not None}
+    """The partition of each of these runs that logged one: an arm's, or a confirmation's own."""
+    return {run: _counts(text) for run, text in _texts(runs, run_ids, "partition.csv").items()}
 
 
 def _counts(text: str) -> pd.DataFrame:
@@ -75,12 +71,9 @@ def mask_layers(runs: StudyRuns, run_ids: Sequence[str]) -> pd.DataFrame | None:
     Index: tensor names in the model's order, without "overall"; columns `LAYER_COLUMNS`, NaN
     where no seed has a value. None when no run saved the table.
     """
-    client, _ = connect(runs.tracking_uri)
-    texts = [_artifact(client, run_id, "masks.csv") for run_id in run_ids]
     tables = [
         pd.read_csv(io.StringIO(text), index_col="layer").reindex(columns=list(LAYER_COLUMNS))
-        for text in texts
-        if text is not None
+        for text in _texts(runs, run_ids, "masks.csv").values()
     ]
     if not tables:
         return None
@@ -95,9 +88,8 @@ def predictions(runs: StudyRuns, run_ids: Sequence[str]) -> dict[str, pd.DataFra
     A row a test image in the test set's order: integers `label` and `prediction`, and the
     `confidence` of the prediction. A table that is not whole is an error, not a missing one.
     """
-    client, _ = connect(runs.tracking_uri)
-    texts = {run_id: _artifact(client, run_id, "predictions.csv") for run_id in run_ids}
-    tables = {run_id: _predictions(text) for run_id, text in texts.items() if text is not None}
+    texts = _texts(runs, run_ids, "predictions.csv")
+    tables = {run_id: _predictions(text) for run_id, text in texts.items()}
     if bad := [run_id for run_id, table in tables.items() if table is None]:
         raise AnalysisError(f"run {bad[0]}: its predictions.csv is damaged")
     return {run_id: table for run_id, table in tables.items() if table is not None}
@@ -107,12 +99,10 @@ def tested_curves(runs: StudyRuns, run_ids: Sequence[str]) -> pd.DataFrame:
     """`test_curve.csv` of those of these confirmation runs that logged it: run_id, step,
     test_accuracy, test_loss, a row an evaluation.
     """
-    client, _ = connect(runs.tracking_uri)
     names = ["run_id", "step", "test_accuracy", "test_loss"]
     tables = [
         pd.read_csv(io.StringIO(text)).rename(columns={"local_steps": "step"}).assign(run_id=run_id)
-        for run_id in run_ids
-        if (text := _artifact(client, run_id, "test_curve.csv")) is not None
+        for run_id, text in _texts(runs, run_ids, "test_curve.csv").items()
     ]
     if not tables:
         return pd.DataFrame({name: [] for name in names}).astype({"run_id": object, "step": int})
@@ -121,11 +111,9 @@ def tested_curves(runs: StudyRuns, run_ids: Sequence[str]) -> pd.DataFrame:
 
 def every_round(runs: StudyRuns, run_ids: Sequence[str]) -> pd.DataFrame:
     """`rounds.csv` of those of these runs that logged it, one below the other, with run_id."""
-    client, _ = connect(runs.tracking_uri)
     tables = [
         pd.read_csv(io.StringIO(text)).assign(run_id=run_id)
-        for run_id in run_ids
-        if (text := _artifact(client, run_id, "rounds.csv")) is not None
+        for run_id, text in _texts(runs, run_ids, "rounds.csv").items()
     ]
     names = ["run_id", "local_steps", "client_drift"]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=names)
@@ -135,8 +123,7 @@ def messages(runs: StudyRuns, run_ids: Sequence[str]) -> dict[str, pd.DataFrame]
     """`messages.csv` of those of these runs that logged it, by run: what was sent in each encoding,
     a row an evaluation.
     """
-    client, _ = connect(runs.tracking_uri)
-    texts = {run_id: _artifact(client, run_id, "messages.csv") for run_id in run_ids}
+    texts = _texts(runs, run_ids, "messages.csv")
     return {run: pd.read_csv(io.StringIO(text)) for run, text in texts.items() if text}
 
 
@@ -150,6 +137,13 @@ def _predictions(text: str) -> pd.DataFrame | None:
     sound = table[["label", "prediction"]].ge(0).all(axis=None)
     sound &= table["confidence"].between(0, 1).all()
     return table if sound and len(table) else None
+
+
+def _texts(runs: StudyRuns, run_ids: Sequence[str], name: str) -> dict[str, str]:
+    """A text artifact of those of these runs that have it, by run."""
+    client, _ = connect(runs.tracking_uri)
+    texts = {run_id: _artifact(client, run_id, name) for run_id in run_ids}
+    return {run_id: text for run_id, text in texts.items() if text is not None}
 
 
 def _artifact(client: MlflowClient, run_id: str, name: str) -> str | None:
