@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.plots.panels import arm_text, axes_of, legend
 from analysis.plots.style import COLUMN, colours, cost_axis, line_style, marker, new_figure
 from analysis.reading.store import StudyRuns
 from analysis.results.outcome import Outcome
-from analysis.results.pareto import front_points
+from analysis.results.pareto import FrontPoint, front_points
 from fl_core.config.vocabulary import compact
 
 
@@ -26,57 +28,9 @@ def pareto_figure(runs: StudyRuns, results: Sequence[Outcome]) -> Figure | None:
     ax = figure.add_subplot()
     axes, paint = axes_of(results), colours(len(results))
     for index, outcome in enumerate(results):
-        name, colour = arm_text(outcome, axes), paint[index]
         mine = done[done["arm"] == outcome.arm]
         front = sorted((p for p in points if p.arm is outcome), key=lambda p: float(p.trial[cost]))
-        ax.plot(
-            mine[cost],
-            100 * mine["val_accuracy"],
-            ".",
-            ms=4,
-            mew=0,
-            color=colour,
-            alpha=0.35,
-            label=f"{name}: trials, validation",
-        )
-        ax.plot(
-            [p.trial[cost] for p in front],
-            [100 * p.trial["val_accuracy"] for p in front],
-            ls=line_style(index),
-            lw=1,
-            color=colour,
-            marker=".",
-            ms=4,
-            drawstyle="steps-post",
-            label=f"{name}: front, validation",
-        )
-        begun = [p for p in front if p.start]
-        if begun:
-            ax.plot(
-                [p.trial[cost] for p in begun],
-                [100 * p.trial["val_accuracy"] for p in begun],
-                "*",
-                ms=9,
-                color=colour,
-                mec="black",
-                mew=0.5,
-                label=f"{name}: start, validation",
-            )
-        seen = [p for p in front if len(p.confirmed)]
-        spread = [100 * p.test[1] if math.isfinite(p.test[1]) else 0.0 for p in seen]
-        ax.errorbar(
-            [p.trial[cost] for p in seen],
-            [100 * p.test[0] for p in seen],
-            yerr=spread,
-            fmt=marker(index),
-            ms=4,
-            capsize=2,
-            lw=1,
-            color=colour,
-            mec="black",
-            mew=0.5,
-            label=f"{name}: front, test",
-        )
+        _draw_arm(ax, index, arm_text(outcome, axes), paint[index], cost, mine, front)
     shown = [*done[cost], *(point.trial[cost] for point in points)]
     cost_axis(ax, [float(value) for value in shown], "B" if cost.startswith("bytes_") else "")
     ax.set_xlabel(f"{compact(cost)}, whole trial")
@@ -84,3 +38,63 @@ def pareto_figure(runs: StudyRuns, results: Sequence[Outcome]) -> Figure | None:
     ax.grid()
     legend(figure, [ax])
     return figure
+
+
+def _draw_arm(
+    ax: Axes,
+    index: int,
+    name: str,
+    colour: str,
+    cost: str,
+    trials: pd.DataFrame,
+    front: Sequence[FrontPoint],
+) -> None:
+    """Finished trials, the front with its start, and what was confirmed of it; `front` by cost."""
+    ax.plot(
+        trials[cost],
+        100 * trials["val_accuracy"],
+        ".",
+        ms=4,
+        mew=0,
+        color=colour,
+        alpha=0.35,
+        label=f"{name}: trials, validation",
+    )
+    ax.plot(
+        [p.trial[cost] for p in front],
+        [100 * p.trial["val_accuracy"] for p in front],
+        ls=line_style(index),
+        lw=1,
+        color=colour,
+        marker=".",
+        ms=4,
+        drawstyle="steps-post",
+        label=f"{name}: front, validation",
+    )
+    begun = [p for p in front if p.start]
+    if begun:
+        ax.plot(
+            [p.trial[cost] for p in begun],
+            [100 * p.trial["val_accuracy"] for p in begun],
+            "*",
+            ms=9,
+            color=colour,
+            mec="black",
+            mew=0.5,
+            label=f"{name}: start, validation",
+        )
+    seen = [p for p in front if len(p.confirmed)]
+    spread = [100 * p.test[1] if math.isfinite(p.test[1]) else 0.0 for p in seen]
+    ax.errorbar(
+        [p.trial[cost] for p in seen],
+        [100 * p.test[0] for p in seen],
+        yerr=spread,
+        fmt=marker(index),
+        ms=4,
+        capsize=2,
+        lw=1,
+        color=colour,
+        mec="black",
+        mew=0.5,
+        label=f"{name}: front, test",
+    )
