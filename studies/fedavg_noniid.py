@@ -13,8 +13,9 @@ probe       client drift at one learning rate, the same in every arm: at its own
     python studies/fedavg_noniid.py                      # linear head; minutes
     python studies/fedavg_noniid.py --preset paper       # all of DINO ViT-S/16; hours, large GPU
 
-Expect on the embedded default: accuracy rises from N_c=1 to iid, and J matters most where
-clients differ most.
+Expect on the embedded default: accuracy rises from N_c=1 to iid, and longer local work costs most
+where clients differ most. The ridge head that most arms choose to start from is the same under
+every sharding (71 % test accuracy): at N_c=1 FedAvg adds a point or two to it.
 """
 
 from fl_core import (

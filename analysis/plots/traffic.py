@@ -18,8 +18,12 @@ _LOOKS = {"dense": ("s", OKABE_ITO[4]), "index": (">", OKABE_ITO[1]), "bitmap": 
 
 
 def traffic_figure(results: Sequence[Outcome], found: Sequence[Traffic]) -> Figure | None:
-    """A row an arm, a panel a direction: bytes of a round, and above them as parameters."""
-    if not found:
+    """A row an arm, a panel a direction: bytes of a round, and above them as parameters.
+
+    None where several arms all send the same dense messages: there is nothing to see.
+    """
+    plain = all(arm.mean.keys() == set(_WAYS) for arm in found)
+    if len(found) != 1 and plain and len({tuple(arm.mean.items()) for arm in found}) < 2:
         return None
     axes = axes_of(results)
     figure = new_figure(PAGE, 1.15 + 0.19 * len(found))

@@ -217,3 +217,5 @@ def test_what_a_round_sends_in_each_encoding(monkeypatch: pytest.MonkeyPatch) ->
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert sorted(legend) == ["as sent", "bitmap", "dense", "index"]
     assert traffic_figure(outcomes(runs), []) is None
+    assert traffic_figure(outcomes(runs), [second, second]) is None  # the same everywhere
+    assert traffic_figure(outcomes(runs), [second]) is not None
