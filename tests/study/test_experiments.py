@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -39,8 +39,8 @@ TINY: Mapping[str, Value] = {
     "mask.rounds": 2,
 }  # fmt: skip
 
-#: Of those on images: what `make test` runs.
-QUICK = ("studies/ridge_then_sparse.py --preset paper",)
+#: Rows on features for `make soak`: test_study.py has these studies in `make test`.
+TWICE = ("studies/fedavg_noniid.py", "studies/centralized.py")
 
 
 class Row(NamedTuple):
@@ -97,7 +97,13 @@ def run(study: Study, options: list[str], folder: Path, cache: Path) -> None:
     assert (place.out / "table.html").stat().st_size > 0
 
 
-@pytest.mark.parametrize("command", commands("studies", "default"))
+def soaked(found: list[str], which: Collection[str]) -> list[object]:
+    """Some of these for `make soak`."""
+    marks = [(pytest.mark.soak,) if command in which else () for command in found]
+    return [pytest.param(command, marks=m) for command, m in zip(found, marks, strict=True)]
+
+
+@pytest.mark.parametrize("command", soaked(commands("studies", "default"), TWICE))
 def test_a_study_by_default(command: str, tmp_path: Path, cache: Path) -> None:
     file, *options = shlex.split(command)
     study = load_study(Path(file).stem)
@@ -124,14 +130,9 @@ def few_images(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     features.forget_features()
 
 
-def soaked(found: list[str], quick: tuple[str, ...] = ()) -> list[object]:
-    """All but the quick ones for `make soak`."""
-    marks = [() if command in quick else (pytest.mark.soak,) for command in found]
-    return [pytest.param(command, marks=m) for command, m in zip(found, marks, strict=True)]
-
-
 @pytest.mark.usefixtures("few_images")
-@pytest.mark.parametrize("command", soaked(commands("studies", "images"), QUICK))
+@pytest.mark.soak
+@pytest.mark.parametrize("command", commands("studies", "images"))
 def test_a_study_on_images(command: str, tmp_path: Path, cache: Path, cifar_dir: Path) -> None:
     weights = os.environ.get("FL_WEIGHTS")
     if not weights:
@@ -165,7 +166,8 @@ def _tiny(study: Study, paper: Preset) -> Preset:
     )
 
 
-@pytest.mark.parametrize("command", soaked(commands("analysis")))
+@pytest.mark.soak
+@pytest.mark.parametrize("command", commands("analysis"))
 def test_what_is_read_from_the_store(command: str, tmp_path: Path, undisturbed: Place) -> None:
     file, *options = shlex.split(command)
     main = import_module(f"analysis.{Path(file).stem}").main
