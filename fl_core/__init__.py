@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from fl_core.study.arms import DENSE, each, grid, rules, shardings
     from fl_core.study.command import main
     from fl_core.study.presets import (
+        FIFTY_STEPS,
         HEAD,
+        ONE_MACHINE,
         PAPER,
         PAPER_FULL,
         PAPER_SPARSE,
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
         embedded,
         paper,
         smoke,
+        sparse_backbone,
         vit_tiny,
     )
     from fl_core.study.study import Study
@@ -71,8 +74,9 @@ _HOMES = {
         "optim.sparse_sgdm": "SparseSGDM",
         "study.arms": "DENSE each grid rules shardings",
         "study.command": "main",
-        "study.presets": "HEAD PAPER PAPER_FULL PAPER_SPARSE PROBE_FINE_TUNING PROBE_HEAD VIT_TINY "
-        "VIT_TINY_SPARSE Preset embedded paper smoke vit_tiny",
+        "study.presets": "FIFTY_STEPS HEAD ONE_MACHINE PAPER PAPER_FULL PAPER_SPARSE "
+        "PROBE_FINE_TUNING PROBE_HEAD VIT_TINY VIT_TINY_SPARSE Preset embedded paper smoke "
+        "sparse_backbone vit_tiny",
         "study.study": "Study",
         "trial": "run_trial",
     }.items()

@@ -17,17 +17,14 @@ Expect no difference beyond the spread of the seeds, as Del Vecchio et al. found
 """
 
 from fl_core import (
-    PAPER_SPARSE,
-    VIT_TINY_SPARSE,
     Study,
     each,
     embedded,
     grid,
     main,
-    paper,
     shardings,
     smoke,
-    vit_tiny,
+    sparse_backbone,
 )
 from search_spaces import masks
 
@@ -50,8 +47,7 @@ STUDY = Study(
     presets={
         "embedded": embedded(budget=400, eval_steps=40, trials=8, seeds=3),
         "smoke": smoke(arms=FEW),
-        "vit-tiny": vit_tiny(overrides=VIT_TINY_SPARSE, space=masks.fine_tuning),
-        "paper": paper(overrides=PAPER_SPARSE, space=masks.fine_tuning),
+        **sparse_backbone(masks.fine_tuning),
     },
 )
 

@@ -14,17 +14,11 @@ fixed       split, backbone, epochs
 Expect on the embedded default: all schedules within a point of each other, cosine ahead.
 """
 
-from fl_core import PAPER_FULL, Study, embedded, main, paper, smoke
+from fl_core import ONE_MACHINE, PAPER_FULL, Study, embedded, main, paper, smoke
 from search_spaces import centralized
 
 BASE = {
-    "federation.clients": 1,
-    "federation.participation": 1.0,
-    "local.unit": "epochs",
-    "local.steps": 1,
-    "local.keep_momentum": True,
-    "keep": "best",
-    "eval_train": True,
+    **ONE_MACHINE,
     "patience": 6,
 }
 ARMS = [{"schedule.name": name} for name in ("constant", "step", "cosine", "warmup_cosine")]

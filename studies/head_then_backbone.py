@@ -19,17 +19,14 @@ Expect on images: far less is lost at small N_c than by dense FedAvg with a head
 """
 
 from fl_core import (
-    PAPER_SPARSE,
-    VIT_TINY_SPARSE,
     Study,
     each,
     embedded,
     grid,
     main,
-    paper,
     shardings,
     smoke,
-    vit_tiny,
+    sparse_backbone,
 )
 from search_spaces import masks
 
@@ -52,8 +49,7 @@ STUDY = Study(
     presets={
         "embedded": embedded(budget=400, eval_steps=80, trials=8, seeds=3, finalists=2),
         "smoke": smoke(arms=FEW),
-        "vit-tiny": vit_tiny(overrides=VIT_TINY_SPARSE, space=masks.fine_tuning),
-        "paper": paper(overrides=PAPER_SPARSE, space=masks.fine_tuning),
+        **sparse_backbone(masks.fine_tuning),
     },
 )
 

@@ -20,17 +20,14 @@ ViT-Ti/16's backbone at 224 px 10 to 17, 50 to 60 and 96 % below 0.0001, 0.001 a
 
 from fl_core import (
     DENSE,
-    PAPER_SPARSE,
-    VIT_TINY_SPARSE,
     Study,
     each,
     embedded,
     grid,
     main,
-    paper,
     shardings,
     smoke,
-    vit_tiny,
+    sparse_backbone,
 )
 from search_spaces import masks
 
@@ -53,8 +50,7 @@ STUDY = Study(
     presets={
         "embedded": embedded(budget=400, eval_steps=80, trials=8, seeds=3),
         "smoke": smoke(arms=FEW),
-        "vit-tiny": vit_tiny(overrides=VIT_TINY_SPARSE, space=masks.fine_tuning),
-        "paper": paper(overrides=PAPER_SPARSE, space=masks.fine_tuning),
+        **sparse_backbone(masks.fine_tuning),
     },
 )
 

@@ -19,6 +19,8 @@ the least sensitive weights do no better than random ones.
 
 from fl_core import (
     DENSE,
+    FIFTY_STEPS,
+    ONE_MACHINE,
     PAPER_SPARSE,
     VIT_TINY_SPARSE,
     Study,
@@ -34,15 +36,9 @@ from fl_core import (
 from search_spaces import masks
 
 BASE = {
-    "federation.clients": 1,
-    "federation.participation": 1.0,
-    "local.unit": "epochs",
-    "local.steps": 1,
-    "local.keep_momentum": True,
+    **ONE_MACHINE,
     "local.batch_size": 256,
     "head.method": "fedavg",
-    "keep": "best",
-    "eval_train": True,
     "mask.rounds": 4,
 }
 LEAST, *OTHERS = rules()
@@ -50,9 +46,7 @@ SPARSITIES = each("mask.sparsity", (0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.99))
 ARMS = [DENSE, *grid([LEAST], SPARSITIES), *grid(OTHERS, each("mask.sparsity", (0.5, 0.9, 0.99)))]
 FEW = [DENSE, *grid([LEAST], each("mask.sparsity", (0.5, 0.9)))]
 ONLY_HEAD = {"fine_tune.strategy": "head", "mask.sparsity": 0.0}
-#: A "round" is 50 steps of the one client.
-STEPS = {"local.unit": "steps", "local.steps": 50, "federation.participation": 1.0}
-TINY = {**VIT_TINY_SPARSE, **STEPS}
+TINY = {**VIT_TINY_SPARSE, **FIFTY_STEPS}
 
 STUDY = Study(
     name="sparse_centralized",

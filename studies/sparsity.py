@@ -16,17 +16,14 @@ Expect on the embedded default: within a point of dense up to 0.5, less where cl
 
 from fl_core import (
     DENSE,
-    PAPER_SPARSE,
-    VIT_TINY_SPARSE,
     Study,
     each,
     embedded,
     grid,
     main,
-    paper,
     shardings,
     smoke,
-    vit_tiny,
+    sparse_backbone,
 )
 from search_spaces import masks
 
@@ -50,8 +47,7 @@ STUDY = Study(
     presets={
         "embedded": embedded(budget=400, eval_steps=80, trials=6, seeds=3),
         "smoke": smoke(arms=FEW),
-        "vit-tiny": vit_tiny(overrides=VIT_TINY_SPARSE, space=masks.fine_tuning),
-        "paper": paper(overrides=PAPER_SPARSE, space=masks.fine_tuning),
+        **sparse_backbone(masks.fine_tuning),
     },
 )
 

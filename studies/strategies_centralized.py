@@ -17,7 +17,9 @@ Expect on images: as published, the head first and then a sparse part ahead of e
 """
 
 from fl_core import (
+    FIFTY_STEPS,
     HEAD,
+    ONE_MACHINE,
     PAPER,
     VIT_TINY,
     Study,
@@ -32,14 +34,8 @@ from fl_core import (
 from search_spaces import masks
 
 BASE = {
-    "federation.clients": 1,
-    "federation.participation": 1.0,
-    "local.unit": "epochs",
-    "local.steps": 1,
-    "local.keep_momentum": True,
+    **ONE_MACHINE,
     "local.batch_size": 256,
-    "keep": "best",
-    "eval_train": True,
     "mask.rounds": 2,
 }
 DENSE = {"head.method": "none", "mask.sparsity": 0.0}
@@ -52,8 +48,6 @@ STRATEGIES = [
 HEADS = grid(each("head.method", ("none", "ridge", "fedavg")), each("mask.sparsity", (0.0, 0.5)))
 #: The head's own stage counts as the main one does: in epochs.
 EPOCHS = {"head.local.unit": "epochs", "head.local.steps": 1}
-#: A "round" is 50 steps of the one client.
-STEPS = {"local.unit": "steps", "local.steps": 50, "federation.participation": 1.0}
 
 STUDY = Study(
     name="strategies_centralized",
@@ -80,7 +74,9 @@ STUDY = Study(
             overrides={**EPOCHS, "head.rounds": 1},
         ),
         "vit-tiny": vit_tiny(
-            budget=400, eval_steps=200, overrides={**VIT_TINY, **HEAD, **STEPS, "head.rounds": 50}
+            budget=400,
+            eval_steps=200,
+            overrides={**VIT_TINY, **HEAD, **FIFTY_STEPS, "head.rounds": 50},
         ),
         "paper": paper(
             budget=50, eval_steps=1, overrides={**PAPER, **HEAD, **EPOCHS, "head.rounds": 20}

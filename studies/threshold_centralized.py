@@ -16,6 +16,8 @@ Expect on the embedded default: what is lost follows the share that is left trai
 
 from fl_core import (
     DENSE,
+    FIFTY_STEPS,
+    ONE_MACHINE,
     PAPER_SPARSE,
     VIT_TINY_SPARSE,
     Study,
@@ -29,19 +31,12 @@ from fl_core import (
 from search_spaces import masks
 
 BASE = {
-    "federation.clients": 1,
-    "federation.participation": 1.0,
-    "local.unit": "epochs",
-    "local.steps": 1,
-    "local.keep_momentum": True,
+    **ONE_MACHINE,
     "local.batch_size": 256,
     "head.method": "fedavg",
-    "keep": "best",
-    "eval_train": True,
 }
 ARMS = [DENSE, *each("mask.threshold", (1e-4, 1e-3, 1e-2, 1e-1))]
-#: A "round" is 50 steps of the one client.
-TINY = {**VIT_TINY_SPARSE, "local.unit": "steps", "local.steps": 50, "federation.participation": 1}
+TINY = {**VIT_TINY_SPARSE, **FIFTY_STEPS}
 
 STUDY = Study(
     name="threshold_centralized",

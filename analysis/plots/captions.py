@@ -27,6 +27,21 @@ _DENSE = (
     " Sparsities stand evenly spaced; the dense arm is the dotted level with a band of ± one "
     "standard deviation, a point of its own or a line in a panel's title. Panels differ in scale."
 )
+#: Of the figures of masks.
+_MASKS = {
+    "mask_active": "Where the masks live: trainable share of each layer. Tensors of one kind "
+    "are averaged by size in each block, blocks run downwards within a band; mean over the "
+    "confirmation seeds of the chosen configuration; grey: not maskable.",
+    "overlap_layers": "Agreement of the clients' masks, layer by layer: Jaccard index minus "
+    "that of independent masks of the same active shares in the layer; white: chance. Rows as "
+    "in mask_active; an arrow at the scale: masks beyond it are the same for every client; "
+    "grey: no pair of clients has an active entry there.",
+    "overlap_depth": "The same by depth: excess over chance, averaged by size over the "
+    "tensors of a block.",
+    "overlap_sharding": "Overlap of the clients' masks (mean over pairs of clients, then mean "
+    "± sample standard deviation over the seeds) against how different the clients are. "
+    "Dotted: independent masks of the same active shares.",
+}
 
 
 def captions(
@@ -72,18 +87,7 @@ def captions(
         "main stage; marks: test accuracy of the confirmed points of the front, mean ± sample "
         "standard deviation over the confirmation seeds.",
         **drift_captions(probe, f"{_SEEDS}, band: ± one sample standard deviation.{tail}"),
-        "mask_active": "Where the masks live: trainable share of each layer. Tensors of one kind "
-        "are averaged by size in each block, blocks run downwards within a band; mean over the "
-        "confirmation seeds of the chosen configuration; grey: not maskable.",
-        "overlap_layers": "Agreement of the clients' masks, layer by layer: Jaccard index minus "
-        "that of independent masks of the same active shares in the layer; white: chance. Rows as "
-        "in mask_active; an arrow at the scale: masks beyond it are the same for every client; "
-        "grey: no pair of clients has an active entry there.",
-        "overlap_depth": "The same by depth: excess over chance, averaged by size over the "
-        "tensors of a block.",
-        "overlap_sharding": "Overlap of the clients' masks (mean over pairs of clients, then mean "
-        "± sample standard deviation over the seeds) against how different the clients are. "
-        "Dotted: independent masks of the same active shares.",
+        **_MASKS,
         "importance": f"PED-ANOVA importance of reaching the top {TOP:.0%} of an arm's search "
         "trials. Trials are ranked within their arm and pooled; pruned trials rank by the rounds "
         "they reached, diverged ones last"

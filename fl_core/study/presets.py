@@ -82,6 +82,22 @@ paper = partial(
     seeds=3,
 )
 
+#: All data on one machine: one client that keeps its momentum, an epoch a round, the best counts.
+ONE_MACHINE: Mapping[str, Value] = {
+    "federation.clients": 1,
+    "federation.participation": 1.0,
+    "local.unit": "epochs",
+    "local.steps": 1,
+    "local.keep_momentum": True,
+    "keep": "best",
+    "eval_train": True,
+}
+#: The same where an epoch is too long: a "round" is 50 steps of the one client.
+FIFTY_STEPS: Mapping[str, Value] = {
+    "local.unit": "steps",
+    "local.steps": 50,
+    "federation.participation": 1.0,
+}
 #: A head that is trained as long as it takes.
 HEAD: Mapping[str, Value] = {
     "head.rounds": 200,
@@ -108,6 +124,15 @@ PAPER: Mapping[str, Value] = {
 PAPER_SPARSE: Mapping[str, Value] = {**PAPER, **SPARSE_BACKBONE}
 #: All of it, from the head that ridge regression finds.
 PAPER_FULL: Mapping[str, Value] = {**PAPER, "head.method": "ridge", "fine_tune.strategy": "full"}
+
+
+def sparse_backbone(space: Space) -> dict[str, Preset]:
+    """The two sizes at which a head is followed by a sparse backbone, tuned in this space."""
+    return {
+        "vit-tiny": vit_tiny(overrides=VIT_TINY_SPARSE, space=space),
+        "paper": paper(overrides=PAPER_SPARSE, space=space),
+    }
+
 
 #: Where drift is compared: the middle of the searched learning rates (as logarithms), no momentum.
 PROBE_HEAD: Mapping[str, Value] = {"local.lr": 0.1, "local.momentum": 0.0}
