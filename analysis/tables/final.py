@@ -148,8 +148,10 @@ def _our_block(runs: StudyRuns, results: Sequence[Outcome], warnings: Sequence[s
 
 def _finished_text(outcome: Outcome) -> str:
     """Finished trials of those that gave a result; marked where that is too little."""
-    visiting = f"+{outcome.neighbours}" if outcome.neighbours else ""
-    return f"{outcome.finished}/{outcome.trials}{visiting}" + ("!" if outcome.shortfalls else "")
+    tried = str(outcome.trials)
+    if outcome.neighbours:
+        tried = f"({tried}+{outcome.neighbours})"
+    return f"{outcome.finished}/{tried}" + ("!" if outcome.shortfalls else "")
 
 
 def _notes(results: Sequence[Outcome], best: Best | None) -> list[str]:

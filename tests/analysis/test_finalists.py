@@ -215,7 +215,7 @@ def test_what_a_neighbour_found_may_win_and_is_counted_apart() -> None:
     table = final_table(runs)
     assert table[["trials", "neighbours", "finished"]].iloc[0].tolist() == [3, 1, 3]
     text = table_markdown(runs)
-    assert " 3/3+1 |" in text
+    assert " 3/(3+1) |" in text
     assert "+: trials of what won in the search of a neighbouring arm" in text
     (fewer,) = outcomes(dataclasses.replace(runs, budget=4))
     assert [line for line in fewer.warnings if "search trials were run" in line] == [

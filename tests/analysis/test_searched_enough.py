@@ -64,8 +64,8 @@ def test_a_neighbour_s_winner_counts_and_stands_apart() -> None:
     runs = study(rows, finalists=2)
     (outcome,) = outcomes(runs)
     assert (outcome.finished, outcome.trials, outcome.neighbours) == (5, 4, 1)
-    assert "|    5/4+1 |" in table_markdown(runs)  # to the right, as numbers stand
-    assert r"5/4+1" in table_latex(runs)
+    assert "|  5/(4+1) |" in table_markdown(runs)  # to the right, as numbers stand
+    assert r"5/(4+1)" in table_latex(runs)
 
 
 def test_the_csv_and_the_report_say_it_too() -> None:
