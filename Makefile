@@ -32,7 +32,7 @@ features: $(STAMP)
 clean:
 	rm -rf $(VENV) build *.egg-info
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml setup.py constraints.txt
 	@if command -v uv >/dev/null 2>&1; then \
 	  echo "setting up $(VENV) with uv (a few minutes the first time)"; \
 	  uv venv -q --allow-existing --python $(PYTHON) $(VENV) && \

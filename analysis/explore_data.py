@@ -19,20 +19,20 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
-from analysis.dataset.captions import captions
-from analysis.dataset.features import embedded, read_features
-from analysis.dataset.figures import balance_figure, outlier_figure, spread_figure
-from analysis.dataset.outliers import Outliers
-from analysis.dataset.pictures import montage_figure, outlier_images_figure, pairs_figure
-from analysis.dataset.summary import Explored, class_table, explore, most_extreme, summary
-from analysis.plots.partition import partition_figure
-from analysis.plots.style import FORMATS, RC, render
-from analysis.reading import cli as command
-from analysis.reading.connect import AnalysisError
-from analysis.reading.images import FOLDER, find_images, read_images, where
-from analysis.reading.store import StudyRuns, read_study
-from analysis.results.outcome import outcomes
-from analysis.tables.render import csv
+from fl_analysis.dataset.captions import captions
+from fl_analysis.dataset.features import embedded, read_features
+from fl_analysis.dataset.figures import balance_figure, outlier_figure, spread_figure
+from fl_analysis.dataset.outliers import Outliers
+from fl_analysis.dataset.pictures import montage_figure, outlier_images_figure, pairs_figure
+from fl_analysis.dataset.summary import Explored, class_table, explore, most_extreme, summary
+from fl_analysis.plots.partition import partition_figure
+from fl_analysis.plots.style import FORMATS, RC, render
+from fl_analysis.reading import cli as command
+from fl_analysis.reading.connect import AnalysisError
+from fl_analysis.reading.images import FOLDER, find_images, read_images, where
+from fl_analysis.reading.store import StudyRuns, read_study
+from fl_analysis.results.outcome import outcomes
+from fl_analysis.tables.render import csv
 
 PARTITIONS = (
     "they are read from a study's arms in MLflow; run python studies/fedavg_noniid.py, "

@@ -13,13 +13,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.plots.study import draw_figures
-from analysis.plots.style import FORMATS, render
-from analysis.reading import cli as command
-from analysis.reading.images import FOLDER
-from analysis.reading.store import StudyRuns
-from analysis.results.outcome import outcomes
-from analysis.tables.conditions import caption
+from fl_analysis.plots.study import draw_figures
+from fl_analysis.plots.style import FORMATS, render
+from fl_analysis.reading import cli as command
+from fl_analysis.reading.images import FOLDER
+from fl_analysis.reading.store import StudyRuns
+from fl_analysis.results.outcome import outcomes
+from fl_analysis.tables.conditions import caption
 
 
 def write_figures(

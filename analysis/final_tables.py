@@ -15,15 +15,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.reading import cli as command
-from analysis.reading.store import StudyRuns
-from analysis.results.outcome import outcomes
-from analysis.tables.epochs import epochs_csv
-from analysis.tables.final import blocks, table_csv
-from analysis.tables.finalists import finalists_csv
-from analysis.tables.front import front_csv
-from analysis.tables.pairs import pairs_csv
-from analysis.tables.render import html, latex, markdown
+from fl_analysis.reading import cli as command
+from fl_analysis.reading.store import StudyRuns
+from fl_analysis.results.outcome import outcomes
+from fl_analysis.tables.epochs import epochs_csv
+from fl_analysis.tables.final import blocks, table_csv
+from fl_analysis.tables.finalists import finalists_csv
+from fl_analysis.tables.front import front_csv
+from fl_analysis.tables.pairs import pairs_csv
+from fl_analysis.tables.render import html, latex, markdown
 
 PAGES = {"md": ("table.md", markdown), "latex": ("table.tex", latex), "html": ("table.html", html)}
 FORMATS = ("md", "csv", "latex", "html")

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from analysis.page.section import Section, packed, section
-from analysis.reading import cli as command
-from analysis.tables.render import html_sources, right_aligned
+from fl_analysis.page.section import Section, packed, section
+from fl_analysis.reading import cli as command
+from fl_analysis.tables.render import html_sources, right_aligned
 
 TEMPLATES = Path(__file__).parent / "page" / "templates"
 SCRIPTS = ("theme.js", "plots.js", "trials.js")

@@ -48,7 +48,7 @@ OWNERS = {
     "upath": {"base.locations"},
     "psutil": {"study.workers.ray_tune", "study.workers.ray_instance"},
     "rich": {"study.display"},
-    "analysis": {"study.session"},
+    "fl_analysis": {"study.session"},
 }
 #: What fl_core and the analysis both read: names, how a winner is chosen, errors, whole files.
 SHARED = {"base.errors", "base.files", "config.record", "config.vocabulary", "study.selection"}
@@ -197,7 +197,7 @@ def test_imports_go_down_within_the_study(module: str) -> None:
 @pytest.mark.parametrize("module", [name for name in parsed("analysis") if "." in name])
 def test_imports_go_down_within_the_analysis(module: str) -> None:
     room = module.split(".")[0]
-    for parts in ours(parsed("analysis")[module], "analysis"):
+    for parts in ours(parsed("analysis")[module], "fl_analysis"):
         below = floor(ANALYSIS_FLOORS, parts[0]) < floor(ANALYSIS_FLOORS, room)
         assert below or parts[0] == room, parts
 
@@ -206,7 +206,7 @@ def test_the_commands_of_the_analysis_are_imported_by_nobody() -> None:
     modules = parsed("analysis")
     commands = {name for name in modules if "." not in name}
     for name, tree in modules.items():
-        assert not {parts[0] for parts in ours(tree, "analysis")} & commands, name
+        assert not {parts[0] for parts in ours(tree, "fl_analysis")} & commands, name
 
 
 @pytest.mark.parametrize("package", OWNERS)

@@ -1,4 +1,4 @@
-"""A wheel holds all of the three packages; what pyproject.toml forgets is missing elsewhere."""
+"""A wheel holds all of the four packages; what pyproject.toml forgets is missing elsewhere."""
 
 from __future__ import annotations
 
@@ -12,15 +12,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("fl_core", "search_spaces", "analysis")
+#: Folders here, and the names under which they are imported: none that other packages use.
+PACKAGES = {
+    "fl_core": "fl_core",
+    "search_spaces": "search_spaces",
+    "analysis": "fl_analysis",
+    "studies": "fl_studies",
+}
 
 
 def files(folder: Path) -> set[str]:
-    """Everything in the packages below a folder, but what Python leaves there itself."""
+    """Everything below a folder, but what Python leaves there itself."""
     return {
         path.relative_to(folder).as_posix()
-        for package in PACKAGES
-        for path in (folder / package).rglob("*")
+        for path in folder.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
 
@@ -31,7 +36,7 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = tmp_path_factory.mktemp("source")
     for name in PACKAGES:
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source / name)
     build = "from setuptools.build_meta import build_wheel; build_wheel('dist')"
     command = [sys.executable, "-c", build]
@@ -45,29 +50,29 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_file_is_there(unpacked: Path) -> None:
-    wanted = files(ROOT)
-    assert files(unpacked) == wanted
-    for part in ("fl_core/models/embedded/", "analysis/tables/published/", "analysis/page/"):
-        assert any(name.startswith(part) and not name.endswith(".py") for name in wanted), part
-    assert "fl_core/py.typed" in wanted
-    others = {path.name for path in unpacked.iterdir()} - set(PACKAGES)
+    for folder, package in PACKAGES.items():
+        assert files(unpacked / package) == files(ROOT / folder)
+    for part in ("fl_core/models/embedded", "fl_analysis/tables/published", "fl_analysis/page"):
+        assert any(not name.endswith(".py") for name in files(unpacked / part)), part
+    assert (unpacked / "fl_core" / "py.typed").is_file()
+    others = {path.name for path in unpacked.iterdir()} - set(PACKAGES.values())
     assert all(name.endswith(".dist-info") for name in others), others
 
 
 def test_it_works_where_it_was_unpacked(unpacked: Path, tmp_path: Path) -> None:
     """The packages are found there and nowhere else, and so is what they read."""
     code = (
-        "import fl_core, analysis\n"
+        "import fl_core, fl_analysis\n"
         "from pathlib import Path\n"
         "from fl_core.base.machine import Machine\n"
         "from fl_core.config.trial_config import TrialConfig\n"
         "from fl_core.models.features import extract_features\n"
-        "from analysis.tables import published\n"
+        "from fl_analysis.tables import published\n"
         "no = Path('no')\n"
         "found = extract_features(TrialConfig(), Machine(data_dir=no, cache_dir=no))\n"
         "assert len(found.labels)\n"
         "assert len(published.published())\n"
-        "print(fl_core.__file__, analysis.__file__, sep='\\n')\n"
+        "print(fl_core.__file__, fl_analysis.__file__, sep='\\n')\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from analysis.dataset.outliers import LEVEL, Outliers
-from analysis.dataset.pictures import EACH
-from analysis.dataset.summary import EXTREMES, Explored, colour_conditions, conditions
-from analysis.plots.class_dots import NAMED
+from fl_analysis.dataset.outliers import LEVEL, Outliers
+from fl_analysis.dataset.pictures import EACH
+from fl_analysis.dataset.summary import EXTREMES, Explored, colour_conditions, conditions
+from fl_analysis.plots.class_dots import NAMED
 
 
 def _of_colours(found: Explored, colours: Outliers) -> dict[str, str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.reading.connect import AnalysisError
+from fl_analysis.reading.connect import AnalysisError
 
 EMBEDDED = Path(__file__).parents[2] / "fl_core" / "models" / "embedded"
 _PARTS = ("train", "test")

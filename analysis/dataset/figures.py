@@ -8,10 +8,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.special import gammaln
 
-from analysis.dataset.outliers import LEVEL, Outliers
-from analysis.plots.class_dots import beside, class_dots
-from analysis.plots.style import COLUMN, OKABE_ITO, PAGE, colours, line_style, new_figure
-from analysis.reading.classes import Classes
+from fl_analysis.dataset.outliers import LEVEL, Outliers
+from fl_analysis.plots.class_dots import beside, class_dots
+from fl_analysis.plots.style import COLUMN, OKABE_ITO, PAGE, colours, line_style, new_figure
+from fl_analysis.reading.classes import Classes
 
 
 def balance_figure(counts: Mapping[str, np.ndarray]) -> Figure:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import chdtri
 
-from analysis.dataset.geometry import centroids, classes_in
+from fl_analysis.dataset.geometry import centroids, classes_in
 
 COMPONENTS = 30  # of the PCA: 17 training images of a CIFAR-100 class for each dimension
 LEVEL = 0.975

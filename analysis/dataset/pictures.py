@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.dataset.geometry import Pair
-from analysis.plots.style import PAGE, new_figure
-from analysis.reading.classes import Classes
+from fl_analysis.dataset.geometry import Pair
+from fl_analysis.plots.style import PAGE, new_figure
+from fl_analysis.reading.classes import Classes
 
 EACH = 4  # images of a class in a montage
 PAIRS = 6  # in a row

@@ -8,20 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.dataset.features import Features
-from analysis.dataset.geometry import (
+from fl_analysis.dataset.features import Features
+from fl_analysis.dataset.geometry import (
     Pair,
     by_distance,
     centre_distances,
     nearest_across,
     nearest_pairs,
 )
-from analysis.dataset.outliers import LEVEL, Outliers, colour_outliers, outliers
-from analysis.dataset.pictures import EACH, PAIRS
-from analysis.reading.classes import Classes, classes_of
-from analysis.reading.fetch import partition
-from analysis.reading.store import StudyRuns
-from analysis.tables.render import Block, markdown
+from fl_analysis.dataset.outliers import LEVEL, Outliers, colour_outliers, outliers
+from fl_analysis.dataset.pictures import EACH, PAIRS
+from fl_analysis.reading.classes import Classes, classes_of
+from fl_analysis.reading.fetch import partition
+from fl_analysis.reading.store import StudyRuns
+from fl_analysis.tables.render import Block, markdown
 from fl_core.config.vocabulary import data_title
 
 EXTREMES = 16  # images of outliers

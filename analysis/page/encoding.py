@@ -15,10 +15,10 @@ from typing import Any
 import matplotlib
 from matplotlib.colors import to_hex
 
-from analysis.plots.panels import axes_of, levels, masked_arms
-from analysis.plots.style import OKABE_ITO, colours
-from analysis.results.labels import axis_value, level_label
-from analysis.results.outcome import Outcome
+from fl_analysis.plots.panels import axes_of, levels, masked_arms
+from fl_analysis.plots.style import OKABE_ITO, colours
+from fl_analysis.results.labels import axis_value, level_label
+from fl_analysis.results.outcome import Outcome
 from fl_core.config.vocabulary import DASH, DENSE
 
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")

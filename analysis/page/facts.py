@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.reading.store import StudyRuns
-from analysis.results.labels import byte_cells, points, unit_of_j
-from analysis.results.matching import PROBLEM
-from analysis.results.outcome import Outcome, rule_of
-from analysis.tables.conditions import field_values, head_start, mask_conditions
-from analysis.tables.render import Block
+from fl_analysis.reading.store import StudyRuns
+from fl_analysis.results.labels import byte_cells, points, unit_of_j
+from fl_analysis.results.matching import PROBLEM
+from fl_analysis.results.outcome import Outcome, rule_of
+from fl_analysis.tables.conditions import field_values, head_start, mask_conditions
+from fl_analysis.tables.render import Block
 from fl_core.config.vocabulary import DASH, cell, compact, data_title, known, shards
 
 SECONDS = ("seconds_train", "seconds_eval", "seconds_overhead")

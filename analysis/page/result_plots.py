@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.page.encoding import (
+from fl_analysis.page.encoding import (
     DASHES,
     SYMBOLS,
     Encoding,
@@ -20,12 +20,12 @@ from analysis.page.encoding import (
     specification,
     thinned,
 )
-from analysis.plots.panels import unit_of
-from analysis.reading.store import StudyRuns
-from analysis.results.curves import Curves
-from analysis.results.labels import axis_label, percent, tick_label
-from analysis.results.outcome import Outcome
-from analysis.results.pareto import FrontPoint, front_points
+from fl_analysis.plots.panels import unit_of
+from fl_analysis.reading.store import StudyRuns
+from fl_analysis.results.curves import Curves
+from fl_analysis.results.labels import axis_label, percent, tick_label
+from fl_analysis.results.outcome import Outcome
+from fl_analysis.results.pareto import FrontPoint, front_points
 from fl_core.config.vocabulary import compact
 
 DOTS = 1500  # most trials drawn as single dots

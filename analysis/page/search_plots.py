@@ -16,11 +16,11 @@ from typing import Any
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from analysis.page.encoding import Plot, colour, plain, specification, thinned
-from analysis.plots.style import log_ticks
-from analysis.reading.store import StudyRuns
-from analysis.results.importance import importance, within_arm_ranks
-from analysis.results.selection import searched
+from fl_analysis.page.encoding import Plot, colour, plain, specification, thinned
+from fl_analysis.plots.style import log_ticks
+from fl_analysis.reading.store import StudyRuns
+from fl_analysis.results.importance import importance, within_arm_ranks
+from fl_analysis.results.selection import searched
 from fl_core.config.vocabulary import DASH, cell, compact, known
 
 LINES = 400  # most trials drawn

@@ -15,20 +15,20 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from analysis.page.encoding import Plot
-from analysis.page.facts import cost_block, more_warnings, protocol, space_block
-from analysis.page.result_plots import accuracy_plot, curves_plot, pareto_plot
-from analysis.page.search_plots import importance_plot, parallel_plot
-from analysis.page.trials import trials_data
-from analysis.plots.study import draw_figures
-from analysis.plots.style import render
-from analysis.reading.frames import json_tag
-from analysis.reading.store import StudyRuns
-from analysis.results.curves import read_curves
-from analysis.results.labels import percent
-from analysis.results.outcome import Outcome, outcomes
-from analysis.tables import final as tables
-from analysis.tables.render import Block
+from fl_analysis.page.encoding import Plot
+from fl_analysis.page.facts import cost_block, more_warnings, protocol, space_block
+from fl_analysis.page.result_plots import accuracy_plot, curves_plot, pareto_plot
+from fl_analysis.page.search_plots import importance_plot, parallel_plot
+from fl_analysis.page.trials import trials_data
+from fl_analysis.plots.study import draw_figures
+from fl_analysis.plots.style import render
+from fl_analysis.reading.frames import json_tag
+from fl_analysis.reading.store import StudyRuns
+from fl_analysis.results.curves import read_curves
+from fl_analysis.results.labels import percent
+from fl_analysis.results.outcome import Outcome, outcomes
+from fl_analysis.tables import final as tables
+from fl_analysis.tables.render import Block
 from fl_core.config.vocabulary import DASH, data_title
 
 INTERACTIVE = ("accuracy", "curves", "pareto", "importance")  # drawn by plotly instead

@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.page.facts import SECONDS
-from analysis.reading.store import StudyRuns
-from analysis.results.labels import BYTE_UNITS, byte_cells
-from analysis.results.outcome import Outcome
+from fl_analysis.page.facts import SECONDS
+from fl_analysis.reading.store import StudyRuns
+from fl_analysis.results.labels import BYTE_UNITS, byte_cells
+from fl_analysis.results.outcome import Outcome
 from fl_core.config.vocabulary import cell, compact, known
 
 DIGITS = 7  # significant; more would only make the page heavier

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from analysis.plots.dots import dots, grouped_dots
-from analysis.plots.panels import (
+from fl_analysis.plots.dots import dots, grouped_dots
+from fl_analysis.plots.panels import (
     Facets,
     axes_of,
     facets,
@@ -23,10 +23,10 @@ from analysis.plots.panels import (
     references,
     unit_of,
 )
-from analysis.plots.sparsity import sparsity_figure
-from analysis.plots.style import COLUMN, PAGE, ink, new_figure, pretty
-from analysis.results.labels import axis_label, axis_value, percent, tick_label
-from analysis.results.outcome import Outcome
+from fl_analysis.plots.sparsity import sparsity_figure
+from fl_analysis.plots.style import COLUMN, PAGE, ink, new_figure, pretty
+from fl_analysis.results.labels import axis_label, axis_value, percent, tick_label
+from fl_analysis.results.outcome import Outcome
 from fl_core.config.vocabulary import DASH
 
 Part = tuple[str, list[Outcome]]

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from analysis.plots.class_dots import NAMED
-from analysis.plots.confusion import FAINT, PAIRS
-from analysis.plots.drift import drift_captions
-from analysis.plots.panels import unit_of
-from analysis.results.best import best_arm
-from analysis.results.curves import in_epochs
-from analysis.results.importance import MOST, SHUFFLES, TOP
-from analysis.results.outcome import Outcome
-from analysis.results.predictions import Predicted, calibration, error_kinds
+from fl_analysis.plots.class_dots import NAMED
+from fl_analysis.plots.confusion import FAINT, PAIRS
+from fl_analysis.plots.drift import drift_captions
+from fl_analysis.plots.panels import unit_of
+from fl_analysis.results.best import best_arm
+from fl_analysis.results.curves import in_epochs
+from fl_analysis.results.importance import MOST, SHUFFLES, TOP
+from fl_analysis.results.outcome import Outcome
+from fl_analysis.results.predictions import Predicted, calibration, error_kinds
 from fl_core.config.vocabulary import masked
 
 _SEEDS = "Mean over the confirmation seeds"

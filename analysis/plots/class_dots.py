@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.plots.style import COLUMN, OKABE_ITO, PAGE, new_figure
-from analysis.reading.classes import Classes
+from fl_analysis.plots.style import COLUMN, OKABE_ITO, PAGE, new_figure
+from fl_analysis.reading.classes import Classes
 
 NAMED = 5  # extremes of all classes, in bold
 _ROW = 0.19  # inches

@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import NullFormatter
 
-from analysis.plots.panels import arm_text
-from analysis.plots.style import COLUMN, OKABE_ITO, PAGE, ink, new_figure
-from analysis.reading.classes import Classes
-from analysis.results.labels import arm_axes
-from analysis.results.predictions import Predicted, confused_pairs, error_kinds, row_shares
+from fl_analysis.plots.panels import arm_text
+from fl_analysis.plots.style import COLUMN, OKABE_ITO, PAGE, ink, new_figure
+from fl_analysis.reading.classes import Classes
+from fl_analysis.results.labels import arm_axes
+from fl_analysis.results.predictions import Predicted, confused_pairs, error_kinds, row_shares
 
 PAIRS = 20
 FAINT = 0.3  # percent: the lightest colour; a smaller share is drawn in it too

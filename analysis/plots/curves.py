@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from analysis.plots.panels import Line, legend, panels, unit_of
-from analysis.plots.style import cost_axis, pretty
-from analysis.results.curves import Curves, Peak
-from analysis.results.outcome import Outcome
+from fl_analysis.plots.panels import Line, legend, panels, unit_of
+from fl_analysis.plots.style import cost_axis, pretty
+from fl_analysis.results.curves import Curves, Peak
+from fl_analysis.results.outcome import Outcome
 
 _ACCURACY = "validation accuracy [%]"
 _THICK, _THIN = 1.3, 0.6  # of lines: validation, training

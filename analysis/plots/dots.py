@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from analysis.plots.panels import arm_text, joined, legend, levels
-from analysis.plots.style import COLUMN, colours, marker, new_figure, pretty
-from analysis.results.labels import axis_value, level_label
-from analysis.results.outcome import Outcome
+from fl_analysis.plots.panels import arm_text, joined, legend, levels
+from fl_analysis.plots.style import COLUMN, colours, marker, new_figure, pretty
+from fl_analysis.results.labels import axis_value, level_label
+from fl_analysis.results.outcome import Outcome
 
 
 def dots(results: Sequence[Outcome], axes: Sequence[str]) -> Figure:

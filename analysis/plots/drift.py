@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.plots.curves import log_if_wide, steps_figure
-from analysis.results.outcome import Outcome
+from fl_analysis.plots.curves import log_if_wide, steps_figure
+from fl_analysis.results.outcome import Outcome
 from fl_core.config.vocabulary import cell, compact
 
 _WHAT = (

@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.plots.style import COLUMN, OKABE_ITO, new_figure, pretty
-from analysis.reading.store import StudyRuns
-from analysis.results.importance import importance
+from fl_analysis.plots.style import COLUMN, OKABE_ITO, new_figure, pretty
+from fl_analysis.reading.store import StudyRuns
+from fl_analysis.results.importance import importance
 from fl_core.config.vocabulary import compact
 
 

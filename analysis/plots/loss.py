@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.plots.curves import (
+from fl_analysis.plots.curves import (
     draw_line,
     draw_thin,
     explain,
@@ -17,9 +17,9 @@ from analysis.plots.curves import (
     make_room,
     mark_best,
 )
-from analysis.plots.panels import Line, legend, panels
-from analysis.results.curves import Curves, Peak, in_epochs, time_column
-from analysis.results.outcome import Outcome
+from fl_analysis.plots.panels import Line, legend, panels
+from fl_analysis.results.curves import Curves, Peak, in_epochs, time_column
+from fl_analysis.results.outcome import Outcome
 
 
 def loss_figure(

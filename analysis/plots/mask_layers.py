@@ -15,8 +15,8 @@ from matplotlib.collections import QuadMesh
 from matplotlib.colors import CenteredNorm, Colormap, Normalize, PowerNorm
 from matplotlib.figure import Figure
 
-from analysis.plots.layers import by_place
-from analysis.plots.panels import (
+from fl_analysis.plots.layers import by_place
+from fl_analysis.plots.panels import (
     axes_of,
     columns_of,
     facets,
@@ -25,11 +25,11 @@ from analysis.plots.panels import (
     longest,
     panel_grid,
 )
-from analysis.plots.style import pretty
-from analysis.reading.fetch import mask_layers
-from analysis.reading.store import StudyRuns
-from analysis.results.labels import axis_value, level_label
-from analysis.results.outcome import Outcome
+from fl_analysis.plots.style import pretty
+from fl_analysis.reading.fetch import mask_layers
+from fl_analysis.reading.store import StudyRuns
+from fl_analysis.results.labels import axis_value, level_label
+from fl_analysis.results.outcome import Outcome
 from fl_core.config.vocabulary import DASH
 
 Layers = Mapping[int, pd.DataFrame]  # arm -> tensors, the mean over the seeds

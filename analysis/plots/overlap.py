@@ -9,9 +9,9 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.plots.layers import by_block
-from analysis.plots.mask_layers import Layers
-from analysis.plots.panels import (
+from fl_analysis.plots.layers import by_block
+from fl_analysis.plots.mask_layers import Layers
+from fl_analysis.plots.panels import (
     axes_of,
     facets,
     first_column,
@@ -21,9 +21,9 @@ from analysis.plots.panels import (
     panel_grid,
     panels,
 )
-from analysis.plots.style import colours, error_line, pretty
-from analysis.results.labels import axis_value, level_label
-from analysis.results.outcome import Outcome, over_seeds
+from fl_analysis.plots.style import colours, error_line, pretty
+from fl_analysis.results.labels import axis_value, level_label
+from fl_analysis.results.outcome import Outcome, over_seeds
 from fl_core.config.vocabulary import SHARDING, known, shards
 
 

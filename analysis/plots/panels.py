@@ -17,9 +17,9 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.plots.style import COLUMN, PAGE, colours, line_style, new_figure, pretty
-from analysis.results.labels import arm_axes, axis_value, level_label, unit_of_j
-from analysis.results.outcome import Outcome
+from fl_analysis.plots.style import COLUMN, PAGE, colours, line_style, new_figure, pretty
+from fl_analysis.results.labels import arm_axes, axis_value, level_label, unit_of_j
+from fl_analysis.results.outcome import Outcome
 from fl_core.config.vocabulary import DASH, DENSE, masked
 
 MANY = 6  # lines in one panel

@@ -9,11 +9,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.plots.panels import arm_text, axes_of, legend
-from analysis.plots.style import COLUMN, colours, cost_axis, line_style, marker, new_figure
-from analysis.reading.store import StudyRuns
-from analysis.results.outcome import Outcome
-from analysis.results.pareto import FrontPoint, front_points
+from fl_analysis.plots.panels import arm_text, axes_of, legend
+from fl_analysis.plots.style import COLUMN, colours, cost_axis, line_style, marker, new_figure
+from fl_analysis.reading.store import StudyRuns
+from fl_analysis.results.outcome import Outcome
+from fl_analysis.results.pareto import FrontPoint, front_points
 from fl_core.config.vocabulary import compact
 
 

@@ -12,10 +12,10 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from analysis.plots.style import PAGE, log_ticks, new_figure, pretty
-from analysis.reading.fetch import partition
-from analysis.reading.store import StudyRuns
-from analysis.results.outcome import Outcome
+from fl_analysis.plots.style import PAGE, log_ticks, new_figure, pretty
+from fl_analysis.reading.fetch import partition
+from fl_analysis.reading.store import StudyRuns
+from fl_analysis.results.outcome import Outcome
 from fl_core.config.vocabulary import shards
 
 

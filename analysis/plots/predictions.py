@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.plots.class_dots import class_dots
-from analysis.plots.panels import arm_text
-from analysis.plots.style import COLUMN, OKABE_ITO, PAGE, new_figure
-from analysis.reading.classes import Classes
-from analysis.results.labels import arm_axes
-from analysis.results.outcome import Outcome
-from analysis.results.predictions import Predicted, calibration
+from fl_analysis.plots.class_dots import class_dots
+from fl_analysis.plots.panels import arm_text
+from fl_analysis.plots.style import COLUMN, OKABE_ITO, PAGE, new_figure
+from fl_analysis.reading.classes import Classes
+from fl_analysis.results.labels import arm_axes
+from fl_analysis.results.outcome import Outcome
+from fl_analysis.results.predictions import Predicted, calibration
 
 COLUMNS = 8  # pictures in a row
 RIGHT, WRONG = OKABE_ITO[2], OKABE_ITO[1]

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.plots.panels import legend, panels
-from analysis.results.outcome import Outcome
-from analysis.results.searching import Course
+from fl_analysis.plots.panels import legend, panels
+from fl_analysis.results.outcome import Outcome
+from fl_analysis.results.searching import Course
 
 
 def search_figure(results: Sequence[Outcome], courses: Sequence[Course]) -> Figure | None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.plots.panels import (
+from fl_analysis.plots.panels import (
     facets,
     first_column,
     last_row,
@@ -19,9 +19,9 @@ from analysis.plots.panels import (
     panel_grid,
     references,
 )
-from analysis.plots.style import error_line, pretty
-from analysis.results.labels import axis_label, axis_value, level_label
-from analysis.results.outcome import Outcome
+from fl_analysis.plots.style import error_line, pretty
+from fl_analysis.results.labels import axis_label, axis_value, level_label
+from fl_analysis.results.outcome import Outcome
 from fl_core.config.vocabulary import DENSE
 
 SPARSITY = "mask.sparsity"

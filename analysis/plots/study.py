@@ -10,35 +10,35 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from analysis.plots.accuracy import accuracy_figure
-from analysis.plots.captions import captions, model_captions
-from analysis.plots.confusion import confusion_figure, errors_figure, pairs_figure
-from analysis.plots.curves import bytes_figure, curve_figure, curve_on_test_figure
-from analysis.plots.drift import drift_figure
-from analysis.plots.importance import importance_figure
-from analysis.plots.loss import loss_figure, loss_on_test_figure
-from analysis.plots.mask_layers import active_figure, overlap_figure, read_layers
-from analysis.plots.overlap import depth_figure, heterogeneity_figure
-from analysis.plots.pareto import pareto_figure
-from analysis.plots.partition import partition_figure
-from analysis.plots.predictions import (
+from fl_analysis.plots.accuracy import accuracy_figure
+from fl_analysis.plots.captions import captions, model_captions
+from fl_analysis.plots.confusion import confusion_figure, errors_figure, pairs_figure
+from fl_analysis.plots.curves import bytes_figure, curve_figure, curve_on_test_figure
+from fl_analysis.plots.drift import drift_figure
+from fl_analysis.plots.importance import importance_figure
+from fl_analysis.plots.loss import loss_figure, loss_on_test_figure
+from fl_analysis.plots.mask_layers import active_figure, overlap_figure, read_layers
+from fl_analysis.plots.overlap import depth_figure, heterogeneity_figure
+from fl_analysis.plots.pareto import pareto_figure
+from fl_analysis.plots.partition import partition_figure
+from fl_analysis.plots.predictions import (
     calibration_figure,
     class_accuracy_figure,
     clients_figure,
     examples_figure,
 )
-from analysis.plots.searching import search_figure
-from analysis.plots.style import RC
-from analysis.plots.traffic import traffic_figure
-from analysis.reading.connect import AnalysisError
-from analysis.reading.images import find_images, read_images
-from analysis.reading.store import StudyRuns
-from analysis.results.curves import peaks, read_curves
-from analysis.results.outcome import Outcome, outcomes
-from analysis.results.predictions import Predicted, chosen, read_clients, read_predictions
-from analysis.results.probes import probe_values, read_probes
-from analysis.results.searching import courses
-from analysis.results.traffic import read_traffic
+from fl_analysis.plots.searching import search_figure
+from fl_analysis.plots.style import RC
+from fl_analysis.plots.traffic import traffic_figure
+from fl_analysis.reading.connect import AnalysisError
+from fl_analysis.reading.images import find_images, read_images
+from fl_analysis.reading.store import StudyRuns
+from fl_analysis.results.curves import peaks, read_curves
+from fl_analysis.results.outcome import Outcome, outcomes
+from fl_analysis.results.predictions import Predicted, chosen, read_clients, read_predictions
+from fl_analysis.results.probes import probe_values, read_probes
+from fl_analysis.results.searching import courses
+from fl_analysis.results.traffic import read_traffic
 
 
 def draw_figures(

@@ -8,10 +8,10 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FixedLocator, NullLocator
 
-from analysis.plots.panels import arm_text, axes_of, legend
-from analysis.plots.style import OKABE_ITO, PAGE, log_ticks, new_figure
-from analysis.results.outcome import Outcome
-from analysis.results.traffic import ENCODINGS, FLOAT, Traffic
+from fl_analysis.plots.panels import arm_text, axes_of, legend
+from fl_analysis.plots.style import OKABE_ITO, PAGE, log_ticks, new_figure
+from fl_analysis.results.outcome import Outcome
+from fl_analysis.results.traffic import ENCODINGS, FLOAT, Traffic
 
 _WAYS = {"up": "up: clients to server", "down": "down: server to clients"}
 _LOOKS = {"dense": ("s", OKABE_ITO[4]), "index": (">", OKABE_ITO[1]), "bitmap": ("D", OKABE_ITO[2])}

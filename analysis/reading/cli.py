@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from analysis.reading.connect import AnalysisError
-from analysis.reading.store import StudyRuns, list_studies, read_study
+from fl_analysis.reading.connect import AnalysisError
+from fl_analysis.reading.store import StudyRuns, list_studies, read_study
 from fl_core.base.files import replacing
 
 

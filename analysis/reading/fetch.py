@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from analysis.reading.connect import AnalysisError, connect, one_line
-from analysis.reading.frames import finite
-from analysis.reading.store import StudyRuns
+from fl_analysis.reading.connect import AnalysisError, connect, one_line
+from fl_analysis.reading.frames import finite
+from fl_analysis.reading.store import StudyRuns
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

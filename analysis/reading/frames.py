@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from analysis.reading.connect import AnalysisError
+from fl_analysis.reading.connect import AnalysisError
 from fl_core.config.record import CHARTS
 from fl_core.config.vocabulary import arm_name
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-    from analysis.reading.sqlite_runs import PlainRun
+    from fl_analysis.reading.sqlite_runs import PlainRun
 
 Value = str | int | float | bool | None
 

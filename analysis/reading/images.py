@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.reading.connect import AnalysisError
+from fl_analysis.reading.connect import AnalysisError
 
 FOLDER = "cifar-100-python"
 #: As torchvision publishes them (`torchvision.datasets.CIFAR100`).

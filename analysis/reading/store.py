@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from analysis.reading import sqlite_runs
-from analysis.reading.connect import AnalysisError, connect, one_line, pages, search
-from analysis.reading.frames import PARENT, Value, arms_frame, json_tag, started, trials_frame
+from fl_analysis.reading import sqlite_runs
+from fl_analysis.reading.connect import AnalysisError, connect, one_line, pages, search
+from fl_analysis.reading.frames import PARENT, Value, arms_frame, json_tag, started, trials_frame
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-    from analysis.reading.sqlite_runs import PlainRun
+    from fl_analysis.reading.sqlite_runs import PlainRun
 
 
 @dataclass(frozen=True, eq=False)

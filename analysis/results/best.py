@@ -11,8 +11,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.results.matching import validated
-from analysis.results.outcome import Outcome
+from fl_analysis.results.matching import validated
+from fl_analysis.results.outcome import Outcome
 from fl_core.study.selection import complete_means, winner
 
 BY_CONFIRMATION = "highest mean validation accuracy over the confirmation seeds"

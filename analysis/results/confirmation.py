@@ -14,8 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.reading.store import StudyRuns
-from analysis.results.matching import PROBLEM, Asked, Chosen, asked_of, confirmations, same
+from fl_analysis.reading.store import StudyRuns
+from fl_analysis.results.matching import PROBLEM, Asked, Chosen, asked_of, confirmations, same
 
 
 def over_seeds(confirmed: pd.DataFrame, metric: str) -> tuple[float, float]:

@@ -8,10 +8,10 @@ from functools import lru_cache
 
 import pandas as pd
 
-from analysis.reading.fetch import curves, every_round, tested_curves
-from analysis.reading.store import StudyRuns
-from analysis.results.confirmation import mean_std
-from analysis.results.outcome import Outcome, outcomes
+from fl_analysis.reading.fetch import curves, every_round, tested_curves
+from fl_analysis.reading.store import StudyRuns
+from fl_analysis.results.confirmation import mean_std
+from fl_analysis.results.outcome import Outcome, outcomes
 from fl_core.config.record import START
 
 METRICS = ("val_accuracy", "val_loss", "train_accuracy", "train_loss", "client_drift", "bytes_up",

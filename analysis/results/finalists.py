@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.reading.store import StudyRuns
-from analysis.results.confirmation import confirmed_runs, over_seeds
-from analysis.results.matching import Asked, asked_of, validated
-from analysis.results.selection import complete_means, finalists
+from fl_analysis.reading.store import StudyRuns
+from fl_analysis.results.confirmation import confirmed_runs, over_seeds
+from fl_analysis.results.matching import Asked, asked_of, validated
+from fl_analysis.results.selection import complete_means, finalists
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from analysis.results.selection import searched
+from fl_analysis.results.selection import searched
 
 if TYPE_CHECKING:
     import optuna

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from analysis.reading.frames import parameters
+from fl_analysis.reading.frames import parameters
 from fl_core.config.vocabulary import known
 
 if TYPE_CHECKING:
-    from analysis.reading.store import StudyRuns
+    from fl_analysis.reading.store import StudyRuns
 
 FREE = ("seed", "data.train_on", "stop_round")  # what a confirmation has of its own
 Chosen: TypeAlias = "Mapping[Any, Any] | pd.Series"  # a configuration by dotted name

@@ -10,13 +10,13 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.reading.store import StudyRuns
-from analysis.results.confirmation import confirmed_runs, others, over_seeds, own_trials
-from analysis.results.finalists import Finalist, arm_finalists, finalist_lines
-from analysis.results.intervals import mean_interval
-from analysis.results.matching import asked_of, validated
-from analysis.results.searching import finished, shortfalls
-from analysis.results.selection import (
+from fl_analysis.reading.store import StudyRuns
+from fl_analysis.results.confirmation import confirmed_runs, others, over_seeds, own_trials
+from fl_analysis.results.finalists import Finalist, arm_finalists, finalist_lines
+from fl_analysis.results.intervals import mean_interval
+from fl_analysis.results.matching import asked_of, validated
+from fl_analysis.results.searching import finished, shortfalls
+from fl_analysis.results.selection import (
     RULES,
     border_warnings,
     diverged_share,

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.reading.store import StudyRuns
-from analysis.results.confirmation import confirmed_runs, over_seeds, own_trials
-from analysis.results.outcome import Outcome, front_of
-from analysis.results.selection import front_starts
+from fl_analysis.reading.store import StudyRuns
+from fl_analysis.results.confirmation import confirmed_runs, over_seeds, own_trials
+from fl_analysis.results.outcome import Outcome, front_of
+from fl_analysis.results.selection import front_starts
 from fl_core.config.record import START, TEST_START
 from fl_core.config.vocabulary import cell
 

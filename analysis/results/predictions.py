@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.reading.classes import Classes, classes_of
-from analysis.reading.connect import AnalysisError
-from analysis.reading.fetch import partitions, predictions
-from analysis.reading.store import StudyRuns
-from analysis.results.best import best_arm
-from analysis.results.outcome import Outcome
+from fl_analysis.reading.classes import Classes, classes_of
+from fl_analysis.reading.connect import AnalysisError
+from fl_analysis.reading.fetch import partitions, predictions
+from fl_analysis.reading.store import StudyRuns
+from fl_analysis.results.best import best_arm
+from fl_analysis.results.outcome import Outcome
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.reading.fetch import every_round
-from analysis.reading.frames import json_tag
-from analysis.reading.store import StudyRuns
-from analysis.results.matching import same
+from fl_analysis.reading.fetch import every_round
+from fl_analysis.reading.frames import json_tag
+from fl_analysis.reading.store import StudyRuns
+from fl_analysis.results.matching import same
 
 
 def probe_values(runs: StudyRuns) -> Mapping[str, Any]:

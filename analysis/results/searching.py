@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.reading.store import StudyRuns
-from analysis.results.matching import asked_of
-from analysis.results.selection import own, searched
+from fl_analysis.reading.store import StudyRuns
+from fl_analysis.results.matching import asked_of
+from fl_analysis.results.selection import own, searched
 
 LOUD = "NOT SEARCHED ENOUGH"
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.results.matching import Asked, Chosen, confirming, validated
+from fl_analysis.results.matching import Asked, Chosen, confirming, validated
 from fl_core.config.vocabulary import known
 from fl_core.study import selection as rules
 

@@ -11,9 +11,9 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.results.best import Best, best_arm
-from analysis.results.intervals import Paired, holm, paired
-from analysis.results.outcome import Outcome
+from fl_analysis.results.best import Best, best_arm
+from fl_analysis.results.intervals import Paired, holm, paired
+from fl_analysis.results.outcome import Outcome
 
 MOST = 6  # arms of which all pairs are tested
 

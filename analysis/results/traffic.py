@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.reading.fetch import every_round, messages
-from analysis.reading.store import StudyRuns
-from analysis.results.outcome import Outcome
+from fl_analysis.reading.fetch import every_round, messages
+from fl_analysis.reading.store import StudyRuns
+from fl_analysis.results.outcome import Outcome
 
 ENCODINGS = ("dense", "index", "bitmap")
 FLOAT = 4  # bytes of a parameter

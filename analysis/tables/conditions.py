@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from analysis.reading.store import StudyRuns
-from analysis.results.labels import unit_of_j
-from analysis.results.matching import asked_of
-from analysis.results.outcome import Outcome, rule_of
+from fl_analysis.reading.store import StudyRuns
+from fl_analysis.results.labels import unit_of_j
+from fl_analysis.results.matching import asked_of
+from fl_analysis.results.outcome import Outcome, rule_of
 from fl_core.config.vocabulary import (
     DASH,
     FISHER_RULES,

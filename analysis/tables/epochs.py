@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from analysis.reading.store import StudyRuns
-from analysis.results.curves import NEAR, Peak, in_epochs, peaks, read_curves
-from analysis.results.outcome import Outcome
-from analysis.tables.render import Block, csv
+from fl_analysis.reading.store import StudyRuns
+from fl_analysis.results.curves import NEAR, Peak, in_epochs, peaks, read_curves
+from fl_analysis.results.outcome import Outcome
+from fl_analysis.tables.render import Block, csv
 from fl_core.config.vocabulary import DASH
 
 

@@ -15,19 +15,19 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.reading.store import StudyRuns
-from analysis.results.best import Best, best_arm
-from analysis.results.labels import axis_value, percent, points, span
-from analysis.results.outcome import Outcome, border_lines, outcomes, study_warnings
-from analysis.results.searching import study_lines
-from analysis.tables.conditions import caption, shared_hybrid_weight
-from analysis.tables.epochs import epochs_block
-from analysis.tables.finalists import finalists_block
-from analysis.tables.front import front_block
-from analysis.tables.masks import cost_cells, cost_notes, mask_columns, overlap_block
-from analysis.tables.pairs import pairs_block
-from analysis.tables.published_tables import published_blocks
-from analysis.tables.render import Block, csv
+from fl_analysis.reading.store import StudyRuns
+from fl_analysis.results.best import Best, best_arm
+from fl_analysis.results.labels import axis_value, percent, points, span
+from fl_analysis.results.outcome import Outcome, border_lines, outcomes, study_warnings
+from fl_analysis.results.searching import study_lines
+from fl_analysis.tables.conditions import caption, shared_hybrid_weight
+from fl_analysis.tables.epochs import epochs_block
+from fl_analysis.tables.finalists import finalists_block
+from fl_analysis.tables.front import front_block
+from fl_analysis.tables.masks import cost_cells, cost_notes, mask_columns, overlap_block
+from fl_analysis.tables.pairs import pairs_block
+from fl_analysis.tables.published_tables import published_blocks
+from fl_analysis.tables.render import Block, csv
 from fl_core.config.vocabulary import DASH, SHARDING, cell, compact, known
 
 _ACCURACY = "test accuracy [%]"

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.reading.store import StudyRuns
-from analysis.results.labels import percent
-from analysis.results.outcome import Outcome
-from analysis.tables.render import Block, csv
+from fl_analysis.reading.store import StudyRuns
+from fl_analysis.results.labels import percent
+from fl_analysis.results.outcome import Outcome
+from fl_analysis.tables.render import Block, csv
 
 
 def finalists_block(results: Sequence[Outcome]) -> Block | None:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.reading.store import StudyRuns
-from analysis.results.labels import byte_cells, percent
-from analysis.results.outcome import Outcome
-from analysis.results.pareto import FrontPoint, front_points
-from analysis.tables.render import Block, csv
+from fl_analysis.reading.store import StudyRuns
+from fl_analysis.results.labels import byte_cells, percent
+from fl_analysis.results.outcome import Outcome
+from fl_analysis.results.pareto import FrontPoint, front_points
+from fl_analysis.tables.render import Block, csv
 from fl_core.config.vocabulary import DASH, cell, compact, known
 
 STAGES = ("head", "masks", "main")

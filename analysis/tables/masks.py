@@ -12,10 +12,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.results.confirmation import over_seeds
-from analysis.results.labels import byte_cells, percent
-from analysis.results.outcome import Outcome
-from analysis.tables.render import Block
+from fl_analysis.results.confirmation import over_seeds
+from fl_analysis.results.labels import byte_cells, percent
+from fl_analysis.results.outcome import Outcome
+from fl_analysis.tables.render import Block
 from fl_core.config.vocabulary import DASH, known, masked
 
 OVERLAP = ("mask_jaccard", "mask_expected", "mask_excess", "mask_expected_given_layers")

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.results.labels import points, span
-from analysis.results.outcome import Outcome
-from analysis.results.significance import MOST, Pair, pairs, reference
-from analysis.tables.render import Block, csv
+from fl_analysis.results.labels import points, span
+from fl_analysis.results.outcome import Outcome
+from fl_analysis.results.significance import MOST, Pair, pairs, reference
+from fl_analysis.tables.render import Block, csv
 from fl_core.config.vocabulary import DASH, known
 
 FEW = 5  # seeds; of fewer a p value says little

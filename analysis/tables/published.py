@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.tables import published_reports as reports
+from fl_analysis.tables import published_reports as reports
 from fl_core.config.vocabulary import known, masked
 
 COLUMNS = (

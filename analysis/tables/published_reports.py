@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.tables.sources import SOURCES
+from fl_analysis.tables.sources import SOURCES
 
 FOLDER = Path(__file__).with_name("published")
 NAN = math.nan

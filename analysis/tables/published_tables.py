@@ -10,11 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.results.labels import percent
-from analysis.results.outcome import Outcome
-from analysis.tables.published import beside, beside_overlap, published
-from analysis.tables.render import Block
-from analysis.tables.sources import SOURCES
+from fl_analysis.results.labels import percent
+from fl_analysis.results.outcome import Outcome
+from fl_analysis.tables.published import beside, beside_overlap, published
+from fl_analysis.tables.render import Block
+from fl_analysis.tables.sources import SOURCES
 from fl_core.config.vocabulary import DASH, arm_name, known
 
 Match = Callable[[Outcome], pd.DataFrame]

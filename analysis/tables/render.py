@@ -9,7 +9,7 @@ from html import escape
 
 import pandas as pd
 
-from analysis.tables.sources import Source
+from fl_analysis.tables.sources import Source
 
 
 @dataclass(frozen=True)

@@ -153,7 +153,7 @@ def check_torchvision(where: Where) -> Iterator[Finding]:
 
 def check_tables(where: Where) -> Iterator[Finding]:
     """What the final tables and figures need."""
-    for name in ("pandas", "matplotlib", "analysis.final_tables", "analysis.figures"):
+    for name in ("pandas", "matplotlib", "fl_analysis.final_tables", "fl_analysis.figures"):
         imported(name)
     yield Finding("ok", "tables", "pandas and matplotlib load")
 

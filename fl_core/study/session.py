@@ -182,10 +182,10 @@ def report(session: Session) -> None:
     """The final table on the screen and in the study's run, tables and figures in the folder, each
     arm's chosen configuration in its run.
     """
-    from analysis import figures, final_tables
-    from analysis.reading import connect, store
-    from analysis.results import outcome
-    from analysis.results.best import best_arm
+    from fl_analysis import figures, final_tables
+    from fl_analysis.reading import connect, store
+    from fl_analysis.results import outcome
+    from fl_analysis.results.best import best_arm
 
     tracker, out = session.tracker, session.out
     try:

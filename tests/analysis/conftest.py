@@ -16,7 +16,7 @@ from fake_store import SHARDS, Store, Trial, confirm, params
 from masked_studies import write_masked_studies
 from once import once
 
-from analysis.reading.store import StudyRuns, read_study
+from fl_analysis.reading.store import StudyRuns, read_study
 
 ARMS: list[dict[str, Any]] = [
     {**SHARDS["iid"], "local.steps": 4, "rounds": 100},

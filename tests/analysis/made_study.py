@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from fake_store import BASE, SPACE
 
-from analysis.reading.store import StudyRuns
+from fl_analysis.reading.store import StudyRuns
 from fl_core.config.record import CHARTS
 from fl_core.study.selection import BEST_CONFIRMED
 

@@ -9,11 +9,11 @@ import pytest
 from made_study import SEEDS, confirm, search, study
 from texts import table_html, table_latex, table_markdown
 
-from analysis.plots import study as drawing
-from analysis.results import predictions
-from analysis.results.best import BY_CONFIRMATION, BY_SEARCH, best_arm
-from analysis.results.outcome import outcomes
-from analysis.results.significance import pairs
+from fl_analysis.plots import study as drawing
+from fl_analysis.results import predictions
+from fl_analysis.results.best import BY_CONFIRMATION, BY_SEARCH, best_arm
+from fl_analysis.results.outcome import outcomes
+from fl_analysis.results.significance import pairs
 
 #: By hand: arm 0 wins the search, arm 1 the confirmation, arm 2 has the best test numbers.
 ROWS: list[dict[str, Any]] = [

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from made_study import SEEDS, confirm, search, study
 
-from analysis.results.confirmation import confirmed_runs
-from analysis.results.outcome import outcomes
-from analysis.tables.conditions import caption
-from analysis.tables.final import final_table
+from fl_analysis.results.confirmation import confirmed_runs
+from fl_analysis.results.outcome import outcomes
+from fl_analysis.tables.conditions import caption
+from fl_analysis.tables.final import final_table
 
 ROWS: list[dict[str, Any]] = [search(0, 0.8), *(confirm(0, s, 0.7, 0.6) for s in SEEDS)]
 

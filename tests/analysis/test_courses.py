@@ -12,19 +12,19 @@ import pytest
 from made_study import SEEDS, confirm, search, study
 from matplotlib.figure import Figure
 
-from analysis.plots.captions import captions
-from analysis.plots.curves import curve_figure, curve_on_test_figure
-from analysis.plots.loss import loss_figure, loss_on_test_figure
-from analysis.plots.searching import search_figure
-from analysis.plots.traffic import traffic_figure
-from analysis.reading.store import StudyRuns
-from analysis.results import curves as computed
-from analysis.results import traffic
-from analysis.results.curves import METRICS, Curves, peaks, read_curves
-from analysis.results.outcome import outcomes
-from analysis.results.searching import courses
-from analysis.results.traffic import read_traffic
-from analysis.tables.epochs import epochs_block, epochs_csv
+from fl_analysis.plots.captions import captions
+from fl_analysis.plots.curves import curve_figure, curve_on_test_figure
+from fl_analysis.plots.loss import loss_figure, loss_on_test_figure
+from fl_analysis.plots.searching import search_figure
+from fl_analysis.plots.traffic import traffic_figure
+from fl_analysis.reading.store import StudyRuns
+from fl_analysis.results import curves as computed
+from fl_analysis.results import traffic
+from fl_analysis.results.curves import METRICS, Curves, peaks, read_curves
+from fl_analysis.results.outcome import outcomes
+from fl_analysis.results.searching import courses
+from fl_analysis.results.traffic import read_traffic
+from fl_analysis.tables.epochs import epochs_block, epochs_csv
 
 CENTRAL = {"local.unit": "epochs", "local.steps": 1, "federation.clients": 1, "keep": "best"}
 #: Validation accuracy by epoch of two seeds: best at epochs 3 and 2, near it from 2 and 1.

@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 from made_study import confirm, search, study
 
-from analysis.plots.drift import drift_captions, drift_figure
-from analysis.reading.store import StudyRuns
-from analysis.results import probes
-from analysis.results.outcome import outcomes
-from analysis.results.probes import probe_values, read_probes
-from analysis.tables.final import final_table
+from fl_analysis.plots.drift import drift_captions, drift_figure
+from fl_analysis.reading.store import StudyRuns
+from fl_analysis.results import probes
+from fl_analysis.results.outcome import outcomes
+from fl_analysis.results.probes import probe_values, read_probes
+from fl_analysis.tables.final import final_table
 
 RATE = {"local.lr": 0.1, "local.momentum": 0.0}
 

@@ -16,13 +16,13 @@ from scipy.spatial.distance import cdist, mahalanobis
 from scipy.stats import chi2
 from sklearn.covariance import ledoit_wolf as reference_ledoit_wolf
 
-from analysis.dataset import geometry, outliers, summary
-from analysis.dataset.captions import captions
-from analysis.dataset.features import embedded, read_features
-from analysis.explore_data import draw, main
-from analysis.plots.style import render
-from analysis.reading.connect import AnalysisError
-from analysis.reading.images import FOLDER, read_images
+from fl_analysis.dataset import geometry, outliers, summary
+from fl_analysis.dataset.captions import captions
+from fl_analysis.dataset.features import embedded, read_features
+from fl_analysis.explore_data import draw, main
+from fl_analysis.plots.style import render
+from fl_analysis.reading.connect import AnalysisError
+from fl_analysis.reading.images import FOLDER, read_images
 
 RNG = np.random.default_rng(1)
 LABELS = np.repeat(np.arange(4), 60)
@@ -233,6 +233,7 @@ def test_the_embedded_features() -> None:
 
 
 def test_no_torch_is_imported() -> None:
-    code = "import sys, analysis.explore_data, analysis.figures; print('torch' in sys.modules)"
+    names = "fl_analysis.explore_data, fl_analysis.figures"
+    code = f"import sys, {names}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

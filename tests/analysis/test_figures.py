@@ -8,12 +8,12 @@ from pathlib import Path
 import matplotlib
 import pytest
 
-from analysis.figures import main, write_figures
-from analysis.plots.accuracy import accuracy_figure
-from analysis.plots.style import FORMATS
-from analysis.reading.store import StudyRuns, read_study
-from analysis.results.curves import read_curves
-from analysis.results.outcome import outcomes
+from fl_analysis.figures import main, write_figures
+from fl_analysis.plots.accuracy import accuracy_figure
+from fl_analysis.plots.style import FORMATS
+from fl_analysis.reading.store import StudyRuns, read_study
+from fl_analysis.results.curves import read_curves
+from fl_analysis.results.outcome import outcomes
 
 
 def test_all_formats_are_the_same_byte_for_byte(golden: StudyRuns, tmp_path: Path) -> None:

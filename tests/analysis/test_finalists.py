@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from made_study import SEEDS, confirm, search, study
 from texts import table_latex, table_markdown
 
-from analysis.final_tables import write_tables
-from analysis.reading.store import StudyRuns
-from analysis.results.matching import asked_of
-from analysis.results.outcome import outcomes, rule_of
-from analysis.results.selection import RULES, finalists
-from analysis.tables.conditions import caption
-from analysis.tables.final import final_table, table_csv
-from analysis.tables.finalists import finalists_block
+from fl_analysis.final_tables import write_tables
+from fl_analysis.reading.store import StudyRuns
+from fl_analysis.results.matching import asked_of
+from fl_analysis.results.outcome import outcomes, rule_of
+from fl_analysis.results.selection import RULES, finalists
+from fl_analysis.tables.conditions import caption
+from fl_analysis.tables.final import final_table, table_csv
+from fl_analysis.tables.finalists import finalists_block
 from fl_core.study.selection import BEST, BEST_CONFIRMED
 
 #: By hand: trial 0 wins the search, trial 1 the confirmation, trial 2 has the best test numbers.

@@ -17,8 +17,8 @@ from latex import assert_balanced
 from made_study import SEEDS, confirm, search, study
 from texts import table_html, table_latex
 
-from analysis.reading import store
-from analysis.reading.store import StudyRuns
+from fl_analysis.reading import store
+from fl_analysis.reading.store import StudyRuns
 
 HOSTILE = r"a_b & 50% #1 {x} ~y ^z \w $u <b>|*[v] 'q' \"r\" é"
 #: What booktabs defines, for an installation without it (the tables need no more of it).

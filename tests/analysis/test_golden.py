@@ -15,8 +15,8 @@ from types import ModuleType
 
 import pytest
 
-from analysis.reading.store import read_study
-from analysis.results.outcome import outcomes
+from fl_analysis.reading.store import read_study
+from fl_analysis.results.outcome import outcomes
 
 GOLDEN = Path(__file__).with_name("golden")
 STUDIES = sorted(file.stem for file in GOLDEN.glob("*.json"))

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.dataset.features import embedded, read_features
-from analysis.dataset.summary import copies
-from analysis.reading.classes import SUPERCLASSES, classes_of
-from analysis.reading.connect import AnalysisError
-from analysis.reading.images import (
+from fl_analysis.dataset.features import embedded, read_features
+from fl_analysis.dataset.summary import copies
+from fl_analysis.reading.classes import SUPERCLASSES, classes_of
+from fl_analysis.reading.connect import AnalysisError
+from fl_analysis.reading.images import (
     FOLDER,
     MD5,
     ArraysOnly,

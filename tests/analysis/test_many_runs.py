@@ -15,9 +15,9 @@ import pytest
 from bulk_store import write_bulk, write_client
 from texts import table_markdown
 
-from analysis.reading import sqlite_runs
-from analysis.reading.store import StudyRuns, read_study
-from analysis.tables.final import final_table
+from fl_analysis.reading import sqlite_runs
+from fl_analysis.reading.store import StudyRuns, read_study
+from fl_analysis.tables.final import final_table
 
 TRIALS = 60  # 3 arms: 5 trials of the search each, 3 finalists with 5 seeds
 

@@ -13,24 +13,24 @@ import pytest
 from masked_studies import MASKED
 from texts import table_latex, table_markdown
 
-from analysis.figures import write_figures
-from analysis.final_tables import write_tables
-from analysis.plots import layers
-from analysis.plots.accuracy import accuracy_figure
-from analysis.plots.drift import drift_figure
-from analysis.plots.layers import by_block, by_place
-from analysis.plots.mask_layers import read_layers
-from analysis.plots.panels import axes_of, columns_of, facets
-from analysis.reading.fetch import mask_layers
-from analysis.reading.store import StudyRuns
-from analysis.results.curves import read_curves
-from analysis.results.outcome import Outcome, front_of, outcomes
-from analysis.results.pareto import front_points
-from analysis.results.selection import pareto_front
-from analysis.tables import masks
-from analysis.tables.conditions import mask_conditions
-from analysis.tables.final import final_table
-from analysis.tables.masks import overlap_block
+from fl_analysis.figures import write_figures
+from fl_analysis.final_tables import write_tables
+from fl_analysis.plots import layers
+from fl_analysis.plots.accuracy import accuracy_figure
+from fl_analysis.plots.drift import drift_figure
+from fl_analysis.plots.layers import by_block, by_place
+from fl_analysis.plots.mask_layers import read_layers
+from fl_analysis.plots.panels import axes_of, columns_of, facets
+from fl_analysis.reading.fetch import mask_layers
+from fl_analysis.reading.store import StudyRuns
+from fl_analysis.results.curves import read_curves
+from fl_analysis.results.outcome import Outcome, front_of, outcomes
+from fl_analysis.results.pareto import front_points
+from fl_analysis.results.selection import pareto_front
+from fl_analysis.tables import masks
+from fl_analysis.tables.conditions import mask_conditions
+from fl_analysis.tables.final import final_table
+from fl_analysis.tables.masks import overlap_block
 from fl_core.config.vocabulary import arm_name
 
 ROWS = """\

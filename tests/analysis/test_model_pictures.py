@@ -12,17 +12,17 @@ import pytest
 from fake_store import SHARDS, Store, Trial, params
 from matplotlib.figure import Figure
 
-from analysis.figures import main
-from analysis.plots.confusion import confusion_figure
-from analysis.plots.predictions import pick
-from analysis.plots.study import draw_figures
-from analysis.plots.style import render
-from analysis.reading.classes import SUPERCLASSES, Classes, classes_of
-from analysis.reading.connect import AnalysisError
-from analysis.reading.images import FOLDER
-from analysis.reading.store import StudyRuns, read_study
-from analysis.results import predictions as computed
-from analysis.results.outcome import outcomes
+from fl_analysis.figures import main
+from fl_analysis.plots.confusion import confusion_figure
+from fl_analysis.plots.predictions import pick
+from fl_analysis.plots.study import draw_figures
+from fl_analysis.plots.style import render
+from fl_analysis.reading.classes import SUPERCLASSES, Classes, classes_of
+from fl_analysis.reading.connect import AnalysisError
+from fl_analysis.reading.images import FOLDER
+from fl_analysis.reading.store import StudyRuns, read_study
+from fl_analysis.results import predictions as computed
+from fl_analysis.results.outcome import outcomes
 from fl_core.base.tables import csv_text
 
 GOOD = params(0.1)

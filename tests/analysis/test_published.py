@@ -11,11 +11,11 @@ import pytest
 from latex import assert_balanced
 from texts import table_html, table_latex, table_markdown
 
-from analysis import final_tables, report
-from analysis.reading.store import StudyRuns
-from analysis.tables.published import beside, beside_overlap, published
-from analysis.tables.published_reports import FOLDER
-from analysis.tables.sources import SOURCES
+from fl_analysis import final_tables, report
+from fl_analysis.reading.store import StudyRuns
+from fl_analysis.tables.published import beside, beside_overlap, published
+from fl_analysis.tables.published_reports import FOLDER
+from fl_analysis.tables.sources import SOURCES
 
 ARM: dict[str, Any] = {
     **{"data.name": "cifar100", "federation.clients": 100, "federation.participation": 0.1},

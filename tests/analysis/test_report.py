@@ -16,16 +16,16 @@ import pandas as pd
 import pytest
 from fake_store import Store, Trial, confirm, params
 
-from analysis import report
-from analysis.page.encoding import encoding, plain
-from analysis.page.facts import cost_block, more_warnings
-from analysis.page.result_plots import DOTS
-from analysis.page.search_plots import LINES, parallel_plot
-from analysis.page.section import packed, paragraphs, section
-from analysis.page.trials import trials_data
-from analysis.reading.store import StudyRuns, read_study
-from analysis.results.outcome import outcomes
-from analysis.tables.final import final_table
+from fl_analysis import report
+from fl_analysis.page.encoding import encoding, plain
+from fl_analysis.page.facts import cost_block, more_warnings
+from fl_analysis.page.result_plots import DOTS
+from fl_analysis.page.search_plots import LINES, parallel_plot
+from fl_analysis.page.section import packed, paragraphs, section
+from fl_analysis.page.trials import trials_data
+from fl_analysis.reading.store import StudyRuns, read_study
+from fl_analysis.results.outcome import outcomes
+from fl_analysis.tables.final import final_table
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 
@@ -148,7 +148,7 @@ def test_figures_of_later_studies_need_no_new_code(
     figure = Figure(figsize=(3, 2))
     figure.add_subplot().plot([1, 2])
     drawn = ({"confusion_matrix": figure}, {"confusion_matrix": "Who is taken for <whom>."})
-    monkeypatch.setattr("analysis.page.section.draw_figures", lambda runs: drawn)
+    monkeypatch.setattr("fl_analysis.page.section.draw_figures", lambda runs: drawn)
     page = Page(report.page([section(golden)]))
     assert "Confusion matrix" in page.words
     assert ("alt", "Who is taken for <whom>.") in page.attributes

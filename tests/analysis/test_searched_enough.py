@@ -10,12 +10,12 @@ import pytest
 from made_study import SEEDS, confirm, search, study
 from texts import table_html, table_latex, table_markdown
 
-from analysis.page.facts import more_warnings
-from analysis.reading.store import StudyRuns
-from analysis.results.outcome import outcomes
-from analysis.results.searching import LOUD
-from analysis.tables.final import table_csv
-from analysis.tables.pairs import pairs_block
+from fl_analysis.page.facts import more_warnings
+from fl_analysis.reading.store import StudyRuns
+from fl_analysis.results.outcome import outcomes
+from fl_analysis.results.searching import LOUD
+from fl_analysis.tables.final import table_csv
+from fl_analysis.tables.pairs import pairs_block
 
 
 def two_arms() -> StudyRuns:

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.plots import style
-from analysis.reading import frames
-from analysis.results import labels, selection
-from analysis.results.importance import importance, within_arm_ranks
-from analysis.results.selection import best_validation, border_warnings, diverged_share
-from analysis.tables import render
+from fl_analysis.plots import style
+from fl_analysis.reading import frames
+from fl_analysis.results import labels, selection
+from fl_analysis.results.importance import importance, within_arm_ranks
+from fl_analysis.results.selection import best_validation, border_warnings, diverged_share
+from fl_analysis.tables import render
 
 
 def trials(**columns: list[Any]) -> pd.DataFrame:

@@ -18,13 +18,13 @@ from made_study import SEEDS, confirm, search, study
 from scipy import stats
 from texts import table_markdown
 
-from analysis.reading.store import StudyRuns
-from analysis.results import intervals, matching
-from analysis.results.intervals import holm, mean_interval, paired
-from analysis.results.outcome import outcomes
-from analysis.results.significance import pairs
-from analysis.tables import pairs as pairs_table
-from analysis.tables.pairs import pairs_block, pairs_csv
+from fl_analysis.reading.store import StudyRuns
+from fl_analysis.results import intervals, matching
+from fl_analysis.results.intervals import holm, mean_interval, paired
+from fl_analysis.results.outcome import outcomes
+from fl_analysis.results.significance import pairs
+from fl_analysis.tables import pairs as pairs_table
+from fl_analysis.tables.pairs import pairs_block, pairs_csv
 
 accuracies = st.integers(0, 10_000).map(lambda count: count / 10_000)  # of 10,000 test images
 samples = st.lists(accuracies, min_size=2, max_size=12)

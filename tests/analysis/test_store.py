@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from analysis.reading import store
-from analysis.reading.connect import AnalysisError
-from analysis.reading.fetch import curves, partition
-from analysis.reading.frames import json_tag, parse_value
-from analysis.reading.store import StudyRuns, list_studies, read_study
+from fl_analysis.reading import store
+from fl_analysis.reading.connect import AnalysisError
+from fl_analysis.reading.fetch import curves, partition
+from fl_analysis.reading.frames import json_tag, parse_value
+from fl_analysis.reading.store import StudyRuns, list_studies, read_study
 
 
 def test_studies_are_experiments_with_a_study_run(uri: str, empty_uri: str) -> None:
@@ -60,9 +60,9 @@ def test_few_calls_however_many_runs(uri: str, monkeypatch: pytest.MonkeyPatch) 
 
     calls: list[str] = []
     plain = mlflow.MlflowClient.search_runs
-    monkeypatch.setattr("analysis.reading.connect._PAGE", 4)
+    monkeypatch.setattr("fl_analysis.reading.connect._PAGE", 4)
     monkeypatch.setattr(
-        "analysis.reading.sqlite_runs.readable", lambda uri: False
+        "fl_analysis.reading.sqlite_runs.readable", lambda uri: False
     )  # as on a server
 
     def counted(self: object, *args: object, **kwargs: object) -> object:
@@ -152,12 +152,12 @@ def test_damaged_tags_are_named() -> None:
 def test_the_package_never_imports_torch_ray_or_the_core(uri: str, tmp_path: Path) -> None:
     """Nor what stands on them; of fl_core only what needs the standard library alone."""
     code = (
-        "import sys, pkgutil, importlib, analysis\n"
-        "names = [m.name for m in pkgutil.walk_packages(analysis.__path__, 'analysis.')]\n"
+        "import sys, pkgutil, importlib, fl_analysis\n"
+        "names = [m.name for m in pkgutil.walk_packages(fl_analysis.__path__, 'fl_analysis.')]\n"
         "assert len(names) > 50, names\n"
         "for name in names:\n"
         "    importlib.import_module(name)\n"
-        "from analysis import figures\n"
+        "from fl_analysis import figures\n"
         f"assert figures.main(['--tracking-uri', {uri!r}, '--study', 'golden',\n"
         f"                     '--out', {str(tmp_path)!r}, '--format', 'svg']) == 0\n"
         "loaded = [m for m in sys.modules if m.split('.')[0] in ('torch', 'ray', 'timm')]\n"

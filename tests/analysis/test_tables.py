@@ -14,10 +14,10 @@ import pytest
 from latex import assert_balanced
 from texts import table_latex, table_markdown
 
-from analysis import final_tables
-from analysis.final_tables import write_tables
-from analysis.reading.store import StudyRuns, read_study
-from analysis.tables.final import final_table, table_csv
+from fl_analysis import final_tables
+from fl_analysis.final_tables import write_tables
+from fl_analysis.reading.store import StudyRuns, read_study
+from fl_analysis.tables.final import final_table, table_csv
 
 ROWS = """\
 | sharding |   J |   T | test accuracy [%] |  95 % CI [%] | seeds | finished | diverged [%] | val. accuracy [%] | search gap [pp] |     lr | momentum | weight decay |

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from analysis.reading.store import StudyRuns
-from analysis.tables.final import blocks
-from analysis.tables.render import html, latex, markdown
+from fl_analysis.reading.store import StudyRuns
+from fl_analysis.tables.final import blocks
+from fl_analysis.tables.render import html, latex, markdown
 
 
 def table_markdown(runs: StudyRuns, published: bool = False) -> str:

@@ -139,8 +139,8 @@ for name in ("search_runs", "get_run", "get_metric_history", "search_experiments
         return _plain(self, *args, **kwargs)
     setattr(mlflow.MlflowClient, name, counted)
 imported = time.perf_counter()
-from analysis.reading import sqlite_runs, store
-from analysis.tables import final as tables, render
+from fl_analysis.reading import sqlite_runs, store
+from fl_analysis.tables import final as tables, render
 uri, text, *names = sys.argv[1:]
 if text == "client":
     sqlite_runs.readable = lambda uri: False

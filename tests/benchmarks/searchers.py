@@ -27,7 +27,7 @@ from fl_core.study.resolved import resolve  # noqa: E402
 from fl_core.study.search.search import Search  # noqa: E402
 from fl_core.study.trial_files import Places  # noqa: E402
 from fl_core.study.workers.run_job import run_job  # noqa: E402
-from studies.fedavg_noniid import STUDY  # noqa: E402
+from fl_studies.fedavg_noniid import STUDY  # noqa: E402
 
 COMBINATIONS = (
     *(("tpe", "asha"), ("random", "asha"), ("nsga2", "asha")),

@@ -47,7 +47,7 @@ def pss_bytes(pid: int) -> int:
 
 
 def main() -> None:
-    from analysis.reading.store import read_study
+    from fl_analysis.reading.store import read_study
 
     workers = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as folder:

@@ -168,7 +168,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 def tables(target: Path) -> None:
     """The table of every study of the checkout in the current folder, at the smoke preset."""
     found = {}
-    for study in sorted(Path("studies").glob("*.py")):
+    for study in sorted(Path("studies").glob("[!_]*.py")):
         with tempfile.TemporaryDirectory() as out:
             command = [sys.executable, "-c", STUDY, str(study), "--preset", "smoke", "--serial"]
             command += ["--out", out, "--cache-dir", f"{out}/cache"]

@@ -76,7 +76,7 @@ def test_the_table_is_whole() -> None:
         assert row.status == "later" or re.fullmatch(r"`python (studies|analysis)/.+`", row.command)
         assert row.status != "images" or "--preset paper" in row.command, row
     named = {command.split()[0] for command in commands("studies")}
-    assert named == {f"studies/{file.name}" for file in (ROOT / "studies").glob("*.py")}
+    assert named == {f"studies/{file.name}" for file in (ROOT / "studies").glob("[!_]*.py")}
 
 
 @pytest.fixture(scope="session")
@@ -170,7 +170,7 @@ def _tiny(study: Study, paper: Preset) -> Preset:
 @pytest.mark.parametrize("command", commands("analysis"))
 def test_what_is_read_from_the_store(command: str, tmp_path: Path, undisturbed: Place) -> None:
     file, *options = shlex.split(command)
-    main = import_module(f"analysis.{Path(file).stem}").main
+    main = import_module(f"fl_analysis.{Path(file).stem}").main
     out = tmp_path / "out"
     argv = [*options, "--tracking-uri", undisturbed.uri, "--out", str(out)]
     assert main(argv) == 0

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.results import selection as tables
-from analysis.results.matching import Asked
+from fl_analysis.results import selection as tables
+from fl_analysis.results.matching import Asked
 from fl_core.study import selection
 from fl_core.study.search import confirm
 from fl_core.study.selection import (

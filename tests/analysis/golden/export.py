@@ -30,10 +30,10 @@ sys.path[:0] = [str(HERE.parents[2]), str(HERE.parent)]
 
 from bulk_store import Run, write_bulk  # noqa: E402
 
-from analysis.final_tables import write_tables  # noqa: E402
-from analysis.reading.connect import connect, search  # noqa: E402
-from analysis.reading.frames import PARENT, started  # noqa: E402
-from analysis.reading.store import read_study  # noqa: E402
+from fl_analysis.final_tables import write_tables  # noqa: E402
+from fl_analysis.reading.connect import connect, search  # noqa: E402
+from fl_analysis.reading.frames import PARENT, started  # noqa: E402
+from fl_analysis.reading.store import read_study  # noqa: E402
 
 FORMATS = ("md", "csv", "latex")
 #: Tags of the study that describe the machine, not the science.

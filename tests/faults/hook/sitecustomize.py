@@ -126,7 +126,7 @@ PATCHES: dict[str, Callable[[ModuleType], None]] = {
     "fl_core.federated.rounds": watch_rounds,
     "fl_core.base.cache": watch_files,
     "fl_core.study.workers.dispatch": watch_ends,
-    "analysis.figures": no_figures,
+    "fl_analysis.figures": no_figures,
 }
 
 

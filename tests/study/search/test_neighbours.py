@@ -26,7 +26,7 @@ from studies import ROOT, load_study
 
 J = (4, 8, 16)
 TRIALS = 3
-STUDIES = sorted(path.stem for path in (ROOT / "studies").glob("*.py"))
+STUDIES = sorted(path.stem for path in (ROOT / "studies").glob("[!_]*.py"))
 
 
 # --- which arms are neighbours --------------------------------------------------------------------

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException, RestException
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
-from analysis.reading.frames import trials_frame
+from fl_analysis.reading.frames import trials_frame
 from fl_core.base.errors import UserError
 from fl_core.config.record import METRICS
 from fl_core.config.trial_config import TrialConfig
