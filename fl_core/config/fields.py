@@ -51,6 +51,14 @@ def refuse(name: str, value: object, allowed: str) -> ConfigError:
     return ConfigError(f"{name}={value!r}: {allowed}")
 
 
+def interval(spec: dataclasses.Field[Any]) -> str:
+    """The bounds of a number, as (0, 1] or [1, inf)."""
+    meta = spec.metadata
+    left = "(" if meta["above"] else "["
+    right = ")" if meta["below"] or math.isinf(meta["high"]) else "]"
+    return f"{left}{meta['low']:g}, {meta['high']:g}{right}"
+
+
 def _checked(name: str, value: object, spec: dataclasses.Field[Any]) -> object:
     """`value` in the field's own type, or a ConfigError that names field, value and bounds."""
     kinds = str(spec.type).split(" | ")
@@ -84,8 +92,7 @@ def _checked(name: str, value: object, spec: dataclasses.Field[Any]) -> object:
     low, high = spec.metadata["low"], spec.metadata["high"]
     above, below = spec.metadata["above"], spec.metadata["below"]
     if value < low or value > high or (above and value == low) or (below and value == high):
-        left, right = "(" if above else "[", ")" if below or math.isinf(high) else "]"
-        raise refuse(name, value, f"must be {instead}in {left}{low:g}, {high:g}{right}")
+        raise refuse(name, value, f"must be {instead}in {interval(spec)}")
     try:
         return int(value) if kind == "int" else float(value) + 0.0  # no -0.0: one digest for both
     except OverflowError as error:

@@ -1,0 +1,132 @@
+"""What each field of a trial's configuration means, in a sentence.
+
+Standard library only. The head's own training has the fields of `local.` under `head.local.`; what
+is said of the one is true of the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+#: By dotted name, of `head.local.` where it differs; a new field is one entry here.
+MEANINGS: Mapping[str, str] = {
+    "data.name": "the data set",
+    "data.val_fraction": "share of the training examples that is set aside for validation",
+    "data.split_seed": "seed of that split; it does not follow the trial's seed",
+    "data.train_on": "examples that the clients hold: without or with the validation examples",
+    "data.flip": "training images are flipped left to right at random (not a head on features)",
+    "data.crop": "pixels of padding of a random crop of training images; 0: none",
+    "data.rotation": "training images are turned by up to this many degrees, either way; 0: none",
+    "backbone.name": "timm's name of the pre-trained classifier",
+    "backbone.tag": "timm's name of the pre-trained weights",
+    "backbone.weights": "pretrained, random, or sha256:HEX of the file that --weights names",
+    "backbone.image_size": "pixels that images are scaled to, height and width",
+    "backbone.patch_size": "pixels of a patch of a transformer; none: the model's own",
+    "federation.clients": "K, the number of clients; 1: centralised training",
+    "federation.participation": "C, the share of the clients that takes part in a round",
+    "federation.sharding": (
+        "how the examples are spread over the clients: evenly, N_c classes a client, a mix of "
+        "classes drawn for each client (Hsu et al. 2019), or a split over the clients drawn for "
+        "each class (Yurochkin et al. 2019)"
+    ),
+    "federation.classes_per_client": "N_c, the number of classes that a client holds",
+    "federation.alpha": "concentration of either dirichlet: small is uneven",
+    "local.steps": "J, what a client does in a round, in the unit of local.unit",
+    "local.unit": "whether J counts steps (batches) or epochs over the client's examples",
+    "local.lr": "learning rate of the clients",
+    "local.momentum": "momentum of the clients' SGD; it starts anew in every round",
+    "local.dampening": "share of a gradient that does not enter the momentum, as in torch",
+    "local.nesterov": "Nesterov's momentum, as in torch",
+    "local.weight_decay": "weight decay of the clients' SGD",
+    "local.batch_size": "examples of a local step",
+    "local.keep_momentum": "momentum survives the round; only where there is one client",
+    "local.blend": (
+        "a client starts from its own old and the server's new parameters, by its share of the "
+        "Fisher information of the round's clients (fisher) or of all clients (fisher_all)"
+    ),
+    "local.rule": "what clients do besides SGD: FedAvg, FedProx or SCAFFOLD",
+    "local.mu": "strength of FedProx's pull to where the round began; 0: FedAvg",
+    "local.option": "which of SCAFFOLD's two ways renews a client's control variate",
+    "schedule.name": "factor of the learning rate over the run",
+    "schedule.warmup": "share of the run in which the rate rises from 0",
+    "schedule.step_size": "share of the run between two drops of the rate",
+    "schedule.gamma": "factor of each drop",
+    "server.optimiser": "the server's step to the clients' average: sgd at server.lr 1 is FedAvg",
+    "server.lr": "learning rate of the server",
+    "server.momentum": "momentum of FedAvgM (Hsu et al. 2019)",
+    "server.beta1": "decay of the mean of the server's steps (Reddi et al. 2021)",
+    "server.beta2": "decay of the mean of their squares",
+    "server.tau": "added to the root of that mean; small is more adaptive",
+    "server.bias_correction": "Adam's bias correction, which Reddi et al. leave out",
+    "select.rule": "who takes part in a round",
+    "aggregate.rule": "how the parameters of a round's clients become one",
+    "head.method": (
+        "the classifier that fine-tuning starts from: of zeros (none), ridge regression in closed "
+        "form from the clients' sums, or trained by FedAvg on frozen features"
+    ),
+    "head.ridge_lambda": "penalty of the ridge regression, on the diagonal of X^T X / n",
+    "head.temperature": (
+        "T in softmax(logits / T) of a ridge head; auto: fitted on the clients' training examples"
+    ),
+    "head.local.keep_momentum": "not to be set: a head keeps it where there is one client",
+    "head.local.blend": "not to be set: a head starts from the server's parameters",
+    "head.rounds": "rounds of the head's own training, with head.method=fedavg",
+    "mask.preset": "conventions that go together, under a name",
+    "mask.rule": "which parameters stay trainable",
+    "mask.sparsity": "share of the maskable parameters that is FROZEN: 0 is dense",
+    "mask.threshold": (
+        "instead of a sparsity: what has a Fisher information below it stays trainable"
+    ),
+    "mask.rounds": "R, rounds of calibration: (1 - sparsity)^(r/R) are active after round r",
+    "mask.scope": "one mask for all clients, or each client's own from its own data",
+    "mask.source": (
+        "where a shared mask comes from: the server's calibration split, the clients' scores "
+        "summed, or their masks combined"
+    ),
+    "mask.layers": (
+        "kinds of layers that may be masked, the rest of the trained part is frozen: all, or "
+        "linear, attention, norm, conv, embedding, head joined by +"
+    ),
+    "mask.granularity": "one threshold for all tensors, or the same share of every tensor",
+    "mask.min_active": "entries that stay trainable in every tensor; 0: whole tensors may freeze",
+    "mask.min_share": "the same as a share of the tensor",
+    "mask.fisher": (
+        "labels of the Fisher information: drawn from the model, the same with the logit as score "
+        "(as TaLoS), or those of the data"
+    ),
+    "mask.examples": "calibration examples of the server, or of each client",
+    "mask.batch_size": "examples that are scored at once: memory, and rounding",
+    "mask.dropped_weight": "factor of the weights dropped so far while calibrating",
+    "mask.hybrid_weight": "weight of the Fisher rank against the magnitude's; with rule=hybrid",
+    "mask.average": (
+        "an entry is averaged over the clients that sent it, or over all; of per-client masks"
+    ),
+    "fine_tune.strategy": (
+        "what trains in the main stage: the classifier on frozen features, everything, the "
+        "backbone or everything under a mask after the classifier, or everything under a mask at "
+        "once"
+    ),
+    "compute.execution": (
+        "clients of a round one after the other or stacked; auto: what is faster here. Results "
+        "differ by rounding alone"
+    ),
+    "compute.precision": "of forward and backward pass; parameters are always float32",
+    "rounds": "T, communication rounds of the main stage; a study sets it from its budget and J",
+    "stop_round": "rounds that are done of them, as many as another trial's best; none: all",
+    "eval_every": "rounds between two evaluations; a study sets it",
+    "eval_train": "evaluations measure a sample of the training examples, too",
+    "patience": "evaluations without a better one before a trial stops; 0: never",
+    "keep": "parameters that count at the end: the last, or the best by validation",
+    "seed": "seed of the trial; a study's is --seed",
+}
+
+
+def meaning(name: str) -> str:
+    """A field's meaning.
+
+    >>> meaning("head.local.lr")
+    'learning rate of the clients (training of the head)'
+    """
+    if name in MEANINGS or not name.startswith("head.local."):
+        return MEANINGS[name]
+    return f"{MEANINGS[name.removeprefix('head.')]} (training of the head)"
