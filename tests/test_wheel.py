@@ -80,3 +80,25 @@ def test_it_works_where_it_was_unpacked(unpacked: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert all(line.startswith(str(unpacked)) for line in done.stdout.splitlines()), done.stdout
+
+
+@pytest.mark.soak
+def test_its_command_runs_a_study_far_from_the_sources(unpacked: Path, tmp_path: Path) -> None:
+    """`fl-study`, as an installer makes it: a study that comes along, and its report."""
+    script = tmp_path / "bin" / "fl-study"
+    script.parent.mkdir()
+    (entry,) = unpacked.glob("*.dist-info/entry_points.txt")
+    assert "fl-study = fl_core.study.console:main" in entry.read_text()
+    script.write_text("import sys\nfrom fl_core.study.console import main\nsys.exit(main())\n")
+    here = tmp_path / "work"
+    here.mkdir()
+    smoke = ["run", "fedavg_iid", "--preset", "smoke", "--serial", "--trials", "2"]
+    for command in (smoke, ["report"], ["tables"]):
+        done = subprocess.run(
+            [sys.executable, str(script), *command], cwd=here, capture_output=True, text=True,
+            check=False, env={**os.environ, "PYTHONPATH": str(unpacked)},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    assert (here / "results" / "fedavg_iid" / "table.md").is_file()
+    assert (here / "results" / "report.html").is_file()
+    assert "fl-study run fedavg_iid --preset smoke" in (here / "results/report.html").read_text()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 
@@ -26,6 +27,15 @@ def fail(message: str) -> NoReturn:
     """One line on stderr, exit code 2."""
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     raise SystemExit(2)
+
+
+def started_as(study: str) -> str:
+    """The program that runs a study, to be typed again: fl-study, or python and the file."""
+    if len(sys.orig_argv) > 3 and Path(sys.orig_argv[1]).name == "fl-study":
+        return f"fl-study run {sys.orig_argv[3]}"
+    file = Path(sys.argv[0])
+    own = file.suffix == ".py" and file.name != "__main__.py" and file.parent.name != "studies"
+    return f"python {file if own else f'studies/{study}.py'}"
 
 
 def positive(text: str) -> int:

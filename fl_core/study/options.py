@@ -12,7 +12,7 @@ import yaml
 from fl_core.base.addresses import check_tracking_uri
 from fl_core.base.errors import ConfigError
 from fl_core.config.trial_config import Value
-from fl_core.study.arguments import Parser, fraction, natural, positive, seconds
+from fl_core.study.arguments import Parser, fraction, natural, positive, seconds, started_as
 from fl_core.study.plan import PRUNERS, SEARCHERS, Plan
 from fl_core.study.resolved import SEEDS, ResolvedStudy
 from fl_core.study.study import Study
@@ -22,7 +22,7 @@ def parse(study: Study, argv: Sequence[str] | None) -> argparse.Namespace:
     """The study's options; a mistake ends the program with one line."""
     presets = "\n".join(f"  {name:10}{preset.help}" for name, preset in study.presets.items())
     parser = Parser(
-        prog=f"python studies/{study.name}.py",
+        prog=started_as(study.name),
         description=f"{study.question.strip()}\n\npresets:\n{presets}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

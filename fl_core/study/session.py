@@ -22,6 +22,7 @@ from fl_core.base.files import write_atomically
 from fl_core.base.machine import Machine
 from fl_core.base.tables import csv_text
 from fl_core.config.trial_config import Value
+from fl_core.study.arguments import started_as
 from fl_core.study.folder import generation
 from fl_core.study.jobs import Job, Listener
 from fl_core.study.plan import Plan
@@ -164,7 +165,7 @@ def describe(session: Session) -> dict[str, Any]:
         "space": describe_space(study.space),
         "base": study.base.to_flat(),
         "device": session.machine.device,
-        "command": shlex.join(["python", f"studies/{study.name}.py", *sys.argv[1:]]),
+        "command": f"{started_as(study.name)} {shlex.join(sys.argv[1:])}".strip(),
         "git_commit": _git_commit(),
         "versions": {name: metadata.version(name) for name in PACKAGES},
     }

@@ -6,17 +6,18 @@ import argparse
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from fl_core.study.arguments import fail
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Check port and store, then become `mlflow ui`."""
     parser = argparse.ArgumentParser(prog="python -m fl_core.study.ui", description=__doc__)
     parser.add_argument("--port", type=int, default=5000)
     parser.add_argument("--store", type=Path, default=Path("mlflow.db"), help="SQLite file")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if not args.store.exists():
         fail(f"{args.store}: no runs here yet; run a study first (make study)")
     with socket.socket() as probe:
