@@ -1,0 +1,61 @@
+"""The answer of a study as a block of text: `results.pivot` with a short caption and its notes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fl_analysis.results.outcome import Outcome
+from fl_analysis.results.pivot import MARK, Pivot, pivot
+from fl_analysis.tables.conditions import field_values
+from fl_analysis.tables.render import Block
+from fl_core.config.vocabulary import data_title
+
+
+def pivot_block(results: Sequence[Outcome], warnings: Sequence[str] = ()) -> Block:
+    """One row a setting, one column a level of what runs across; a label that the row above has is
+    left out.
+    """
+    grid = pivot(results)
+    rows, above = [], ("",) * len(grid.row_heads)
+    for y, labels in enumerate(grid.rows):
+        same = next((i for i, a in enumerate(above) if a != labels[i]), len(labels))
+        cells = [grid.text(y, x) for x in range(len(grid.columns))]
+        rows.append(["" if i < same else label for i, label in enumerate(labels)] + cells)
+        above = labels
+    bold = frozenset() if grid.bold is None else {(grid.bold[0], grid.bold[1] + len(above))}
+    header = [*grid.row_heads, *grid.column_names]
+    return Block(
+        "", _caption(grid, results), header, rows, _notes(grid), list(warnings), frozenset(bold)
+    )
+
+
+def _caption(grid: Pivot, results: Sequence[Outcome]) -> str:
+    """What the cells are, of what, over how many seeds."""
+    configs = [o.config for o in results]
+    data = "/".join(map(data_title, field_values("data.name", configs).split("/")))
+    across = [grid.column_head] if grid.column_head else []
+    by = ", ".join([*grid.row_heads[:-1], " and ".join([*grid.row_heads[-1:], *across])])
+    counts = sorted({len(o.confirmed) for o in results})
+    seeds = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return (
+        f"Test accuracy [%] on {data} by {by}: mean ± sample standard deviation over "
+        f"{seeds} confirmation {'seed' if seeds == '1' else 'seeds'} "
+        f"(K = {field_values('federation.clients', configs)}, "
+        f"C = {field_values('federation.participation', configs)}, "
+        f"{field_values('backbone.name', configs)})."
+    )
+
+
+def _notes(grid: Pivot) -> list[str]:
+    """What the marks mean."""
+    notes = []
+    if grid.best is not None and grid.bold is not None:
+        notes.append(f"bold: the best arm, by the {grid.best.by}; the test has no part in it.")
+    if any(
+        MARK in grid.text(y, x) for y in range(len(grid.rows)) for x in range(len(grid.columns))
+    ):
+        notes.append(
+            f"{MARK} not searched enough, see the warnings; a difference from another arm may be "
+            "one of tuning."
+        )
+    return notes
