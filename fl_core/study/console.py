@@ -20,7 +20,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fl_core import __version__
 from fl_core.study.arguments import Parser, fail
 
 #: Command -> the module whose `main(argv)` does it, and what it does.
@@ -54,7 +53,6 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"fl-study {__version__}")
     parser.add_argument("command", choices=[*OWN, *COMMANDS], help=argparse.SUPPRESS)
     parser.add_argument("options", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     args = parser.parse_args(argv or sys.argv[1:] or ["--help"])
