@@ -35,7 +35,7 @@ def pairs(results: Sequence[Outcome]) -> list[Pair]:
     if len(results) > MOST:
         best = reference(results)
         chosen = [] if best is None else [(o, best.arm) for o in arms if o is not best.arm]
-    tests = [(one, other, _difference(one, other)) for one, other in chosen]
+    tests = [(one, other, difference(one, other)) for one, other in chosen]
     tests = [test for test in tests if test[2].pairs]
     if all(test[2].pairs < 2 for test in tests):
         return []
@@ -53,7 +53,8 @@ def reference(results: Sequence[Outcome]) -> Best | None:
     return best_arm(confirmed(results))
 
 
-def _difference(one: Outcome, other: Outcome) -> Paired:
+def difference(one: Outcome, other: Outcome) -> Paired:
+    """One's test accuracy minus the other's, over the seeds that both have."""
     first, second = (
         dict(zip(o.confirmed["seed"], o.confirmed["test_accuracy"], strict=True))
         for o in (one, other)
