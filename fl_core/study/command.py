@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fl_core.base.addresses import check_ray_address
 from fl_core.base.errors import UserError
 from fl_core.base.files import sweep
 from fl_core.base.locations import is_local
@@ -22,7 +21,7 @@ from fl_core.config.own import make_importable
 from fl_core.study import arguments, environment, options, resources
 from fl_core.study.folder import locked, start_over
 from fl_core.study.jobs import Arm, Workers
-from fl_core.study.resolved import resolve
+from fl_core.study.request import request_of
 from fl_core.study.session import Executor, Session
 from fl_core.study.study import Study
 
@@ -58,38 +57,26 @@ def main(study: Study, argv: Sequence[str] | None = None) -> None:
 
 
 def run(study: Study, args: argparse.Namespace) -> None:
-    """Everything that can be refused is refused before Ray starts."""
+    """All that can be refused is refused before anything is written (`request_of`)."""
     started = time.monotonic()
-    # before the heavy imports
-    fixed = options.fixed_values(args)
-    resolved = resolve(study, study.presets[args.preset], fixed, joint=args.search_arms)
-    resolved.check_confirmation(args.confirm_on)
-    plan = options.plan_of(args, resolved)
-    uri = options.tracking_uri(args)
-    if args.ray_address:
-        check_ray_address(args.ray_address)
-    out = (args.out or Path("results") / study.name).resolve()
+    asked = request_of(study, args)
+    resolved, machine, out = asked.study, asked.machine, asked.out
     if args.fresh and out.exists():
         start_over(out)
     with locked(out), ThreadPoolExecutor(1) as pool:
-        machine, places = resources.machine_of(args), resources.places_of(args, study.name, out)
+        places = resources.places_of(args, study.name, out)
         if is_local(places.own):
             sweep(places.own)
-        if resolved.uses_images:
-            precision = resources.default_precision(machine)
-            resolved = resolved.with_default("compute.precision", precision)
-        from fl_core.study.search import samplers
         from fl_core.study.workers import shares
 
-        samplers.check_searcher(plan.searcher, resolved.space, 1 + len(resolved.objectives))
         partitions = check_inputs(resolved.arms, machine)
         workers = shares.workers_of(args, machine, resolved.arms, resolved.space)
         machine = shares.shared(machine, workers)
         # while Ray starts, which is waiting for the most part
-        opening = pool.submit(_open_tracker, uri, study.name)
+        opening = pool.submit(_open_tracker, asked.uri, study.name)
         with _executor(args, workers) as execute:
             tracker = opening.result()
-            session = Session(resolved, args, machine, places, plan, out, tracker, execute)
+            session = Session(resolved, args, machine, places, asked.plan, out, tracker, execute)
             session.run(partitions)
     print(f"done in {time.monotonic() - started:.0f} s")
 

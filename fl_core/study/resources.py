@@ -45,22 +45,30 @@ def places_of(args: argparse.Namespace, name: str, out: Path) -> Places:
     """
     from fl_core.study.trial_files import Places
 
-    cache = cache_of(args)
-    own = location(args.storage) / name / "trials" if args.storage else out / "trials"
-    if args.storage:
-        if args.storage.startswith("memory://"):
-            raise UserError("--storage memory://: ends with the process; give a folder or a bucket")
+    cache, storage = cache_of(args), storage_of(args)
+    own = storage / name / "trials" if storage else out / "trials"
+    if storage:
         check_writable(own)
     count = generation(out)
-    if args.storage and count:
+    if storage and count:
         own = own.with_name(f"trials.{count}")
     return Places(own, None if count else cache / "trials", keep=args.keep_checkpoints)
 
 
+def storage_of(args: argparse.Namespace) -> Path | None:
+    """What all nodes share; UserError for what cannot be opened or would not last."""
+    if not args.storage:
+        return None
+    if args.storage.startswith("memory://"):
+        raise UserError("--storage memory://: ends with the process; give a folder or a bucket")
+    return location(args.storage)
+
+
 def cache_of(args: argparse.Namespace) -> Path:
     """The folder of artefacts that studies share."""
-    if args.storage:
-        return location(args.storage) / "artefacts"
+    storage = storage_of(args)
+    if storage:
+        return storage / "artefacts"
     named = args.cache_dir or Path(os.environ.get("FL_CACHE_DIR") or "results/artefacts")
     return Path(named).resolve()
 
