@@ -39,7 +39,7 @@ from fl_core.study.workers.meters import meter_of
 from fl_core.trial import run_trial, set_up_torch
 
 #: Seconds that a part may take.
-LIMITS = {"tests": 60, "correct": 60, "fast": 120, "head": 120, "memory": 90, "compile": 60}
+LIMITS = {"tests": 60, "correct": 60, "fast": 120, "head": 120, "memory": 150, "compile": 60}
 CUDA_TESTS = (
     "tests/federated/test_memory.py::test_tensors_come_back_to_the_gpu",
     "tests/masks/test_masks.py::test_a_gpu_gives_the_same_mask_there",

@@ -2,11 +2,14 @@
 
     python tests/benchmarks/gpu_trials.py --out o --work w --seconds 60 temperature
     python tests/benchmarks/gpu_trials.py --out o --work w --seconds 300 --budget 160 grid
+    python tests/benchmarks/gpu_trials.py --out o --work w --seconds 240 --workers 6 masks
 
 temperature: fine-tuning at 64 px from the ridge head with a temperature of 1 and with the fitted
 one, the head alone and the whole model, by learning rate. grid: sharding x J at 224 px, the whole
 model from the ridge head, T x J = `--budget` local steps; each arm with the same learning rates,
-the best by validation, whose test accuracy alone is read. FL_DATA_DIR and FL_WEIGHTS as for tests.
+the best by validation, whose test accuracy alone is read. masks: sparsity x rule at 64 px, iid, the
+whole model from the ridge head, each seed with a rate chosen on its own validation images.
+FL_DATA_DIR and FL_WEIGHTS as for tests.
 
 A trial whose time is over reports its last evaluation, marked as not done.
 """
@@ -20,6 +23,7 @@ import os
 import queue
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -83,6 +87,29 @@ def grid_jobs(budget: int, tiny: bool) -> Iterator[Job]:
             "rounds": rounds, "eval_every": max(1, rounds // 2), "local.lr": lr,
             "compute.precision": "float32" if tiny else "bfloat16", **arm,
         })  # fmt: skip
+
+
+def mask_jobs(tiny: bool) -> Iterator[Job]:
+    """Sparsity x rule at 64 px, seed by seed; then calibration rounds at the highest sparsity."""
+    rules = ("least_sensitive", "most_sensitive", "low_magnitude", "random")
+    arms: dict[str, dict[str, Value]] = {"dense": {"fine_tune.strategy": "full"}}
+    arms |= {
+        f"{rule} {sparsity:g}": {"mask.rule": rule, "mask.sparsity": sparsity}
+        for sparsity in (0.9, 0.5, 0.99) for rule in rules
+    }  # fmt: skip
+    arms |= {
+        f"{rule} 0.9, R=4": {"mask.rule": rule, "mask.sparsity": 0.9, "mask.rounds": 4}
+        for rule in rules[:2]
+    }
+    for seed in range(3):
+        for name, arm in arms.items():
+            for lr in (1e-2, 3e-2):
+                rounds = 2 if tiny else 50
+                yield Job(f"{name} seed {seed}", lr, {
+                    **BASE, "backbone.image_size": 32 if tiny else 64, "local.momentum": 0.9,
+                    "fine_tune.strategy": "sparse_full", "head.temperature": 1.0, "seed": seed,
+                    "rounds": rounds, "eval_every": rounds // 2, "local.lr": lr, **arm,
+                })  # fmt: skip
 
 
 def run(job: Job, machine: Machine, folder: Path, deadline: float) -> dict[str, Any]:
@@ -174,7 +201,7 @@ def table(results: list[dict[str, Any]]) -> str:
 def main() -> None:
     """Run one study."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("study", choices=("temperature", "grid"))
+    parser.add_argument("study", choices=("temperature", "grid", "masks"))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True, help="features, masks, checkpoints")
     parser.add_argument("--seconds", type=float, required=True, help="no trial goes on after that")
@@ -189,10 +216,12 @@ def main() -> None:
     BASE["backbone.weights"] = known_weights(weights)
     folder = args.work / "cache"
     machine = Machine(args.device, Path(os.environ["FL_DATA_DIR"]), folder, weights, threads=1)
-    jobs = list(
-        temperature_jobs(args.tiny) if args.study == "temperature"
-        else grid_jobs(args.budget, args.tiny)
-    )  # fmt: skip
+    makers = {
+        "temperature": temperature_jobs,
+        "grid": partial(grid_jobs, args.budget),
+        "masks": mask_jobs,
+    }
+    jobs = list(makers[args.study](args.tiny))
     jobs = jobs[::5] if args.tiny else jobs
     realised_partition(TrialConfig().override(jobs[0].values), machine)  # features once, for all
     print(table(study(jobs, args, machine)), flush=True)
