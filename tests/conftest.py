@@ -40,6 +40,22 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Place:
     return Place.of(once(tmp_path_factory, "undisturbed", fill))
 
 
+@pytest.fixture(scope="session")
+def store_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder with a copy of an empty MLflow store, which takes seconds to make. Only to be
+    read: `fl_core.study.tracking.client.connect` makes new stores of it.
+    """
+    from fl_core.study import environment
+
+    environment.before_mlflow()
+    from fl_core.study.tracking.client import connect
+
+    def fill(folder: Path) -> None:
+        connect(f"sqlite:///{folder}/first/mlflow.db", "x", folder)
+
+    return once(tmp_path_factory, "store-cache", fill)
+
+
 @pytest.fixture
 def interruptible() -> Iterator[None]:
     """A shell's background job ignores SIGINT, and so would every process it starts."""

@@ -36,7 +36,12 @@ OWNERS = {
     "torchvision": {"data.cifar", "models.features"},
     "safetensors": {"base.cache", "models.backbone"},
     "huggingface_hub": {"models.backbone"},
-    "mlflow": {"study.tracking.runs", "study.tracking.client", "study.replay"},
+    "mlflow": {
+        "study.tracking.runs",
+        "study.tracking.client",
+        "study.tracking.sqlite_store",
+        "study.replay",
+    },
     "ray": {"study.workers.ray_tune", "study.workers.ray_instance", "study.workers.cluster"},
     # plan, resolved and session: for a type
     "optuna": {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,6 +32,33 @@ def sweep(folder: Path) -> None:
         pid = path.suffix.removeprefix(".")
         if pid.isdigit() and not _lives(int(pid)):
             path.unlink(missing_ok=True)
+
+
+def resolved(path: Path) -> Path:
+    """The absolute path without symbolic links; OSError where they go round and round, or where the
+    working directory is gone.
+    """
+    try:
+        return path.resolve()
+    except RuntimeError as error:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path)) from error
+
+
+def check_room(folder: Path) -> None:
+    """OSError unless something can be written in a folder, or where it would be made."""
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    with tempfile.TemporaryFile(dir=there) as file:
+        file.write(b"ok")
+
+
+def put_aside(path: Path) -> Path:
+    """Rename what is damaged to the first free `<name>.damaged`, `<name>.damaged.2` ..."""
+    number, aside = 1, path.with_name(f"{path.name}.damaged")
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{path.name}.damaged.{number}")
+    path.rename(aside)
+    return aside
 
 
 def _lives(pid: int) -> bool:

@@ -73,7 +73,7 @@ def run(study: Study, args: argparse.Namespace) -> None:
         workers = shares.workers_of(args, machine, resolved.arms, resolved.space)
         machine = shares.shared(machine, workers)
         # while Ray starts, which is waiting for the most part
-        opening = pool.submit(_open_tracker, asked.uri, study.name)
+        opening = pool.submit(_open_tracker, asked.uri, study.name, machine.cache_dir)
         with _executor(args, workers) as execute:
             tracker = opening.result()
             session = Session(resolved, args, machine, places, asked.plan, out, tracker, execute)
@@ -115,8 +115,8 @@ def check_inputs(arms: list[Arm], machine: Machine) -> dict[str, np.ndarray]:
     return partitions
 
 
-def _open_tracker(uri: str, experiment: str) -> Tracker:
+def _open_tracker(uri: str, experiment: str, cache: Path) -> Tracker:
     environment.before_mlflow()
     from fl_core.study.tracking.tracker import Tracker
 
-    return Tracker(uri, experiment)
+    return Tracker(uri, experiment, cache if is_local(cache) else None)

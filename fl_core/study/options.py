@@ -11,6 +11,7 @@ import yaml
 
 from fl_core.base.addresses import check_tracking_uri
 from fl_core.base.errors import ConfigError
+from fl_core.base.stores import check_sqlite
 from fl_core.config.trial_config import Value
 from fl_core.study.arguments import Parser, fraction, natural, positive, seconds, started_as
 from fl_core.study.plan import PRUNERS, SEARCHERS, Plan
@@ -161,6 +162,7 @@ def tracking_uri(args: argparse.Namespace) -> str:
     named = args.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
     uri = named or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
     check_tracking_uri(uri)
+    check_sqlite(uri)
     return uri
 
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlparse
 
 import requests
-from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException, RestException
 
 from fl_core.base.errors import UserError, first_line
+from fl_core.base.stores import sqlite_file
+from fl_core.study.tracking import sqlite_store
 from fl_core.study.tracking.notes import NOTE
 from fl_core.study.tracking.outbox import FIRST_PAUSE
 
@@ -30,8 +31,17 @@ def one_line(uri: str) -> Iterator[None]:
     """MLflow, SQLAlchemy and requests each raise their own: one clear line for all."""
     try:
         yield
+    except UserError as error:
+        raise UserError(f"--tracking-uri {uri}: {error}") from error
     except Exception as error:
-        raise UserError(f"--tracking-uri {uri}: cannot be used ({first_line(error)})") from error
+        line = f"--tracking-uri {uri}: cannot be used ({first_line(error)})"
+        file = sqlite_file(uri)
+        if file is not None and file.exists() and not is_outage(error) and not _is_full(error):
+            line += (
+                f"; move {file.name} away, and the same command logs the study, from its folder, "
+                "into a new one"
+            )
+        raise UserError(line) from error
 
 
 def is_outage(error: BaseException) -> bool:
@@ -39,9 +49,9 @@ def is_outage(error: BaseException) -> bool:
 
     A full disk is not an absence: nobody makes room by waiting.
     """
-    causes = list(_causes(error))
-    if any(word in str(cause) for cause in causes for word in ("is full", "No space left")):
+    if _is_full(error):
         return False
+    causes = _causes(error)
     return any(isinstance(cause, _AWAY) or _status(cause) in _WAIT for cause in causes)
 
 
@@ -65,25 +75,38 @@ def insist(task: Callable[[], _T]) -> _T:
         pause *= 2
 
 
-def connect(uri: str, experiment: str) -> tuple[MlflowClient, str]:
-    """A client, and the id of the experiment, which is created if it is new."""
+def connect(uri: str, experiment: str, cache: Path | None = None) -> tuple[MlflowClient, str]:
+    """A client, and the id of the experiment, which is created if it is new.
+
+    cache: where a copy of an empty SQLite store is kept, for the next one to be made of.
+    """
+    file = sqlite_file(uri)
 
     def reach() -> tuple[MlflowClient, str]:
-        with _alone(uri):
+        with nullcontext() if file is None else sqlite_store.alone(file):
+            if file is not None:
+                sqlite_store.provide(file, cache)
             client = MlflowClient(uri)
-            found = client.get_experiment_by_name(experiment)
-            if found:
-                return client, str(found.experiment_id)
-            try:
-                return client, str(client.create_experiment(experiment, _artifact_location(uri)))
-            except MlflowException:
-                found = client.get_experiment_by_name(experiment)
-                if not found:
-                    raise
-                return client, str(found.experiment_id)  # another driver was faster
+            return client, _experiment(client, uri, experiment)
 
     with one_line(uri):
         return insist(reach)
+
+
+def _experiment(client: MlflowClient, uri: str, name: str) -> str:
+    """The id of an experiment, new or known; one that was deleted is restored, with its runs."""
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(client.create_experiment(name, _artifact_location(uri)))
+        except MlflowException:
+            found = client.get_experiment_by_name(name)
+            if not found:
+                raise  # else another driver was faster
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+        print(f"experiment {name}: was deleted in MLflow; restored, with its runs", file=sys.stderr)
+    return str(found.experiment_id)
 
 
 def tag_experiment(client: MlflowClient, experiment: str, tags: Mapping[str, str]) -> None:
@@ -92,6 +115,12 @@ def tag_experiment(client: MlflowClient, experiment: str, tags: Mapping[str, str
     for name, value in tags.items():
         if name not in present or (name != NOTE and present[name] != value):
             client.set_experiment_tag(experiment, name, value)
+
+
+def _is_full(error: BaseException) -> bool:
+    """Whether the disk is."""
+    full = ("is full", "No space left")
+    return any(word in str(cause) for cause in _causes(error) for word in full)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -119,27 +148,7 @@ def _status(error: BaseException) -> int | None:
     return None
 
 
-def _sqlite_file(uri: str) -> Path | None:
-    parsed = urlparse(uri)
-    return Path(parsed.path.removeprefix("/")) if parsed.scheme == "sqlite" else None
-
-
-@contextmanager
-def _alone(uri: str) -> Iterator[None]:
-    """Several drivers that set up one fresh SQLite file at once ruin it: one after the other."""
-    file = _sqlite_file(uri)
-    if file is None:
-        yield
-        return
-    with ExitStack() as stack:
-        # where no file can be written next to it, no database can either: MLflow says so
-        with suppress(OSError):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(FileLock(file.with_name(f".{file.name}.lock")))
-        yield
-
-
 def _artifact_location(uri: str) -> str | None:
     """Beside the SQLite file; a server decides for itself."""
-    file = _sqlite_file(uri)
+    file = sqlite_file(uri)
     return None if file is None else (file.resolve().parent / "mlartifacts").as_uri()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from mlflow.entities import Metric, Param, Run, RunTag
 
@@ -32,8 +33,8 @@ class _Unsent:
 class RunStore:
     """What is in the store, and what waits to be sent in one batch a run."""
 
-    def __init__(self, uri: str, experiment: str) -> None:
-        self.client, self.experiment = connect(uri, experiment)
+    def __init__(self, uri: str, experiment: str, cache: Path | None = None) -> None:
+        self.client, self.experiment = connect(uri, experiment, cache)
         self._study = ""
         self._forget()
 

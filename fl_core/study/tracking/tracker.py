@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from fl_core.config.record import Record
@@ -35,19 +36,20 @@ PATIENCE = 600.0  # seconds that a study which ends waits for a store that is aw
 class Tracker:
     """Logs one study. A listener of `fl_core.study.workers.dispatch`; close it to drain its queue.
 
-    `patience`: seconds that `close` waits for a store that is away. `load_seconds`: between
-    samples of the machine's load.
+    `cache`: see `client.connect`. `patience`: seconds that `close` waits for a store that is away.
+    `load_seconds`: between samples of the machine's load.
     """
 
     def __init__(
         self,
         uri: str,
         experiment: str,
+        cache: Path | None = None,
         patience: float = PATIENCE,
         load_seconds: float = INTERVAL,
     ) -> None:
         self.uri = uri
-        self._store = RunStore(uri, experiment)
+        self._store = RunStore(uri, experiment, cache)
         self.client, self.experiment = self._store.client, self._store.experiment
         self._tree = RunTree(self._store)
         self._writer = Writer(self._store.is_away, patience)

@@ -45,10 +45,10 @@ def record(step: int, **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """One database for all tests (setting one up takes seconds); an experiment a test."""
+def store(tmp_path_factory: pytest.TempPathFactory, store_cache: Path) -> str:
+    """One database for all tests; an experiment a test."""
     folder = tmp_path_factory.mktemp("store")
-    Tracker(f"sqlite:///{folder}/mlflow.db", "set-up")
+    Tracker(f"sqlite:///{folder}/mlflow.db", "set-up", store_cache)
     return f"sqlite:///{folder}/mlflow.db"
 
 
