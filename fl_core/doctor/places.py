@@ -21,6 +21,7 @@ from fl_core.config.trial_config import TrialConfig
 from fl_core.doctor.software import Finding, Where, imported
 from fl_core.study import environment
 from fl_core.study.folder import LOCK, MIN_FREE_BYTES, holder
+from fl_core.study.workers.scratch import base_of_ray
 
 IMAGES = "only studies on images need it"
 LITTLE = 2e9  # bytes of disk: enough to start, perhaps not to end
@@ -97,7 +98,7 @@ def check_folders(where: Where) -> Iterator[Finding]:
     """Everything a study writes to: can it, and is there room?"""
     yield _room("study", Path(where.out).resolve(), "--out")
     yield _room("cache", where.machine.cache_dir, "--cache-dir")
-    scratch = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
+    scratch = base_of_ray()
     found = _room("temporary", scratch, "TMPDIR")
     usage = shutil.disk_usage(_existing(scratch))
     if found.level == "ok" and usage.used > FULL * usage.total:
@@ -207,7 +208,7 @@ def check_ray(where: Where) -> Iterator[Finding]:
     """Start Ray as a study does, or join a cluster, and run one task."""
     if where.ray_address is not None:
         addresses.check_ray_address(where.ray_address)
-    environment.before_ray()
+    environment.before_ray(cluster=where.ray_address is not None)
     ray, instance = imported("ray"), imported("fl_core.study.workers.ray_instance")
     imported("fl_core.study.workers.ray_tune")
     version = f"ray {ray.__version__}"

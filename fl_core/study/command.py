@@ -18,7 +18,7 @@ from fl_core.base.files import sweep
 from fl_core.base.locations import is_local
 from fl_core.base.machine import Machine
 from fl_core.config.own import make_importable
-from fl_core.study import arguments, environment, options, resources
+from fl_core.study import arguments, environment, options, resources, stopping
 from fl_core.study.folder import locked, start_over
 from fl_core.study.jobs import Arm, Workers
 from fl_core.study.request import request_of
@@ -41,7 +41,8 @@ def main(study: Study, argv: Sequence[str] | None = None) -> None:
             from fl_core.study.replay import replay
 
             raise SystemExit(replay(study.name, args))
-        run(study, args)
+        with stopping.stoppable():
+            run(study, args)
     except UserError as error:
         arguments.fail(str(error))
     except OSError as error:
@@ -51,9 +52,9 @@ def main(study: Study, argv: Sequence[str] | None = None) -> None:
         arguments.fail(
             f"{where}{error.strerror}; make room, then the same command goes on from here"
         )
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("\ninterrupted; nothing is lost: the same command goes on from here", file=sys.stderr)
-        raise SystemExit(130) from None
+        raise SystemExit(stopping.exit_code(stop)) from None
 
 
 def run(study: Study, args: argparse.Namespace) -> None:
@@ -89,7 +90,7 @@ def _executor(args: argparse.Namespace, workers: Workers) -> Iterator[Executor]:
 
         yield run_serial
         return
-    environment.before_ray()
+    environment.before_ray(cluster=args.ray_address is not None)
     from fl_core.study.workers.ray_instance import ray_session
     from fl_core.study.workers.ray_tune import run_on_ray
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
+from functools import cache
 
 #: Of every process that computes: they decide what kernels do, and what they take.
 KERNELS = {
@@ -17,8 +18,8 @@ KERNELS = {
 }
 RAY = {
     "RAY_AIR_NEW_OUTPUT": "0",  # our own display instead
-    "RAY_AUTH_MODE": "disabled",  # a local instance; otherwise a token is written to $HOME
     "RAY_USAGE_STATS_ENABLED": "0",  # no network
+    "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "true",  # SIGTERM is ours (study.stopping): no C++ stack
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # MLflow is the log
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C stops at once: every trial has its checkpoint
@@ -42,10 +43,23 @@ _TALKATIVE = (
 )
 
 
-def before_ray() -> None:
-    """Before Ray is imported. Its processes on this machine inherit the variables."""
+def before_ray(*, cluster: bool = False) -> None:
+    """Before Ray is imported. Its processes on this machine inherit the variables.
+
+    Ray's ports answer the whole network, and who may speak to them may run code. An instance of our
+    own obeys nobody without this process's token; `cluster`: one that is joined has rules of its
+    own, and the user's environment the token.
+    """
     _default(RAY)
     _default(KERNELS)
+    if not cluster:
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token()}
+
+
+@cache
+def _token() -> str:
+    """A fresh one, in the environment alone: who reads that of our processes is this user."""
+    return os.urandom(32).hex()
 
 
 def before_mlflow() -> None:

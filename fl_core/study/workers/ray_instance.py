@@ -8,7 +8,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import psutil
@@ -18,7 +20,9 @@ from fl_core.base.addresses import answers, check_ray_address, split
 from fl_core.base.errors import UserError
 from fl_core.study.environment import KERNELS
 from fl_core.study.workers.dispatch import Conductor
+from fl_core.study.workers.scratch import base_of_ray, private_folder
 
+TOKEN = " (a cluster that has a token wants it here, too: RAY_AUTH_MODE=token, RAY_AUTH_TOKEN)"
 SILENCE = 20  # seconds without an answer, after which a cluster's head is given up
 
 
@@ -26,22 +30,27 @@ SILENCE = 20  # seconds without an answer, after which a cluster's head is given
 def ray_session(address: str | None = None, cpus: int | None = None) -> Iterator[None]:
     """A local Ray instance for the time of a study (or a connection to a cluster's)."""
     options: dict[str, Any] = {"address": address or "local", "logging_level": "ERROR"}
-    if address is None:
-        options |= {"num_cpus": cpus, "include_dashboard": False}
-    else:
-        check_ray_address(address)
-        # the cluster's processes inherit nothing from this one
-        variables = {name: os.environ.get(name, value) for name, value in KERNELS.items()}
-        options["runtime_env"] = {"env_vars": variables}
-    try:
-        ray.init(log_to_driver=False, configure_logging=True, **options)
-    except Exception as error:  # Ray raises bare ones, too, when a busy machine is slow to start it
-        what = f"--ray-address {address}" if address else "Ray does not start"
-        raise UserError(f"{what}: {' '.join(str(error).split())[:300]}") from error
-    try:
+    with ExitStack() as stack:
+        if address is None:
+            folder = stack.enter_context(private_folder(base_of_ray()))
+            inside = str(folder / "r")  # Ray opens its own to all users
+            options |= {"num_cpus": cpus, "include_dashboard": False, "_temp_dir": inside}
+        else:
+            check_ray_address(address)
+            # the cluster's processes inherit nothing from this one
+            variables = {name: os.environ.get(name, value) for name, value in KERNELS.items()}
+            options["runtime_env"] = {"env_vars": variables}
+        # not in the main thread, where it would take SIGTERM for itself, and what a signal raises
+        # while a process is forked is lost; the kernel ends Ray's processes with this thread
+        start = partial(ray.init, log_to_driver=False, configure_logging=True, **options)
+        thread = stack.enter_context(ThreadPoolExecutor(1))
+        stack.callback(ray.shutdown)
+        try:
+            thread.submit(start).result()
+        except Exception as error:  # Ray raises bare ones, too, when a busy machine is slow
+            what = f"--ray-address {address}{TOKEN}" if address else "Ray does not start"
+            raise UserError(f"{what}: {' '.join(str(error).split())[:300]}") from error
         yield
-    finally:
-        ray.shutdown()
 
 
 @contextmanager

@@ -8,14 +8,11 @@ Neither Tune's checkpoints nor its experiment state are used: jobs are idempoten
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import psutil
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -29,6 +26,7 @@ from fl_core.study.workers.dispatch import Conductor
 from fl_core.study.workers.gpu import release
 from fl_core.study.workers.ray_instance import watched
 from fl_core.study.workers.run_job import attempt
+from fl_core.study.workers.scratch import private_folder
 
 
 class TrialRunner(tune.Trainable):  # type: ignore[misc]
@@ -156,21 +154,32 @@ def run_on_ray(conductor: Conductor, machine: Machine, places: Places, workers: 
     """Every job of the study. Raises UserError where the user must mend something."""
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by the display
     check_cluster(places.own, workers)
-    jobs = _Jobs(conductor)
     trainable = tune.with_parameters(TrialRunner, machine=machine, places=places)
-    scratch = _scratch()  # Tune's own records: nothing we need
-    tuner = tune.Tuner(
-        tune.with_resources(trainable, within_one_machine(workers)),
+    sized = tune.with_resources(trainable, within_one_machine(workers))
+    try:
+        with private_folder(Path(tempfile.gettempdir())) as scratch, watched(conductor):
+            _tuner(sized, conductor, workers.slots, scratch).fit()
+    except (Exception, KeyboardInterrupt):
+        if conductor.aborted is None:
+            raise
+    conductor.close()
+
+
+def _tuner(trainable: Any, conductor: Conductor, slots: int, scratch: Path) -> tune.Tuner:
+    """Tune as the conductor's hands. `scratch` is for its own records: nothing we need."""
+    jobs = _Jobs(conductor)
+    return tune.Tuner(
+        trainable,
         tune_config=tune.TuneConfig(
             search_alg=jobs,
             scheduler=_Verdicts(jobs),
             num_samples=-1,
-            max_concurrent_trials=workers.slots,
+            max_concurrent_trials=slots,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: str(trial.trial_id),
         ),
         run_config=tune.RunConfig(
-            storage_path=scratch,
+            storage_path=str(scratch),
             verbose=0,
             callbacks=[_Failures(jobs)],
             stop=_Abort(conductor),
@@ -179,20 +188,3 @@ def run_on_ray(conductor: Conductor, machine: Machine, places: Places, workers: 
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
-    try:
-        with watched(conductor):
-            tuner.fit()
-    except (Exception, KeyboardInterrupt):
-        if conductor.aborted is None:
-            raise
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    conductor.close()
-
-
-def _scratch() -> str:
-    """A folder that goes away: at the end, or at the start of the next study after a kill."""
-    for left in Path(tempfile.gettempdir()).glob("fl-tune-*-*"):
-        if not psutil.pid_exists(int(left.name.split("-")[2])):
-            shutil.rmtree(left, ignore_errors=True)
-    return tempfile.mkdtemp(prefix=f"fl-tune-{os.getpid()}-")
