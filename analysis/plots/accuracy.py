@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -24,7 +23,7 @@ from fl_analysis.plots.panels import (
     unit_of,
 )
 from fl_analysis.plots.sparsity import sparsity_figure
-from fl_analysis.plots.style import COLUMN, PAGE, ink, new_figure, pretty
+from fl_analysis.plots.style import COLUMN, PAGE, amounts, ink, new_figure, pretty
 from fl_analysis.results.labels import axis_label, axis_value, percent, tick_label
 from fl_analysis.results.outcome import Outcome
 from fl_core.config.vocabulary import DASH
@@ -102,8 +101,7 @@ def _draw_cells(
     grid = np.full((len(names[0]), len(names[1])), np.nan)
     for outcome in group:
         grid[_place(outcome, inside, names)] = 100 * outcome.mean
-    scale = matplotlib.colormaps["viridis"].with_extremes(bad="#e6e6e6")
-    image = ax.imshow(np.ma.masked_invalid(grid), cmap=scale, aspect="auto")
+    image = ax.imshow(np.ma.masked_invalid(grid), cmap=amounts("#e6e6e6"), aspect="auto")
     rows, columns = (
         [tick_label(axis, level) for level in shown]
         for axis, shown in zip(inside, names, strict=True)

@@ -13,7 +13,7 @@ from fl_analysis.results.best import best_arm
 from fl_analysis.results.curves import in_epochs
 from fl_analysis.results.importance import MOST, SHUFFLES, TOP
 from fl_analysis.results.outcome import Outcome
-from fl_analysis.results.predictions import Predicted, calibration, error_kinds
+from fl_analysis.results.predictions import Predicted, error_kinds
 from fl_core.config.vocabulary import masked
 
 _SEEDS = "Mean over the confirmation seeds"
@@ -73,7 +73,8 @@ def captions(
         "trials so far, against its trials in the order of their start (pruned and diverged ones "
         "count as trials; a line begins at the first that finished). A line that still rises at "
         "its end asks for more trials; one that is flat from the first has found nothing since. "
-        "Crosses: winners of neighbouring arms, tried in this one too.",
+        "Lower starts lie below the panel. Crosses: winners of neighbouring arms, tried in this "
+        "one too.",
         "communication": "Validation accuracy against the bytes sent so far by every stage (head, "
         "masks, main), up and down, summed over all clients. Stars: before the first round of the "
         f"main stage. {_SEEDS}.{tail}",
@@ -82,8 +83,9 @@ def captions(
         "most of a round), and with every message dense, as index or as bitmap "
         "(see federated/messages.py for the forms). Above: the same bytes as a number of float32 "
         "parameters. A dense arm sends one form alone.",
-        "pareto": "What accuracy costs. Small dots: all finished search trials; line: the Pareto "
-        "front of validation accuracy and cost; star: its start, before the first round of the "
+        "pareto": "What accuracy costs. Small dots: finished search trials (those far "
+        "below the front are not shown); line: the Pareto front of validation "
+        "accuracy and cost; star: its start, before the first round of the "
         "main stage; marks: test accuracy of the confirmed points of the front, mean ± sample "
         "standard deviation over the confirmation seeds.",
         **drift_captions(probe, f"{_SEEDS}, band: ± one sample standard deviation.{tail}"),
@@ -127,9 +129,10 @@ def model_captions(found: Sequence[Predicted], arm: Predicted) -> dict[str, str]
         "that run's own partition. Line: 5th to 95th percentile, box: quartiles, bar: median.",
         "calibration": f"{which}, together: accuracy in 15 bins of confidence (bars) and the mean "
         "confidence of each bin (dots; dashed: as accurate as confident); below, the share of the "
-        "predictions. Expected calibration error of all arms: "
-        + "; ".join(f"{a.outcome.name} {100 * calibration(a.frames).error:.1f} %" for a in found)
-        + ".",
+        "predictions. ECE: the expected calibration error.",
+        "calibration_error": "Expected calibration error of each arm's predictions on the test "
+        "set: the distance between confidence and accuracy, mean over 15 bins weighted by their "
+        "predictions; mean over the confirmation seeds (small dots: the seeds).",
         "predictions": f"{which.split(', confirmation')[0]}, seed {arm.seeds[0]}: true → predicted "
         "class and the confidence of the prediction. Right ones at random: a fixed draw.",
     }

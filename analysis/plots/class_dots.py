@@ -72,7 +72,7 @@ def beside(ax: Axes, x: float, y: float, side: int, text: str, weight: str = "no
         textcoords="offset points",
         va="center",
         ha="left" if side > 0 else "right",
-        size=6,
+        size=7,
         weight=weight,
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -14,7 +13,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import NullFormatter
 
 from fl_analysis.plots.panels import arm_text
-from fl_analysis.plots.style import COLUMN, OKABE_ITO, PAGE, ink, new_figure
+from fl_analysis.plots.style import COLUMN, OKABE_ITO, PAGE, amounts, ink, new_figure
 from fl_analysis.reading.classes import Classes
 from fl_analysis.results.labels import arm_axes
 from fl_analysis.results.predictions import Predicted, confused_pairs, error_kinds, row_shares
@@ -31,8 +30,7 @@ def confusion_figure(arm: Predicted) -> Figure:
     """
     classes, shares = arm.classes, 100 * arm.shares()
     norm = LogNorm(FAINT, 100, clip=True)
-    scale = matplotlib.colormaps["YlGnBu"].with_extremes(bad="white")
-    mapping = ScalarMappable(norm, scale)
+    mapping = ScalarMappable(norm, amounts())
     if not classes.groups:
         figure = new_figure(COLUMN, COLUMN - 0.2, layout="compressed")
         grid = [figure.add_subplot()]
@@ -49,7 +47,7 @@ def confusion_figure(arm: Predicted) -> Figure:
         coarse = 100 * row_shares(counts)
         _draw(grid[1], coarse, mapping)
         _write(grid[1], coarse, mapping)
-        grid[1].set_xticks(range(len(coarse)), classes.groups, rotation=90, size=6)
+        grid[1].set_xticks(range(len(coarse)), classes.groups, rotation=90, size=7)
         grid[1].set_yticks([])
         grid[0].set_title("classes")
         grid[1].set_title("superclasses [%]")
@@ -86,8 +84,8 @@ def _name_groups(ax: Axes, classes: Classes) -> None:
         ax.axhline(edge, color="0.75", lw=0.3)
         ax.axvline(edge, color="0.75", lw=0.3)
     middles = ends - (sizes + 1) / 2
-    ax.set_yticks(middles, classes.groups, size=6)
-    ax.set_xticks(middles, classes.groups, rotation=90, size=6)
+    ax.set_yticks(middles, classes.groups, size=7)
+    ax.set_xticks(middles, classes.groups, rotation=90, size=7)
 
 
 def _write(ax: Axes, shares: np.ndarray, mapping: ScalarMappable) -> None:
@@ -95,7 +93,7 @@ def _write(ax: Axes, shares: np.ndarray, mapping: ScalarMappable) -> None:
     for row, column in np.argwhere(shares >= 0.5).tolist():
         value = shares[row, column]
         colour = ink(mapping.to_rgba(np.array([value]))[0])
-        ax.text(column, row, f"{value:.0f}", ha="center", va="center", color=colour, size=5)
+        ax.text(column, row, f"{value:.0f}", ha="center", va="center", color=colour, size=7)
 
 
 def pairs_figure(arm: Predicted) -> Figure | None:

@@ -10,9 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from fl_analysis.plots.panels import Line, legend, panels, unit_of
+from fl_analysis.plots.lines import Line, panels
+from fl_analysis.plots.panels import legend, unit_of
 from fl_analysis.plots.style import cost_axis, pretty
-from fl_analysis.results.curves import Curves, Peak
+from fl_analysis.results.curves import Curves, Peak, is_course
 from fl_analysis.results.outcome import Outcome
 
 _ACCURACY = "validation accuracy [%]"
@@ -28,7 +29,7 @@ def curve_figure(
 
     With accuracy on training examples (thin) where the runs measured it.
     """
-    if data.frame.empty:
+    if not is_course(data.frame):
         return None
     train = data.over_runs("train_accuracy")
     ylabel = _ACCURACY if train.empty else "accuracy [%]"
@@ -38,7 +39,7 @@ def curve_figure(
 def curve_on_test_figure(results: Sequence[Outcome], data: Curves) -> Figure | None:
     """Test accuracy against local steps, as the confirmation read it on its way."""
     frame = data.over_runs("test_accuracy")
-    if frame.empty:
+    if not is_course(frame):
         return None
     return steps_figure(results, frame, "test accuracy [%]", 100.0)
 
@@ -138,7 +139,8 @@ def bytes_figure(results: Sequence[Outcome], data: Curves) -> Figure | None:
     each line begins before the main stage.
     """
     known = data.frame[data.frame["bytes"].notna() & (data.frame["bytes"] > 0)]
-    if known.empty:
+    known = known[~known["arm"].isin(data.alone)]  # one client sends to nobody
+    if not is_course(known):
         return None
     figure, grid = panels(results, set(known["arm"]), _ACCURACY)
     begun = data.starts[data.starts["arm"].isin(known["arm"])]

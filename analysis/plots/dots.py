@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
+from fl_analysis.plots.lines import level_colours
 from fl_analysis.plots.panels import arm_text, joined, legend, levels
 from fl_analysis.plots.style import COLUMN, colours, marker, new_figure, pretty
 from fl_analysis.results.labels import axis_value, level_label
@@ -54,6 +55,7 @@ def grouped_dots(results: Sequence[Outcome], axes: Sequence[str]) -> Figure:
     rest = [axis for axis in axes if axis != "sharding"]
     rows = list(dict.fromkeys(joined(rest, o) for o in results))
     groups = levels("sharding", results)
+    paint = level_colours("sharding", groups, results)
     figure = new_figure(COLUMN, 0.9 + (0.14 + 0.1 * len(groups)) * len(rows))
     ax = figure.add_subplot()
     for outcome in results:
@@ -71,7 +73,7 @@ def grouped_dots(results: Sequence[Outcome], axes: Sequence[str]) -> Figure:
             ms=4,
             capsize=2,
             lw=1,
-            color=colours(len(groups))[i],
+            color=paint[i],
             label=pretty(level_label("sharding", level)),
         )
     ax.set_yticks(range(len(rows)), rows)

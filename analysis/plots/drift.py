@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from fl_analysis.plots.curves import log_if_wide, steps_figure
+from fl_analysis.results.curves import is_course
 from fl_analysis.results.outcome import Outcome
 from fl_core.config.vocabulary import cell, compact
 
@@ -26,7 +27,7 @@ _WHAT = (
 def drift_figure(results: Sequence[Outcome], drift: pd.DataFrame) -> Figure | None:
     """Drift against local steps, one line an arm; `drift`: a row (arm, step) with mean and std."""
     drift = drift[drift["mean"] > 0]
-    if drift.empty:
+    if not is_course(drift):
         return None
     figure = steps_figure(results, drift, "client drift (L2)", 1.0)
     log_if_wide(figure.axes, drift["mean"])

@@ -17,8 +17,9 @@ from fl_analysis.plots.curves import (
     make_room,
     mark_best,
 )
-from fl_analysis.plots.panels import Line, legend, panels
-from fl_analysis.results.curves import Curves, Peak, in_epochs, time_column
+from fl_analysis.plots.lines import Line, panels
+from fl_analysis.plots.panels import legend
+from fl_analysis.results.curves import Curves, Peak, in_epochs, is_course, time_column
 from fl_analysis.results.outcome import Outcome
 
 
@@ -29,7 +30,7 @@ def loss_figure(
     the runs had their best validation accuracy.
     """
     val, train = data.over_runs("val_loss"), data.over_runs("train_loss")
-    if val.empty:
+    if not is_course(val):
         return None
     figure, grid = panels(results, set(val["arm"]), "cross-entropy", same_x=False)
     make_room(figure, grid)
@@ -49,7 +50,7 @@ def loss_figure(
 def loss_on_test_figure(results: Sequence[Outcome], data: Curves) -> Figure | None:
     """Test loss, as the confirmation read it on its way."""
     frame = data.over_runs("test_loss")
-    if frame.empty:
+    if not is_course(frame):
         return None
     figure, grid = panels(results, set(frame["arm"]), "test cross-entropy", same_x=False)
     x = time_column(results)

@@ -25,7 +25,7 @@ from fl_analysis.plots.panels import (
     longest,
     panel_grid,
 )
-from fl_analysis.plots.style import pretty
+from fl_analysis.plots.style import MORE, pretty
 from fl_analysis.reading.fetch import mask_layers
 from fl_analysis.reading.store import StudyRuns
 from fl_analysis.results.labels import axis_value, level_label
@@ -75,7 +75,7 @@ def active_figure(results: Sequence[Outcome], tables: Layers) -> Figure | None:
         return None
     norm = PowerNorm(0.5, 0, 100 * max(np.nanmax(c) for c in cells.values()))
     shares = {arm: 100 * c for arm, c in cells.items()}
-    return _figure(results, shares, (matplotlib.colormaps["viridis"], norm), "active share [%]")
+    return _figure(results, shares, (matplotlib.colormaps[MORE], norm), "active share [%]")
 
 
 def _cells(tables: Layers, column: str) -> dict[int, pd.Series]:

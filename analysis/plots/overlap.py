@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from fl_analysis.plots.layers import by_block
+from fl_analysis.plots.lines import level_colours, panels
 from fl_analysis.plots.mask_layers import Layers
 from fl_analysis.plots.panels import (
     axes_of,
@@ -19,7 +20,6 @@ from fl_analysis.plots.panels import (
     levels,
     line_axis,
     panel_grid,
-    panels,
 )
 from fl_analysis.plots.style import colours, error_line, pretty
 from fl_analysis.results.labels import axis_value, level_label
@@ -56,6 +56,7 @@ def heterogeneity_figure(results: Sequence[Outcome]) -> Figure | None:
     found = facets(shown, axes, ["sharding", lines or "sharding"])
     points = _by_heterogeneity(shown)
     names = levels(lines, shown) if lines else [""]
+    paint = level_colours(lines, names, shown) if lines else colours(1)
     figure, grid = panel_grid(found, share=True, height=1.9)
     for ax, (_, group) in zip(grid, found.parts, strict=True):
         for index, level in enumerate(names):
@@ -65,7 +66,7 @@ def heterogeneity_figure(results: Sequence[Outcome]) -> Figure | None:
                 (float(points.index(shards(o.config))), *over_seeds(o.confirmed, "mask_jaccard"))
                 for o in mine
             ]
-            error_line(ax, marks, (index, len(names)), label)
+            error_line(ax, marks, (index, len(names)), label, paint[index])
         for mine, colour in _levels_of_chance(group, lines):
             ax.errorbar(*_chance(mine, points), color=colour, lw=1, ls=(0, (1, 1)), label="chance")
         ax.set_xticks(range(len(points)), [pretty(point) for point in points])
@@ -94,7 +95,10 @@ def _levels_of_chance(
 ) -> list[tuple[list[Outcome], Any]]:
     """Arms of one sparsity have one level of chance: black, or its line's colour."""
     sparsities = levels("mask.sparsity", group)
-    paint = colours(len(sparsities)) if lines == "mask.sparsity" else ["black"] * len(sparsities)
+    if lines == "mask.sparsity":
+        paint = level_colours(lines, sparsities, group)
+    else:
+        paint = ["black"] * len(sparsities)
     return [
         ([o for o in group if axis_value("mask.sparsity", o.config) == level], colour)
         for level, colour in zip(sparsities, paint, strict=True)

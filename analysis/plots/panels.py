@@ -11,29 +11,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
-from typing import Any
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fl_analysis.plots.style import COLUMN, PAGE, colours, line_style, new_figure, pretty
+from fl_analysis.plots.style import COLUMN, PAGE, new_figure, pretty
 from fl_analysis.results.labels import arm_axes, axis_value, level_label, unit_of_j
 from fl_analysis.results.outcome import Outcome
-from fl_core.config.vocabulary import DASH, DENSE, masked
-
-MANY = 6  # lines in one panel
-_REFERENCE = (0, (1, 1))  # of a dense arm beside masked ones
-
-
-@dataclass(frozen=True)
-class Line:
-    """One arm as a line of a panel."""
-
-    arm: Outcome
-    label: str
-    colour: Any
-    style: Any
+from fl_core.config.vocabulary import masked
 
 
 def axes_of(results: Sequence[Outcome]) -> list[str]:
@@ -126,53 +112,6 @@ def _ranks(order: Mapping[str, Sequence[str]], outcome: Outcome) -> list[int]:
 
 def _key(axes: Sequence[str], outcome: Outcome) -> tuple[str, ...]:
     return tuple(axis_value(axis, outcome.config) for axis in axes)
-
-
-def panels(
-    results: Sequence[Outcome], drawn: set[int], ylabel: str, *, same_x: bool = True
-) -> tuple[Figure, list[tuple[Axes, list[Line]]]]:
-    """One panel for few arms; for many the axis with most levels gives the lines of each. same_x:
-    all panels have one range across.
-    """
-    axes = axes_of(results)
-    if len(results) <= MANY or len(axes) < 2:
-        figure = new_figure(COLUMN, 2.1 + 0.07 * len(results))
-        ax = figure.add_subplot()
-        ax.set_ylabel(ylabel)
-        ax.grid()
-        paint = colours(len(results))
-        lines = [
-            Line(o, arm_text(o, axes), paint[i], line_style(i))
-            for i, o in enumerate(results)
-            if o.arm in drawn
-        ]
-        return figure, [(ax, lines)]
-    other = longest(axes, results)
-    found = facets(results, axes, [other])
-    figure, grid = panel_grid(found, share=True, same_x=same_x)
-    dense = {o.arm for o in references(results)} if "mask.sparsity" in axes else set()
-    shown = [level for level in levels(other, results) if level not in (DENSE, DASH)]
-    made = []
-    for ax, (_, group) in zip(grid, found.parts, strict=True):
-        group = sorted(group, key=lambda o: o.arm)
-        ax.grid()
-        if first_column(ax):
-            ax.set_ylabel(ylabel)
-        made.append((ax, [_line(o, other, shown, dense) for o in group if o.arm in drawn]))
-    return figure, made
-
-
-def _line(outcome: Outcome, axis: str, shown: Sequence[str], dense: set[int]) -> Line:
-    """Colour and style by the level; a dense arm beside masked ones is dotted."""
-    level = axis_value(axis, outcome.config)
-    label = pretty(level_label(axis, level))
-    if level not in shown:
-        return Line(outcome, label, "black", _REFERENCE)
-    i = shown.index(level)
-    colour = colours(len(shown))[i]
-    if outcome.arm in dense:
-        return Line(outcome, f"{label}, dense", colour, _REFERENCE)
-    return Line(outcome, label, colour, line_style(i))
 
 
 def columns_of(found: Facets, most: int = 5) -> int:

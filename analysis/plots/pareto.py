@@ -35,9 +35,23 @@ def pareto_figure(runs: StudyRuns, results: Sequence[Outcome]) -> Figure | None:
     cost_axis(ax, [float(value) for value in shown], "B" if cost.startswith("bytes_") else "")
     ax.set_xlabel(f"{compact(cost)}, whole trial")
     ax.set_ylabel("accuracy [%]")
+    ax.set_ylim(*front_reach(points))
     ax.grid()
     legend(figure, [ax])
     return figure
+
+
+def front_reach(points: Sequence[FrontPoint]) -> tuple[float, float]:
+    """The accuracies [%] of the front and what confirms it, with a margin: trials far below them
+    would leave no room to see it.
+    """
+    ends = [100 * float(p.trial["val_accuracy"]) for p in points]
+    for point in points:
+        if len(point.confirmed):
+            spread = point.test[1] if math.isfinite(point.test[1]) else 0.0
+            ends += [100 * (point.test[0] - spread), 100 * (point.test[0] + spread)]
+    margin = 0.1 * (max(ends) - min(ends)) or 1.0
+    return min(ends) - 2 * margin, max(ends) + margin
 
 
 def _draw_arm(

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from fl_analysis.plots.style import PAGE, log_ticks, new_figure, pretty
+from fl_analysis.plots.style import PAGE, amounts, log_ticks, new_figure, pretty
 from fl_analysis.reading.fetch import partition
 from fl_analysis.reading.store import StudyRuns
 from fl_analysis.results.outcome import Outcome
@@ -24,6 +23,8 @@ def partition_figure(runs: StudyRuns, results: Sequence[Outcome]) -> Figure | No
     parts: dict[str, pd.DataFrame] = {}
     for outcome in results:
         label = shards(outcome.config)
+        if outcome.config.get("federation.clients") == 1:
+            continue  # it holds everything
         if label not in parts and (found := partition(runs, outcome.arm)) is not None:
             parts[label] = found
     if not parts:
@@ -34,13 +35,14 @@ def partition_figure(runs: StudyRuns, results: Sequence[Outcome]) -> Figure | No
     side = (width - 1.15) / columns
     figure = new_figure(width, 0.35 + (side + 0.32) * rows, layout="compressed")
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    for ax in grid.flat:
+        ax.tick_params(labelbottom=True, labelleft=True)
     peak = max(int(p.to_numpy().max()) for p in parts.values())
     most = max(peak, 2)
     norm = LogNorm(1, most)
-    scale = matplotlib.colormaps["viridis_r"].with_extremes(bad="white")
     for ax, (label, counts) in zip(grid.flat, parts.items(), strict=False):
         held = np.ma.masked_equal(counts.to_numpy(), 0)
-        image = ax.imshow(held, cmap=scale, norm=norm, aspect="auto", interpolation="nearest")
+        image = ax.imshow(held, cmap=amounts(), norm=norm, aspect="auto", interpolation="nearest")
         ax.set_title(pretty(label), pad=3)
         ax.spines[:].set_visible(True)
         ax.set_box_aspect(1)

@@ -17,7 +17,7 @@ from fl_analysis.results.labels import arm_axes
 from fl_analysis.results.outcome import Outcome
 from fl_analysis.results.predictions import Predicted, calibration
 
-COLUMNS = 8  # pictures in a row
+COLUMNS = 7  # pictures in a row
 RIGHT, WRONG = OKABE_ITO[2], OKABE_ITO[1]
 _BELOW = (5, 25, 75, 95)  # percentiles of the clients
 
@@ -30,7 +30,13 @@ def class_accuracy_figure(arm: Predicted) -> Figure:
 
 def clients_figure(clients: Mapping[int, np.ndarray], results: Sequence[Outcome]) -> Figure | None:
     """A row an arm: its clients as dots, box from the first to the third quartile, median."""
-    shown = [o for o in results if o.arm in clients and np.isfinite(clients[o.arm]).any()]
+    shown = [  # of arms with clients: one that holds everything is no spread
+        o
+        for o in results
+        if o.arm in clients
+        and o.config.get("federation.clients") != 1
+        and np.isfinite(clients[o.arm]).any()
+    ]
     if not shown:
         return None
     axes = arm_axes([o.setting for o in shown], [o.config for o in shown])
@@ -78,6 +84,28 @@ def calibration_figure(arm: Predicted) -> Figure:
     return figure
 
 
+def calibration_error_figure(found: Sequence[Predicted]) -> Figure | None:
+    """A row an arm: its expected calibration error, and that of each seed; None for one arm."""
+    if len(found) < 2:
+        return None
+    outcomes = [arm.outcome for arm in found]
+    axes = arm_axes([o.setting for o in outcomes], [o.config for o in outcomes])
+    figure = new_figure(COLUMN, 0.6 + 0.19 * len(found))
+    ax = figure.add_subplot()
+    for place, arm in enumerate(found):
+        seeds = [100 * calibration([frame]).error for frame in arm.frames]
+        ax.plot(seeds, [place] * len(seeds), "o", ms=2.5, color="0.5", mew=0)
+        ax.plot(sum(seeds) / len(seeds), place, "D", ms=4, color=OKABE_ITO[0], mew=0)
+    ax.set_yticks(range(len(found)), [arm_text(o, axes) for o in outcomes])
+    ax.set_ylim(len(found) - 0.4, -0.6)
+    ax.set_xlim(left=0)
+    ax.tick_params(axis="y", length=0)
+    ax.set_xlabel("expected calibration error [%]")
+    ax.grid(axis="x")
+    ax.set_axisbelow(True)
+    return figure
+
+
 def pick(frame: pd.DataFrame, count: int) -> dict[str, list[int]]:
     """Rows of predictions worth a look: title of their row of pictures -> image numbers.
 
@@ -119,7 +147,7 @@ def examples_figure(arm: Predicted, pixels: np.ndarray) -> Figure | None:
                 visible=True, linewidth=1.5, color=RIGHT if label == prediction else WRONG
             )
             text = _verdict(arm.classes, int(label), int(prediction))
-            ax.set_title(f"{text}\n{confidence:.2f}", size=6, pad=2, linespacing=1.05)
+            ax.set_title(f"{text}\n{confidence:.2f}", size=7, pad=2, linespacing=1.05)
     return figure
 
 

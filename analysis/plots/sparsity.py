@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from fl_analysis.plots.lines import level_colours
 from fl_analysis.plots.panels import (
     facets,
     first_column,
@@ -19,7 +20,7 @@ from fl_analysis.plots.panels import (
     panel_grid,
     references,
 )
-from fl_analysis.plots.style import error_line, pretty
+from fl_analysis.plots.style import colours, error_line, pretty
 from fl_analysis.results.labels import axis_label, axis_value, level_label
 from fl_analysis.results.outcome import Outcome
 from fl_core.config.vocabulary import DENSE
@@ -37,6 +38,7 @@ def sparsity_figure(results: Sequence[Outcome], axes: Sequence[str]) -> Figure:
     found = facets(results, axes, [SPARSITY, lines or SPARSITY])
     figure, grid = panel_grid(found, share=False, height=1.9)
     shown = levels(lines, masked_arms(results)) if lines else [""]
+    paint = level_colours(lines, shown, masked_arms(results)) if lines else colours(1)
     points = sorted(levels(SPARSITY, masked_arms(results)), key=float)
     own_dense = lines is not None and not lines.startswith("mask.") and bool(references(results))
     points = [DENSE, *points] if own_dense else points
@@ -49,7 +51,7 @@ def sparsity_figure(results: Sequence[Outcome], axes: Sequence[str]) -> Figure:
                 (float(points.index(axis_value(SPARSITY, o.config))), 100 * o.mean, 100 * o.std)
                 for o in mine
             ]
-            error_line(ax, marks, (index, len(shown)), label)
+            error_line(ax, marks, (index, len(shown)), label, paint[index])
         if not own_dense:
             _draw_dense(ax, references(group))
         ax.set_xticks(range(len(points)), points)

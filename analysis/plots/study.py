@@ -22,6 +22,7 @@ from fl_analysis.plots.overlap import depth_figure, heterogeneity_figure
 from fl_analysis.plots.pareto import pareto_figure
 from fl_analysis.plots.partition import partition_figure
 from fl_analysis.plots.predictions import (
+    calibration_error_figure,
     calibration_figure,
     class_accuracy_figure,
     clients_figure,
@@ -93,6 +94,7 @@ def _model_figures(
         "errors": errors_figure(found),
         "client_accuracy": clients_figure(read_clients(runs, found), results),
         "calibration": calibration_figure(arm),
+        "calibration_error": calibration_error_figure(found),
         "predictions": None if pixels is None else examples_figure(arm, pixels),
     }
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import Colormap, to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FixedLocator, MaxNLocator, NullFormatter
 
@@ -19,6 +20,8 @@ COLUMN, PAGE = 3.35, 6.9  # inches: one column, both columns
 #: Okabe and Ito's colours without their yellow, which is too light for a thin line.
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = "osD^vPX"
+#: Maps of amounts: the darker, the more, in every figure; white is none, grey is not there.
+MORE = "YlGnBu"
 LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 
 RC: Any = {
@@ -64,12 +67,24 @@ def render(figure: Figure, kind: str) -> bytes:
     return buffer.getvalue()
 
 
+def amounts(none: str = "white") -> Colormap:
+    """The map of amounts; `none`: the colour of what there is nothing of."""
+    return matplotlib.colormaps[MORE].with_extremes(bad=none)
+
+
 def colours(count: int) -> list[Any]:
     """Distinct colours for `count` lines."""
     if count <= len(OKABE_ITO):
         return list(OKABE_ITO[:count])
+    return ordered_colours(count)
+
+
+def ordered_colours(count: int) -> list[Any]:
+    """Colours for `count` levels that have an order: the first is the darkest, none is too light
+    for a thin line.
+    """
     scale = matplotlib.colormaps["viridis"]
-    return [scale(0.92 * i / (count - 1)) for i in range(count)]
+    return [to_hex(scale(0.8 * i / max(1, count - 1))) for i in range(count)]
 
 
 def line_style(index: int) -> Any:
@@ -78,7 +93,11 @@ def line_style(index: int) -> Any:
 
 
 def error_line(
-    ax: Axes, marks: Sequence[tuple[float, float, float]], place: tuple[int, int], label: str
+    ax: Axes,
+    marks: Sequence[tuple[float, float, float]],
+    place: tuple[int, int],
+    label: str,
+    colour: Any,
 ) -> None:
     """Marks (x, mean, std) joined; `place`: which of how many lines, each moved aside a little so
     that their error bars can be told apart. Without a finite mean no mark, without std no bar.
@@ -92,7 +111,7 @@ def error_line(
             [at + aside for at in x],
             y,
             yerr=[size if math.isfinite(size) else 0.0 for size in spread],
-            color=colours(count)[index],
+            color=colour,
             ls=line_style(index),
             lw=1,
             ms=3,

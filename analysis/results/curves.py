@@ -128,6 +128,11 @@ class Peak:
     step: float
 
 
+def is_course(frame: pd.DataFrame) -> bool:
+    """Whether an arm of `Curves.over_runs` has more than one point: one alone shows no course."""
+    return not frame.empty and int(frame.groupby("arm").size().max()) > 1
+
+
 def in_epochs(results: Sequence[Outcome]) -> bool:
     """Whether these arms count their time in epochs: those of one client that holds everything."""
     return bool(results) and all(

@@ -257,5 +257,5 @@ def test_pictures_of_predictions(store: Store, cifar_dir: Path) -> None:
     figures, captions = draw_figures(one_arm(store, "whole", [text]), cifar_dir)
     titles = [ax.get_title() for ax in figures["predictions"].axes]
     assert titles[0] == "bottle\n→ baby\n0.90"
-    assert len(titles) == 24
+    assert len(titles) == 21
     assert "seed 0" in captions["predictions"]
