@@ -6,6 +6,13 @@ when it is first asked for, so that `import fl_core` alone costs nothing.
 >>> from fl_core import TrialConfig
 >>> TrialConfig().override({"local.lr": 0.05}).local.lr
 0.05
+
+A study's file ends with `main(STUDY)`, its command line. In a notebook
+
+    result = main(STUDY, ["--preset", "smoke", "--serial"])
+
+is a call: `result.table` and `result.pairs` are pandas frames, `result.figures` files, and a
+mistake raises UserError.
 """
 
 from __future__ import annotations
@@ -14,6 +21,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fl_core.base.errors import UserError
     from fl_core.base.machine import Machine
     from fl_core.config.sections import BackboneConfig, LocalConfig, ServerConfig
     from fl_core.config.trial_config import TrialConfig, Value
@@ -51,6 +59,7 @@ if TYPE_CHECKING:
         sparse_backbone,
         vit_tiny,
     )
+    from fl_core.study.result import Result
     from fl_core.study.study import Study
     from fl_core.trial import run_trial
 
@@ -60,6 +69,7 @@ __version__ = "0.1.0"
 _HOMES = {
     name: module
     for module, names in {
+        "base.errors": "UserError",
         "base.machine": "Machine",
         "config.sections": "BackboneConfig LocalConfig ServerConfig",
         "config.trial_config": "TrialConfig Value",
@@ -77,6 +87,7 @@ _HOMES = {
         "study.presets": "FIFTY_STEPS HEAD ONE_MACHINE PAPER PAPER_FULL PAPER_SPARSE "
         "PROBE_FINE_TUNING PROBE_HEAD VIT_TINY VIT_TINY_SPARSE Preset embedded paper smoke "
         "sparse_backbone vit_tiny",
+        "study.result": "Result",
         "study.study": "Study",
         "trial": "run_trial",
     }.items()

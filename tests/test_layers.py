@@ -53,7 +53,7 @@ OWNERS = {
     "upath": {"base.locations"},
     "psutil": {"study.workers.ray_tune", "study.workers.ray_instance"},
     "rich": {"study.display"},
-    "fl_analysis": {"study.session"},
+    "fl_analysis": {"study.session", "study.result"},
 }
 #: What fl_core and the analysis both read: names, how a winner is chosen, errors, whole files.
 SHARED = {"base.errors", "base.files", "config.record", "config.vocabulary", "study.selection"}

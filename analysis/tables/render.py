@@ -202,9 +202,12 @@ def html(title: str, blocks: Sequence[Block]) -> str:
     lines = ["<!doctype html>", '<html lang="en">', "<head>", '<meta charset="utf-8">']
     lines += ['<meta name="viewport" content="width=device-width">', f"<title>{name}</title>"]
     lines += [f"<style>{_STYLE}</style>", "</head>", "<body>", f"<h1>{name}</h1>"]
-    for block in blocks:
-        lines += _html_block(block)
-    return "\n".join([*lines, "</body>", "</html>"]) + "\n"
+    return "\n".join([*lines, html_fragment(blocks), "</body>", "</html>"]) + "\n"
+
+
+def html_fragment(blocks: Sequence[Block]) -> str:
+    """The blocks for a page that has a head and a style: a notebook's."""
+    return "\n".join(line for block in blocks for line in _html_block(block))
 
 
 def _html_block(block: Block) -> list[str]:

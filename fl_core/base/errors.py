@@ -11,6 +11,10 @@ class ConfigError(UserError):
     """A configuration field with a value that is not allowed."""
 
 
+class Differs(Exception):
+    """A trial that was run again did not come to the same numbers; each is on the screen."""
+
+
 def first_line(error: BaseException) -> str:
     """What an error says, in one line, not too long; its kind if it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -25,7 +25,7 @@ from fl_core.base.errors import UserError, kind_and_line
 from fl_core.doctor import places as check_places
 from fl_core.doctor import software as checks
 from fl_core.doctor.software import Finding, Where
-from fl_core.study.arguments import Parser
+from fl_core.study.arguments import Parser, told
 
 AT_ONCE = 3
 COLOURS = {"ok": "32", "warning": "33", "problem": "31"}
@@ -157,7 +157,7 @@ def show(finding: Finding) -> None:
 
 
 def parse(argv: list[str] | None = None) -> Where:
-    """The options; a mistake ends the program with one line."""
+    """The options; UserError for a mistake."""
     parser = Parser(
         prog="python -m fl_core.doctor",
         description=__doc__,
@@ -181,7 +181,8 @@ def parse(argv: list[str] | None = None) -> Where:
 
 def main(argv: list[str] | None = None) -> int:
     """Print the report; the exit code."""
-    runner = Runner(parse(argv))
+    with told():
+        runner = Runner(parse(argv))
     levels = []
     with ThreadPoolExecutor(AT_ONCE) as pool:
         pending = [pool.submit(runner.findings, check) for check in CHECKS]

@@ -8,19 +8,34 @@ from __future__ import annotations
 import argparse
 import difflib
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
+from fl_core.base.errors import UserError
+
 
 class Parser(argparse.ArgumentParser):
-    """argparse with errors of one line and a hint for misspelt options."""
+    """argparse with errors of one line, a hint for misspelt options, and a mistake as a UserError:
+    whoever reads a command line reads it within `told`.
+    """
 
     def error(self, message: str) -> NoReturn:
         if message.startswith("unrecognized arguments: --"):
             wrong = message.split()[2].split("=")[0]
             close = difflib.get_close_matches(wrong, self._option_string_actions, n=1)
             message = f"{wrong}: no such option" + (f"; did you mean {close[0]}?" if close else "")
-        fail(f"{message} (--help lists the options)")
+        raise UserError(f"{message} (--help lists the options)")
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """A user's mistake within ends the program: `fail`."""
+    try:
+        yield
+    except UserError as error:
+        fail(str(error))
 
 
 def fail(message: str) -> NoReturn:

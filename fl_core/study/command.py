@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fl_core.base.errors import UserError
+from fl_core.base.errors import Differs, UserError
 from fl_core.base.files import sweep
 from fl_core.base.locations import is_local
 from fl_core.base.machine import Machine
@@ -29,35 +29,69 @@ if TYPE_CHECKING:
     import numpy as np
 
     from fl_core.config.trial_config import TrialConfig
+    from fl_core.study.result import Result
     from fl_core.study.tracking.tracker import Tracker
 
 
-def main(study: Study, argv: Sequence[str] | None = None) -> None:
-    """Run a study from its command line; a user's mistake is one line and exit code 2."""
-    args = options.parse(study, argv)
+def main(study: Study, argv: Sequence[str] | None = None) -> Result | None:
+    """Run a study: the last line of its file, or a call in a notebook.
+
+    `main(STUDY)` in a program reads the program's command line, and ends it as `command_line` says.
+    `main(STUDY, ["--preset", "smoke"])`, and at a prompt or in a notebook `main(STUDY)` too, is a
+    call like any other: it returns what the study found and raises UserError for a user's mistake,
+    KeyboardInterrupt where it is interrupted. After --help and --replay there is nothing to return.
+    """
+    if argv is not None or _at_a_prompt():
+        try:
+            args = options.parse(study, argv or [])
+        except SystemExit:  # --help
+            return None
+        return _called(study, args)
+    return command_line(study, sys.argv[1:])
+
+
+def command_line(study: Study, argv: Sequence[str]) -> Result | None:
+    """A study as a program: a user's mistake is one line on stderr and exit code 2, Ctrl-C is 130,
+    a --replay that differs 1.
+    """
+    with arguments.told():
+        try:
+            return _called(study, options.parse(study, argv))
+        except Differs as found:
+            print(found)
+            raise SystemExit(1) from None
+        except KeyboardInterrupt as stop:
+            line = "interrupted; nothing is lost: the same command goes on from here"
+            print(f"\n{line}", file=sys.stderr)
+            raise SystemExit(stopping.exit_code(stop)) from None
+
+
+def _at_a_prompt() -> bool:
+    """Whether a person types at a prompt or in a notebook: no file is run there, and the words
+    after the program's name are the notebook's.
+    """
+    return not hasattr(sys.modules["__main__"], "__file__") and sys.argv[:1] != ["-c"]
+
+
+def _called(study: Study, args: argparse.Namespace) -> Result | None:
     make_importable(Path.cwd())  # the study's own folder is already: it is the script's
     try:
         if args.replay:
             from fl_core.study.replay import replay
 
-            raise SystemExit(replay(study.name, args))
+            replay(study.name, args)
+            return None
         with stopping.stoppable():
-            run(study, args)
-    except UserError as error:
-        arguments.fail(str(error))
+            return run(study, args)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
             raise
         where = f"{error.filename}: " if error.filename else ""
-        arguments.fail(
-            f"{where}{error.strerror}; make room, then the same command goes on from here"
-        )
-    except KeyboardInterrupt as stop:
-        print("\ninterrupted; nothing is lost: the same command goes on from here", file=sys.stderr)
-        raise SystemExit(stopping.exit_code(stop)) from None
+        again = "make room, then the same command goes on from here"
+        raise UserError(f"{where}{error.strerror}; {again}") from error
 
 
-def run(study: Study, args: argparse.Namespace) -> None:
+def run(study: Study, args: argparse.Namespace) -> Result:
     """All that can be refused is refused before anything is written (`request_of`)."""
     started = time.monotonic()
     asked = request_of(study, args)
@@ -78,8 +112,9 @@ def run(study: Study, args: argparse.Namespace) -> None:
         with _executor(args, workers) as execute:
             tracker = opening.result()
             session = Session(resolved, args, machine, places, asked.plan, out, tracker, execute)
-            session.run(partitions)
+            result = session.run(partitions)
     print(f"done in {time.monotonic() - started:.0f} s")
+    return result
 
 
 @contextmanager

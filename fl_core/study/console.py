@@ -20,7 +20,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fl_core.study.arguments import Parser, fail
+from fl_core.study.arguments import Parser, fail, told
 
 #: Command -> the module whose `main(argv)` does it, and what it does.
 COMMANDS = {
@@ -55,7 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     )
     parser.add_argument("command", choices=[*OWN, *COMMANDS], help=argparse.SUPPRESS)
     parser.add_argument("options", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    args = parser.parse_args(argv or sys.argv[1:] or ["--help"])
+    with told():
+        args = parser.parse_args(argv or sys.argv[1:] or ["--help"])
     if args.command in OWN:
         OWN[args.command](args.options)
         return None

@@ -19,8 +19,8 @@ from fl_core.study.resolved import SEEDS, ResolvedStudy
 from fl_core.study.study import Study
 
 
-def parse(study: Study, argv: Sequence[str] | None) -> argparse.Namespace:
-    """The study's options; a mistake ends the program with one line."""
+def parse(study: Study, argv: Sequence[str]) -> argparse.Namespace:
+    """The options of a study, and as `words` what was typed; UserError for a mistake."""
     presets = "\n".join(f"  {name:10}{preset.help}" for name, preset in study.presets.items())
     parser = Parser(
         prog=started_as(study.name),
@@ -32,7 +32,9 @@ def parse(study: Study, argv: Sequence[str] | None) -> argparse.Namespace:
     _how_to_search(parser)
     _where_things_are(parser, study)
     _machine(parser)
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    args.words = list(argv)
+    return args
 
 
 def _what_to_run(parser: argparse.ArgumentParser, study: Study) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fl_core.base.cache import DamagedArtefact, load_artefact
-from fl_core.base.errors import UserError
+from fl_core.base.errors import Differs, UserError
 from fl_core.config.record import Record
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.study import environment, options, resources
@@ -41,8 +41,8 @@ class Recorded:
     curve: Curve
 
 
-def replay(study: str, args: argparse.Namespace) -> int:
-    """Run it, show both curves; exit code 0 if they are the same, 1 if not."""
+def replay(study: str, args: argparse.Namespace) -> None:
+    """Run it, show both curves; Differs if they are not the same."""
     found = _by_digest(study, args) if len(args.replay) == 16 else _by_run(args)
     machine = resources.machine_of(args)
     print(f"replaying {found.phase} trial {found.config.digest()} of {found.where}")
@@ -61,13 +61,12 @@ def replay(study: str, args: argparse.Namespace) -> int:
             if step == max(found.curve):
                 break  # a pruned trial has no more
     if compared < len(found.curve):
-        print(f"differs: {len(found.curve)} evaluations recorded, {compared} of them met again")
-        return 1
-    if same:
-        print(f"identical: {compared} evaluations, bit for bit")
-        return 0
-    print("differs; equality is promised on the same kind of device, library versions and commit")
-    return 1
+        recorded = f"{len(found.curve)} evaluations recorded, {compared} of them met again"
+        raise Differs(f"differs: {recorded}")
+    if not same:
+        promise = "equality is promised on the same kind of device, library versions and commit"
+        raise Differs(f"differs; {promise}")
+    print(f"identical: {compared} evaluations, bit for bit")
 
 
 def differences(recorded: Mapping[str, float], record: Record) -> list[str]:

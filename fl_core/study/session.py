@@ -28,6 +28,7 @@ from fl_core.study.jobs import Job, Listener
 from fl_core.study.plan import Plan
 from fl_core.study.presets import PROBE_SEEDS
 from fl_core.study.resolved import ResolvedStudy
+from fl_core.study.result import Result, chosen_config, result_of
 from fl_core.study.selection import BEST, BEST_CONFIRMED
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Session:
         """Of the confirmation: fresh ones, the same for all arms."""
         return [self.plan.seed + 1 + n for n in range(self.args.seeds or self.study.preset.seeds)]
 
-    def run(self, partitions: Mapping[str, np.ndarray]) -> None:
+    def run(self, partitions: Mapping[str, np.ndarray]) -> Result:
         """Search, confirm, report; what belongs to the study is logged whatever happens."""
         facts = describe(self)
         write_atomically(self.out / "study.yaml", yaml.safe_dump(facts, sort_keys=False))
@@ -85,7 +86,7 @@ class Session:
             status = "FINISHED"
         finally:
             warn(self.tracker.close(status))
-        report(self)
+        return report(self)
 
     def _run_jobs(self) -> None:
         """Search and confirmation."""
@@ -165,7 +166,7 @@ def describe(session: Session) -> dict[str, Any]:
         "space": describe_space(study.space),
         "base": study.base.to_flat(),
         "device": session.machine.device,
-        "command": f"{started_as(study.name)} {shlex.join(sys.argv[1:])}".strip(),
+        "command": f"{started_as(study.name)} {shlex.join(args.words)}".strip(),
         "git_commit": _git_commit(),
         "versions": {name: metadata.version(name) for name in PACKAGES},
     }
@@ -179,7 +180,7 @@ def _git_commit() -> str:
         return "unknown"
 
 
-def report(session: Session) -> None:
+def report(session: Session) -> Result:
     """The final table on the screen and in the study's run, tables and figures in the folder, each
     arm's chosen configuration in its run.
     """
@@ -208,13 +209,12 @@ def report(session: Session) -> None:
     for found in outcome.outcomes(runs):
         if found.best is not None:
             arm = session.study.arms[found.arm]
-            # None: a dimension that a condition closed, at its default
-            chosen = {name: value for name, value in found.config.items() if value is not None}
-            best = arm.config.override(chosen)
+            best = chosen_config(arm, found)
             text = yaml.safe_dump(best.to_flat(), sort_keys=False)
             tracker.text(tracker.arm_run(arm), text, "best.yaml")
             tracker.arm_best(arm, best)
     warn(tracker.summary(table))
+    return result_of(runs, session.study.arms, drawn, out, tracker.uri)
 
 
 def warn(line: str | None) -> None:

@@ -35,7 +35,7 @@ def run_here(
     `fault` happens at the moment that `events` holds; it is then released.
     """
     printed, errors = io.StringIO(), io.StringIO()
-    since, code = time.monotonic(), 0
+    since, code, result = time.monotonic(), 0, None
 
     def strike(_: str) -> None:
         nonlocal since
@@ -53,10 +53,10 @@ def run_here(
         patch.chdir(folder)
         patch.setattr(sys, "argv", [f"{study.name}.py", *argv])
         try:
-            command.main(study, argv)
+            result = command.command_line(study, argv)
         except SystemExit as stop:
             code = int(str(stop.code))
-    return Ended(code, printed.getvalue(), errors.getvalue(), time.monotonic() - since)
+    return Ended(code, printed.getvalue(), errors.getvalue(), time.monotonic() - since, result)
 
 
 @contextmanager

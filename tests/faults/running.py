@@ -14,6 +14,7 @@ from types import TracebackType
 import psutil
 
 from faults.events import Event, Events
+from fl_core.study.result import Result
 
 PATIENCE = 300.0  # seconds for anything that has no bound of its own
 
@@ -26,6 +27,7 @@ class Ended:
     printed: str
     errors: str
     seconds: float  # that the end took
+    result: Result | None = None  # of a study in this process
 
     def assert_good(self) -> None:
         """A study that came to its end."""

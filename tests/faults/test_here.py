@@ -110,10 +110,18 @@ def test_nothing_is_computed_twice_until_fresh(undisturbed: Place, tmp_path: Pat
     store = tmp_path / "mlflow.db"
     shutil.copy(undisturbed.folder / "mlflow.db", store)
     place = replace(Place.at(tmp_path), cache=undisturbed.cache)
-    place.run_here()
+    result = place.run_here().result
     assert not place.events.rounds()
     expect.same_results(place, undisturbed)
     before = place.table()
+    assert result is not None
+    assert result.table.to_csv(index=False).encode() == place.table()
+    assert result.best == "iid, J=4"
+    assert result.best_config is not None
+    assert result.best_config.local.lr == place.frame()["local.lr"][0]
+    assert (result.folder, result.figures) == (place.out, [])
+    assert "test accuracy" in repr(result)
+    assert f"{100 * place.frame()['test_accuracy_mean'][0]:.1f}" in result._repr_html_()
     place.run_here("--fresh")
     expect.every_round_once(place)
     assert place.table() == before

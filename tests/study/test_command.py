@@ -37,7 +37,7 @@ def refused(
     """The one line that these options end with."""
     defaults = ["--out", str(tmp_path / "out"), "--tracking-uri", f"sqlite:///{tmp_path}/m.db"]
     with pytest.raises(SystemExit) as stop:
-        command.main(load_study(study), [*defaults, *argv])
+        command.command_line(load_study(study), [*defaults, *argv])
     assert stop.value.code == 2
     captured = capsys.readouterr()
     lines = captured.err.strip().splitlines()
@@ -104,7 +104,9 @@ def test_classes_per_client_out_of_range(
     arms = [{"federation.sharding": "classes"}]
     argv = ["--out", str(tmp_path / "o"), *values]
     with pytest.raises(SystemExit) as stop:
-        command.main(Study(study.name, "?", study.base, arms, study.space, study.presets), argv)
+        command.command_line(
+            Study(study.name, "?", study.base, arms, study.space, study.presets), argv
+        )
     assert stop.value.code == 2
     assert "federation.classes_per_client" in capsys.readouterr().err
 
@@ -210,7 +212,7 @@ def test_study_files(name: str, capsys: pytest.CaptureFixture[str]) -> None:
         for dimension in describe_space(at.space):
             assert dimension in TrialConfig().to_flat()
     with pytest.raises(SystemExit) as stop:
-        command.main(study, ["--help"])
+        command.command_line(study, ["--help"])
     assert stop.value.code == 0
     shown = capsys.readouterr().out
     assert study.question.strip()[:60] in shown
@@ -294,7 +296,7 @@ def test_set_may_not_change_what_the_arms_of_the_preset_set(
     study, preset = with_own_arms()
     place = ["--out", str(tmp_path / "o"), "--tracking-uri", f"sqlite:///{tmp_path}/m.db"]
     with pytest.raises(SystemExit) as stop:
-        command.main(study, [*place, "--preset", "smoke", "--set", "schedule.name=step"])
+        command.command_line(study, [*place, "--preset", "smoke", "--set", "schedule.name=step"])
     assert stop.value.code == 2
     assert "schedule.name: this study's arms set it already" in capsys.readouterr().err
     fixed = {"local.steps": 8}  # set by the study's own arms alone
