@@ -51,7 +51,7 @@ def main(study: Study, argv: Sequence[str] | None = None) -> Result | None:
 
 
 def command_line(study: Study, argv: Sequence[str]) -> Result | None:
-    """A study as a program: a user's mistake is one line on stderr and exit code 2, Ctrl-C is 130,
+    """A study as a program: a user's mistake is one line on stderr and exit code 2, Ctrl-C 130,
     a --replay that differs 1.
     """
     with arguments.told():
