@@ -14,12 +14,16 @@ from fl_core.config.own import is_own
 
 Value = str | int | float | bool | None
 S = TypeVar("S", bound="Section")
+#: A number above this is a mistake where nothing nearer says so: rates end in infinities, counts in
+#: no lifetime.
+MOST = 1_000_000
+MOST_BYTES = 255  # of a text: it becomes part of a file's name
 
 
 def number(
     default: float | int | None,
     low: float,
-    high: float = math.inf,
+    high: float = MOST,
     *,
     above: bool = False,
     below: bool = False,
@@ -30,7 +34,7 @@ def number(
     )
 
 
-def word_or_number(default: str, low: float, high: float = math.inf, *, above: bool = False) -> Any:
+def word_or_number(default: str, low: float, high: float = MOST, *, above: bool = False) -> Any:
     """A field that is this word, or a number as `number` takes it."""
     meta = {"word": default, "low": low, "high": high, "above": above, "below": False}
     return field(default=default, metadata=meta)
@@ -48,14 +52,23 @@ def text(default: str, *, own: bool = False) -> Any:
 
 def refuse(name: str, value: object, allowed: str) -> ConfigError:
     """The error for a field, its value and what is allowed."""
-    return ConfigError(f"{name}={value!r}: {allowed}")
+    return ConfigError(f"{name}={shown(value)}: {allowed}")
+
+
+def shown(value: object) -> str:
+    """A value in a line: of a long one the beginning."""
+    try:
+        text = repr(value)
+    except Exception:  # an int of thousands of digits; an object of the user's
+        text = f"{type(value).__name__} that cannot be shown"
+    return text if len(text) <= 80 else f"{text[:60]}… ({len(text)} characters)"
 
 
 def interval(spec: dataclasses.Field[Any]) -> str:
-    """The bounds of a number, as (0, 1] or [1, inf)."""
+    """The bounds of a number, as (0, 1] or [1, 1e+06]."""
     meta = spec.metadata
     left = "(" if meta["above"] else "["
-    right = ")" if meta["below"] or math.isinf(meta["high"]) else "]"
+    right = ")" if meta["below"] else "]"
     return f"{left}{meta['low']:g}, {meta['high']:g}{right}"
 
 
@@ -75,12 +88,14 @@ def _checked(name: str, value: object, spec: dataclasses.Field[Any]) -> object:
         return value
     if kind == "str":
         choices, own = spec.metadata.get("choices"), spec.metadata.get("own")
+        if isinstance(value, str) and not is_name(value):
+            raise refuse(name, value, f"must be printable and of at most {MOST_BYTES} bytes")
         if isinstance(value, str) and (not choices or value in choices or (own and is_own(value))):
             return value
         also = ", or your own as package.module:name" if own and choices else ""
         raise refuse(name, value, "must be " + (" or ".join(choices or ("text",))) + also)
     word = spec.metadata.get("word")
-    if word is not None and value == word:
+    if isinstance(value, str) and value == word:
         return value
     instead = "" if word is None else f"{word} or "
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -93,10 +108,7 @@ def _checked(name: str, value: object, spec: dataclasses.Field[Any]) -> object:
     above, below = spec.metadata["above"], spec.metadata["below"]
     if value < low or value > high or (above and value == low) or (below and value == high):
         raise refuse(name, value, f"must be {instead}in {interval(spec)}")
-    try:
-        return int(value) if kind == "int" else float(value) + 0.0  # no -0.0: one digest for both
-    except OverflowError as error:
-        raise refuse(name, value, "is too large") from error
+    return int(value) if kind == "int" else float(value) + 0.0  # no -0.0: one digest for both
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,6 +173,28 @@ class Section:
         """
         usual = _defaults(type(self))  # type: ignore[arg-type]  # a class is hashable
         return {name: value for name, value in self.to_flat().items() if value != usual[name]}
+
+
+def is_name(text: str) -> bool:
+    r"""Whether a text can stand in a file's name, on a terminal and in a table.
+
+    >>> is_name("vit_tiny"), is_name("two\nlines"), is_name(256 * "x")
+    (True, False, False)
+    """
+    return text.isprintable() and len(text.encode(errors="replace")) <= MOST_BYTES
+
+
+@cache
+def specs(section: type[Section]) -> dict[str, dataclasses.Field[Any]]:
+    """Dotted name -> field, of all sections below too, in the order of their declaration."""
+    found: dict[str, dataclasses.Field[Any]] = {}
+    for spec in dataclasses.fields(section):
+        inner = spec.default_factory
+        if isinstance(inner, type) and issubclass(inner, Section):
+            found |= specs(inner)
+        else:
+            found[section.prefix + spec.name] = spec
+    return found
 
 
 @cache

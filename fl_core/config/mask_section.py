@@ -29,7 +29,7 @@ class MaskConfig(Section):
     rule: str = choice("least_sensitive", *RULES, own=True)  # own: see masks.rules
     sparsity: float = number(0.0, 0, 1, below=True)
     #: Instead of a sparsity: what scores below it stays trainable, in every round of calibration.
-    threshold: float | None = number(None, 0, above=True)
+    threshold: float | None = number(None, 0, 1e30, above=True)
     rounds: int = number(1, 1)  # R; active fraction after round r is (1 - sparsity)^(r/R)
     scope: str = choice("shared", "shared", "per_client")
     #: Where a shared mask comes from: scores on the server's calibration split, the clients'
@@ -37,7 +37,7 @@ class MaskConfig(Section):
     source: str = choice("server", "server", "scores", "union", "intersection", "majority")
     layers: str = "all"  # kinds of maskable layers, joined by +; see LAYERS
     granularity: str = choice("global", "global", "tensor")  # one threshold, or one a tensor
-    min_active: int = number(1, 0)  # entries that stay active in every maskable tensor; 0 = none
+    min_active: int = number(1, 0, 1e9)  # entries kept active in every maskable tensor
     min_share: float = number(0.0, 0, 1)  # the same as a share of the tensor
     #: Labels drawn from the model, the same with the logit as score, or those of the data set: the
     #: server's are then the validation labels.

@@ -10,10 +10,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from fl_core.config.fields import Section, interval
+from fl_core.config.fields import interval, specs
 from fl_core.config.meanings import meaning
 from fl_core.config.trial_config import TrialConfig
 from fl_core.config.vocabulary import METHODS
@@ -59,17 +58,8 @@ def rows() -> list[FieldRow]:
             _allowed(spec),
             meaning(name) + _only(name),
         )
-        for name, spec in _fields(TrialConfig)
+        for name, spec in specs(TrialConfig).items()
     ]
-
-
-def _fields(section: type[Section]) -> Iterator[tuple[str, dataclasses.Field[Any]]]:
-    for spec in dataclasses.fields(section):
-        inner = spec.default_factory
-        if isinstance(inner, type) and issubclass(inner, Section):
-            yield from _fields(inner)
-        else:
-            yield section.prefix + spec.name, spec
 
 
 def _word(value: object) -> str:

@@ -6,18 +6,30 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
 from fl_core.base.digests import digest_of
 from fl_core.base.errors import ConfigError
-from fl_core.config.fields import Section, Value, choice, from_flat, is_read, number, refuse
+from fl_core.config.aliases import meant
+from fl_core.config.fields import (
+    Section,
+    Value,
+    choice,
+    from_flat,
+    is_name,
+    is_read,
+    number,
+    refuse,
+    shown,
+    specs,
+)
 from fl_core.config.mask_presets import with_preset
 from fl_core.config.mask_section import MaskConfig
 from fl_core.config.own import source_of
 from fl_core.config.sections import (
+    MOST_SEED,
     STRATEGIES,
     AggregateConfig,
     BackboneConfig,
@@ -38,6 +50,7 @@ __all__ = ["TRIAL_VERSION", "TrialConfig", "Value", "own_sources"]
 #: Part of every digest: raise it when the same configuration would give other numbers, and when a
 #: default changes (a digest hashes only what differs from the defaults).
 TRIAL_VERSION = 4
+MOST_STEPS = 10**10  # local steps of a client: more end in no lifetime
 
 
 @dataclass(frozen=True)
@@ -69,11 +82,11 @@ class TrialConfig(Section):
     eval_train: bool = False  # evaluations measure a sample of the training examples too
     patience: int = number(0, 0)  # evaluations without a better one before stopping; 0 = off
     keep: str = choice("last", "last", "best")  # parameters that count at the end
-    seed: int = number(0, 0)
+    seed: int = number(0, 0, MOST_SEED)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        fed, local = self.federation, self.local
+        fed, local, head = self.federation, self.local, self.head
         for name, modes in (
             ("classes_per_client", ("classes",)),
             ("alpha", ("dirichlet", "dirichlet_labels")),
@@ -83,6 +96,13 @@ class TrialConfig(Section):
                 need = "needed by" if value is None else "only for"
                 allowed = f"{need} federation.sharding={' or '.join(modes)}"
                 raise refuse(f"federation.{name}", value, allowed)
+        for name, rounds, one in (
+            ("rounds", self.rounds, local),
+            ("head.rounds", head.rounds, head.local),
+        ):
+            if rounds * one.steps > MOST_STEPS:
+                allowed = f"with {one.prefix}steps={one.steps} more than {MOST_STEPS:,} in all"
+                raise refuse(name, rounds, allowed)
         if self.data.name in DATA_SETS:  # of the user's own the sharding itself finds out
             self._check_sizes(DATA_SETS[self.data.name])
         if self.stop_round is not None and self.stop_round > self.rounds:
@@ -101,9 +121,13 @@ class TrialConfig(Section):
         if fed.classes_per_client is not None and fed.classes_per_client > data.classes:
             allowed = f"{name} has {data.classes} classes: must be in [1, {data.classes}]"
             raise refuse("federation.classes_per_client", fed.classes_per_client, allowed)
-        if fed.clients > data.train:
-            only = f"{name} has only {data.train} training examples"
-            raise refuse("federation.clients", fed.clients, only)
+        for needed, count in (
+            ("federation.clients", fed.clients),
+            ("local.batch_size", self.local.batch_size),
+            ("head.local.batch_size", self.head.local.batch_size),
+        ):
+            if count > data.train:
+                raise refuse(needed, count, f"{name} has only {data.train} training examples")
 
     def _check_strategy(self) -> None:
         """The strategy, the head it starts from and the mask fit together."""
@@ -153,10 +177,7 @@ class TrialConfig(Section):
         flat = with_preset(flat)
         known = cls().to_flat()
         for name in flat.keys() - known.keys():
-            leaves = [full for full in known if full.endswith(f".{name}")]
-            close = leaves or difflib.get_close_matches(str(name), known, n=1)
-            hint = f"; did you mean {' or '.join(close)}?" if close else ""
-            raise ConfigError(f"{name}: no such configuration field{hint}")
+            raise unknown_field(name)
         return from_flat(cls, flat)
 
     def only(self, reads: Sequence[str]) -> Self:
@@ -175,6 +196,14 @@ class TrialConfig(Section):
         """
         sources = own_sources(self)
         return {**self.changed(), **({"own": sources} if sources else {})}
+
+
+def unknown_field(name: object) -> ConfigError:
+    """The error for a name that is no field's, with those that it may have meant."""
+    likely = meant(name, specs(TrialConfig)) if isinstance(name, str) else ""
+    hint = f"; did you mean {likely}?" if likely else ""
+    plain = isinstance(name, str) and is_name(name)
+    return ConfigError(f"{name if plain else shown(name)}: no such configuration field{hint}")
 
 
 def own_sources(config: TrialConfig) -> dict[str, str]:
