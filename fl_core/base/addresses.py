@@ -57,7 +57,11 @@ def check_ray_address(address: str) -> None:
 
 def check_tracking_uri(uri: str) -> None:
     """UserError for a kind of MLflow store that is none, or a server that does not answer."""
-    parsed, option = urlparse(uri), f"--tracking-uri {uri}"
+    option = f"--tracking-uri {uri}"
+    try:
+        parsed = urlparse(uri)
+    except ValueError as error:  # http://[::1
+        raise UserError(f"{option}: no address ({error})") from error
     if parsed.scheme in ("http", "https"):
         try:
             port = parsed.port or (443 if parsed.scheme == "https" else 80)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +16,12 @@ from pathlib import Path
 from typing import NoReturn
 
 from fl_core.base.errors import UserError
+
+MOST_SECONDS = 10_000 * 3600  # more than a year
+MOST_SHARES = 1000  # of a GPU
+MOST_BYTES, MOST_CHARACTERS = 250, 2000  # of a file's name, of a whole path or address
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+_NUMBER = re.compile(r"[+-]?([0-9]{1,30}\.?[0-9]{0,30}|\.[0-9]{1,30})([eE][+-]?[0-9]{1,3})?")
 
 
 class Parser(argparse.ArgumentParser):
@@ -62,25 +70,27 @@ def positive(text: str) -> int:
 
 
 def natural(text: str) -> int:
-    """A whole number from 0."""
-    try:
-        value = int(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number") from error
+    """A whole number from 0, in decimal digits."""
+    if not re.fullmatch(r"[+-]?[0-9]{1,30}", text):
+        raise argparse.ArgumentTypeError(f"{brief(text)} is not a whole number")
+    value = int(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text} is not allowed: must not be negative")
     return value
 
 
 def seconds(text: str) -> float:
-    """A time: 90s, 30m, 8h; without a unit, seconds."""
-    number, unit = (text[:-1], text[-1]) if text[-1:] in ("s", "m", "h") else (text, "s")
-    try:
-        value = float(number) * {"s": 1, "m": 60, "h": 3600}[unit]
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text} is not a time; 90s, 30m or 8h") from error
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not allowed: must be above 0")
+    """A time with its unit: 90s, 30m, 8h."""
+    number, unit = text[:-1], text[-1:]
+    if _NUMBER.fullmatch(text):
+        examples = f"{text}s, {text}m or {text}h?"
+        raise argparse.ArgumentTypeError(f"{text} has no unit: {examples} (such as 30m, 8h)")
+    if unit not in _SECONDS or not _NUMBER.fullmatch(number):
+        raise argparse.ArgumentTypeError(f"{brief(text)} is not a time; 90s, 30m or 8h")
+    value = float(number) * _SECONDS[unit]
+    if not 0 < value <= MOST_SECONDS:
+        allowed = f"must be above 0 and at most {MOST_SECONDS // 3600}h"
+        raise argparse.ArgumentTypeError(f"{text} is not allowed: {allowed}")
     return value
 
 
@@ -88,11 +98,42 @@ def fraction(text: str) -> float | None:
     """1 / n as a number or `auto`, which is None."""
     if text == "auto":
         return None
-    try:
-        value = float(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text} is not a number") from error
-    parts = 1 / value if value > 0 else 0.0
-    if not 0 < value <= 1 or abs(parts - round(parts)) > 0.01:
+    if not _NUMBER.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{brief(text)} is not a number")
+    value = float(text)
+    parts = 1 / value if value > 1 / MOST_SHARES else 0.0
+    if not parts > 0 or value > 1 or abs(parts - round(parts)) > 0.01:
         raise argparse.ArgumentTypeError(f"{text} is not allowed: 1, 0.5, 0.33, 0.25, … (1/n)")
     return 1 / round(parts)
+
+
+def words(text: str) -> str:
+    """A text: an address, a name."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty: give a value, or leave the option out")
+    if not text.isprintable():
+        raise argparse.ArgumentTypeError(f"{brief(ascii(text))} is not printable text")
+    if len(text) > MOST_CHARACTERS:
+        raise argparse.ArgumentTypeError(f"{brief(text)} is too long")
+    return text
+
+
+def path(text: str) -> Path:
+    """A file or a folder, whether it is there or not."""
+    for part in Path(words(text)).parts:
+        if len(os.fsencode(part)) > MOST_BYTES:
+            said = f"{brief(part)}: a name has at most {MOST_BYTES} bytes"
+            raise argparse.ArgumentTypeError(said)
+    return Path(text)
+
+
+def device(text: str) -> str:
+    """auto, cpu, cuda, or one of several GPUs."""
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", text):
+        raise argparse.ArgumentTypeError(f"{brief(text)} is not allowed: auto, cpu or cuda")
+    return text
+
+
+def brief(text: str) -> str:
+    """What was given, of a long one the beginning."""
+    return text if len(text) <= 80 else f"{text[:60]}… ({len(text)} characters)"

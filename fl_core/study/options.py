@@ -7,13 +7,24 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
 from fl_core.base.addresses import check_tracking_uri
-from fl_core.base.errors import ConfigError
+from fl_core.base.errors import ConfigError, UserError
 from fl_core.base.stores import check_sqlite
 from fl_core.config.trial_config import Value
-from fl_core.study.arguments import Parser, fraction, natural, positive, seconds, started_as
+from fl_core.config.typed import typed
+from fl_core.study.arguments import (
+    Parser,
+    brief,
+    device,
+    fraction,
+    natural,
+    path,
+    positive,
+    seconds,
+    started_as,
+    words,
+)
+from fl_core.study.field_list import ShowFields
 from fl_core.study.plan import PRUNERS, SEARCHERS, Plan
 from fl_core.study.resolved import SEEDS, ResolvedStudy
 from fl_core.study.study import Study
@@ -60,11 +71,19 @@ def _what_to_run(parser: argparse.ArgumentParser, study: Study) -> None:
     add("--image-size", type=positive, metavar="PX", help="input resolution of the backbone")
     add(
         "--set",
+        type=setting,
         action="append",
         default=[],
         metavar="NAME=VALUE",
         dest="values",
         help="fix any configuration field, e.g. --set federation.clients=1000",
+    )
+    add(
+        "--fields",
+        action=ShowFields,
+        nargs="?",
+        metavar="TEXT",
+        help="show the fields that --set takes (those with TEXT in their name), and stop",
     )
     add(
         "--published",
@@ -78,6 +97,7 @@ def _what_to_run(parser: argparse.ArgumentParser, study: Study) -> None:
     )
     add(
         "--replay",
+        type=words,
         metavar="RUN",
         help="run one recorded trial again (an MLflow run id or a digest) and compare",
     )
@@ -102,27 +122,33 @@ def _how_to_search(parser: argparse.ArgumentParser) -> None:
 
 def _where_things_are(parser: argparse.ArgumentParser, study: Study) -> None:
     add = parser.add_argument_group("where things are").add_argument
-    add("--out", type=Path, metavar="DIR", help=f"the study's folder (results/{study.name})")
-    add("--tracking-uri", metavar="URI", help="MLflow store (MLFLOW_TRACKING_URI, ./mlflow.db)")
-    add("--data-dir", type=Path, metavar="DIR", help="CIFAR's folder (FL_DATA_DIR, ./data)")
+    add("--out", type=path, metavar="DIR", help=f"the study's folder (results/{study.name})")
+    add(
+        "--tracking-uri",
+        type=words,
+        metavar="URI",
+        help="MLflow store (MLFLOW_TRACKING_URI, ./mlflow.db)",
+    )
+    add("--data-dir", type=path, metavar="DIR", help="CIFAR's folder (FL_DATA_DIR, ./data)")
     add(
         "--cache-dir",
-        type=Path,
+        type=path,
         metavar="DIR",
         help="artefacts shared by studies (FL_CACHE_DIR, ./results/artefacts)",
     )
     add(
         "--storage",
+        type=words,
         metavar="URL",
         help="artefacts and checkpoints on a path or fsspec URL that all nodes share",
     )
     add("--keep-checkpoints", action="store_true", help="keep the parameters of ended trials")
-    add("--weights", type=Path, metavar="FILE", help="local weights file of the backbone")
+    add("--weights", type=path, metavar="FILE", help="local weights file of the backbone")
 
 
 def _machine(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("machine").add_argument
-    add("--device", default="auto", help="auto, cpu or cuda (auto)")
+    add("--device", type=device, default="auto", help="auto, cpu or cuda (auto)")
     add("--workers", type=positive, metavar="N", help="trials at a time (one a core)")
     add("--serial", action="store_true", help="one trial at a time in this process, without Ray")
     add(
@@ -132,7 +158,7 @@ def _machine(parser: argparse.ArgumentParser) -> None:
         metavar="F",
         help="1, or 1/n to share a GPU among n trials, or auto to measure n (1)",
     )
-    add("--ray-address", metavar="ADDR", help="join a running Ray cluster")
+    add("--ray-address", type=words, metavar="ADDR", help="join a running Ray cluster")
 
 
 def fixed_values(args: argparse.Namespace) -> dict[str, Value]:
@@ -141,21 +167,15 @@ def fixed_values(args: argparse.Namespace) -> dict[str, Value]:
     if args.image_size is not None:
         values["backbone.image_size"] = args.image_size
     if args.weights is not None:
+        if args.weights.exists() and not args.weights.is_file():  # a pipe would be waited for
+            raise UserError(f"--weights {args.weights}: cannot be read (not a file)")
         from fl_core.models.features import known_weights
 
         values["backbone.weights"] = known_weights(args.weights.resolve())
-    for text in args.values:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {text}: give NAME=VALUE")
-        try:
-            parsed = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {text}: the value is not readable") from error
-        if name.strip() == "seed":
-            raise ConfigError(f"--set {text}: give --seed {value.strip()}; {SEEDS}")
-        # YAML 1.1 reads 1e-3 as text
-        values[name.strip()] = _as_number(parsed) if isinstance(parsed, str) else parsed
+    for name, text in args.values:
+        if name == "seed":
+            raise ConfigError(f"--set seed={brief(text)}: give --seed {brief(text)}; {SEEDS}")
+        values[name] = typed(name, text)
     return values
 
 
@@ -188,8 +208,9 @@ def plan_of(args: argparse.Namespace, study: ResolvedStudy) -> Plan:
     )
 
 
-def _as_number(text: str) -> Value:
-    try:
-        return float(text)
-    except ValueError:
-        return text
+def setting(text: str) -> tuple[str, str]:
+    """NAME=VALUE, apart."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{brief(text)}: give NAME=VALUE")
+    return name.strip(), value.strip()

@@ -82,6 +82,7 @@ def test_tracking_uris(server: int, dead: int, monkeypatch: pytest.MonkeyPatch) 
     assert said.startswith(f"--tracking-uri http://127.0.0.1:{dead}: no server answers there")
     for wrong in ("file:./mlruns", "mlruns", "mongodb://x"):
         assert "give sqlite:" in refused(check_tracking_uri, wrong)
+    assert "no address" in refused(check_tracking_uri, "http://[::1")
     for wrong in ("http://host:99999999", "http://"):
         assert "no server answers there" in refused(check_tracking_uri, wrong)
     seen: list[tuple[str, int]] = []
