@@ -188,5 +188,6 @@ def set_up_torch(machine: Machine) -> None:
     if machine.threads is not None:
         torch.set_num_threads(machine.threads)
     if machine.device.startswith("cuda"):
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        # not warn_only: attention takes its deterministic kernels only where they are demanded
+        torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = False

@@ -46,6 +46,7 @@ CUDA_TESTS = (
     "tests/study/workers/test_gpu.py::test_a_limit_holds_and_memory_is_given_back",
     "tests/study/workers/test_gpu.py::test_the_cuda_meter",
     "tests/study/workers/test_gpu.py::test_the_whole_way_on_a_gpu",
+    "tests/study/workers/test_gpu.py::test_attention_of_many_tokens_gives_the_same_bits_again",
 )
 MODELS = {"ViT-Ti": "vit_tiny_patch16_224", "ViT-S": "vit_small_patch16_224"}
 BASE: dict[str, Any] = {

@@ -17,10 +17,12 @@ from hypothesis import strategies as st
 
 from fl_core.base.host import peak_resident_memory
 from fl_core.base.machine import Machine
+from fl_core.base.rng import stream
 from fl_core.config.trial_config import TrialConfig
 from fl_core.study.workers import gpu
 from fl_core.study.workers.gpu import HEADROOM, MARGIN, Probe, explain, probe, share_of
 from fl_core.study.workers.meters import CudaMeter, Reading, ResidentMeter, meter_of
+from fl_core.trial import set_up_torch
 
 GIB = 2**30
 SMALL = TrialConfig().override({"federation.clients": 20, "local.batch_size": 8})
@@ -304,3 +306,25 @@ def test_the_whole_way_on_a_gpu(tmp_path: Path) -> None:
     found = probe(SMALL, Machine("cuda", cache_dir=tmp_path))
     assert found.reason == ""
     assert found.trials(64) > 1
+
+
+def test_deterministic_kernels_are_demanded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for with `warn_only`, attention of many tokens takes one that adds in any order."""
+    seen: list[tuple[object, ...]] = []
+    monkeypatch.setattr(
+        torch, "use_deterministic_algorithms", lambda *given, **more: seen.append((*given, more))
+    )
+    set_up_torch(Machine("cuda"))
+    assert seen == [(True, {})]
+
+
+@cuda
+def test_attention_of_many_tokens_gives_the_same_bits_again() -> None:
+    set_up_torch(Machine("cuda"))
+    rows = torch.from_numpy(stream(0, "attention").standard_normal((3, 16, 3, 197, 64), "float32"))
+    query, key, value = rows.cuda().requires_grad_()
+    found = []
+    for _ in range(2):
+        out = torch.nn.functional.scaled_dot_product_attention(query, key, value)
+        found.append(torch.autograd.grad(out.square().sum(), (query, key, value)))
+    assert all(torch.equal(one, again) for one, again in zip(*found, strict=True))
