@@ -5,6 +5,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export UV_COMPILE_BYTECODE := 1
 
+# TORCH=cpu: PyTorch without CUDA, which PyPI has not for Linux, from PyTorch's own index
+TORCH ?=
+ifneq ($(filter-out cpu,$(TORCH)),)
+$(error TORCH=$(TORCH): must be cpu, or empty for the build of the package index)
+endif
+UV_TORCH := $(if $(TORCH),--torch-backend cpu)
+PIP_TORCH := $(if $(TORCH),--extra-index-url https://download.pytorch.org/whl/cpu)
+
 # what needs more than minutes, or real processes, is marked: make soak
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
@@ -36,10 +44,11 @@ $(STAMP): pyproject.toml setup.py constraints.txt
 	@if command -v uv >/dev/null 2>&1; then \
 	  echo "setting up $(VENV) with uv (a few minutes the first time)"; \
 	  uv venv -q --allow-existing --python $(PYTHON) $(VENV) && \
-	  uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[dev]'; \
+	  uv pip install -q --python $(BIN)/python $(UV_TORCH) -c constraints.txt -e '.[dev]'; \
 	else \
 	  echo "setting up $(VENV) with pip (a few minutes the first time)"; \
 	  $(PYTHON) -m venv $(VENV) && \
-	  $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'; \
+	  $(BIN)/python -m pip install -q --disable-pip-version-check $(PIP_TORCH) \
+	    -c constraints.txt -e '.[dev]'; \
 	fi
 	@touch $@

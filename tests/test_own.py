@@ -17,6 +17,7 @@ import pytest
 import torch
 from faults.events import Events
 from other_values import DEFAULT, FIELDS
+from pages import own_methods
 from toy import config, machine_of, plain, write_features
 
 from fl_core import inputs, stages
@@ -31,7 +32,6 @@ from fl_core.models.backbone import build_backbone
 from fl_core.study.workers import largest
 from fl_core.trial import Trial, run_trial
 
-README = Path(__file__).parents[1] / "README.md"
 RULES = '''
 """Rules of a researcher's own."""
 
@@ -292,9 +292,8 @@ def test_own_methods_do_what_ours_do(
     assert plain(list(run_trial(config().override(theirs), machine, tmp_path / "trials"))) == same
 
 
-def test_the_method_of_the_readme_is_fedprox(beside: Path, tmp_path: Path) -> None:
-    (text,) = re.findall(r"```python\n(# my_methods\.py\n.*?)```", README.read_text(), re.S)
-    (beside / "my_methods.py").write_text(text)
+def test_the_method_of_the_docs_is_fedprox(beside: Path, tmp_path: Path) -> None:
+    (beside / "my_methods.py").write_text(own_methods())
     machine = machine_of(tmp_path)
     write_features(machine.cache_dir)
     theirs = config(local__rule="my_methods:prox", local__mu=0.5, local__momentum=0.9)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -74,9 +73,3 @@ def test_studies_and_spaces_use_public_names_alone(path: Path) -> None:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fl_core.")
     ]
     assert deep == []
-
-
-def test_the_readme_uses_public_names_alone() -> None:
-    code = "".join(re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S))
-    assert "from fl_core import" in code
-    assert "from fl_core." not in code

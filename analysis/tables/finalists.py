@@ -9,8 +9,7 @@ import pandas as pd
 from fl_analysis.reading.store import StudyRuns
 from fl_analysis.results.labels import percent
 from fl_analysis.results.outcome import Outcome
-from fl_analysis.tables.escapes import csv
-from fl_analysis.tables.render import Block
+from fl_analysis.tables.render import Block, csv
 
 
 def finalists_block(results: Sequence[Outcome]) -> Block | None:
@@ -41,7 +40,7 @@ def finalists_block(results: Sequence[Outcome]) -> Block | None:
     notes = []
     if any(not f.complete for _, f in found):
         notes.append("not eligible: a seed is missing, diverged or has no validation accuracy.")
-    return Block("finalists", text, [*header, "chosen"], rows, notes, [], labels=2)
+    return Block("finalists", text, [*header, "chosen"], rows, notes, [])
 
 
 def finalists_csv(runs: StudyRuns, results: Sequence[Outcome]) -> str | None:

@@ -1,4 +1,4 @@
-"""Every command of README's table of experiments, made small, in this process.
+"""Every command of the docs that runs a study or reads its results, made small, in this process.
 
 A study trains a handful of local steps with one trial and two seeds; one that needs images trains
 the ViT-Ti/16 at 32 px on a part of CIFAR-100. What a row is about, its arms, stays as it is.
@@ -19,6 +19,8 @@ import pytest
 from faults.here import run_here
 from faults.place import Place
 from once import once
+from pages import ROOT, page
+from pages import commands as all_commands
 from torch import Tensor
 
 from fl_core import inputs
@@ -27,9 +29,8 @@ from fl_core.data.tasks import load_examples
 from fl_core.models import features
 from fl_core.study.presets import Preset
 from fl_core.study.study import Study
-from studies import ROOT, load_study
+from studies import load_study
 
-README = (ROOT / "README.md").read_text()
 STATUS = ("default", "images", "later")
 IMAGES = {"train": 1500, "test": 200}  # enough for 100 clients with a class each
 #: A transformer on a CPU, in seconds.
@@ -44,7 +45,7 @@ TWICE = ("studies/fedavg_noniid.py", "studies/centralized.py")
 
 
 class Row(NamedTuple):
-    """One experiment of README's table."""
+    """One experiment of docs/experiments.md."""
 
     experiment: str
     source: str
@@ -53,9 +54,8 @@ class Row(NamedTuple):
 
 
 def rows() -> list[Row]:
-    """The table under its heading."""
-    section = README.split("## Every experiment of the sources")[1].split("\n## ")[0]
-    lines = [line for line in section.splitlines() if line.startswith("|")][2:]
+    """The table of the page."""
+    lines = [line for line in page("experiments").splitlines() if line.startswith("|")][2:]
     return [Row(*(cell.strip() for cell in line.strip("|").split("|"))) for line in lines]
 
 
@@ -64,6 +64,20 @@ def commands(kind: str, status: str = "") -> list[str]:
     chosen = [row for row in rows() if status in ("", row.status)]
     found = [row.command.strip("`").removeprefix("python ") for row in chosen]
     return [command for command in found if command.startswith(f"{kind}/")]
+
+
+def others(images: bool) -> list[str]:
+    """The commands of studies elsewhere in the docs; of a backbone that trains, or of features.
+
+    Not here: what needs a cluster or a GPU (its options are looked at in `test_docs`), the file
+    of one's own (`test_own_command`), what a test runs at its full size (`--preset smoke`).
+    """
+    lines = [command.line.removeprefix("python ") for command in all_commands()]
+    told = {*commands("studies")}
+    found = [line for line in lines if line.startswith("studies/") and line not in told]
+    never = ("--ray-address", "--gpus-per-trial", "my_methods", "--help", "--fields", "DIR")
+    here = [line for line in found if not any(word in line for word in never)]
+    return [line for line in here if images == (" paper" in line or " vit-tiny" in line)]
 
 
 def test_the_table_is_whole() -> None:
@@ -103,14 +117,21 @@ def soaked(found: list[str], which: Collection[str]) -> list[object]:
     return [pytest.param(command, marks=m) for command, m in zip(found, marks, strict=True)]
 
 
-@pytest.mark.parametrize("command", soaked(commands("studies", "default"), TWICE))
+@pytest.mark.parametrize(
+    "command",
+    [
+        *soaked(commands("studies", "default"), TWICE),
+        *soaked(others(images=False), others(images=False)),
+    ],
+)
 def test_a_study_by_default(command: str, tmp_path: Path, cache: Path) -> None:
     file, *options = shlex.split(command)
     study = load_study(Path(file).stem)
     small = study.presets["smoke"]
+    preset = "smoke" if "--preset" in options else "embedded"
     budget = small.budget if study.budget_counts_head else min(small.budget, 16)
     short = replace(small, budget=budget, eval_steps=16, trials=1)
-    study = replace(study, presets={"embedded": short})
+    study = replace(study, presets={preset: short})
     run(study, options, tmp_path, cache)
 
 
@@ -132,14 +153,15 @@ def few_images(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("few_images")
 @pytest.mark.soak
-@pytest.mark.parametrize("command", commands("studies", "images"))
+@pytest.mark.parametrize("command", commands("studies", "images") + others(images=True))
 def test_a_study_on_images(command: str, tmp_path: Path, cache: Path, cifar_dir: Path) -> None:
     weights = os.environ.get("FL_WEIGHTS")
     if not weights:
         pytest.skip("FL_WEIGHTS names no weights")
     file, *options = shlex.split(command)
     study = load_study(Path(file).stem)
-    study = replace(study, presets={"paper": _tiny(study, study.presets["paper"])})
+    preset = options[options.index("--preset") + 1]
+    study = replace(study, presets={preset: _tiny(study, study.presets[preset])})
     options += ["--weights", weights, "--data-dir", str(cifar_dir)]
     run(study, options, tmp_path, cache / "images")
 
@@ -167,11 +189,13 @@ def _tiny(study: Study, paper: Preset) -> Preset:
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("command", commands("analysis"))
+@pytest.mark.parametrize(
+    "command", sorted({c.line[7:] for c in all_commands() if c.line.startswith("python analysis/")})
+)
 def test_what_is_read_from_the_store(command: str, tmp_path: Path, undisturbed: Place) -> None:
     file, *options = shlex.split(command)
     main = import_module(f"fl_analysis.{Path(file).stem}").main
-    out = tmp_path / "out"
+    out = tmp_path / ("out.html" if Path(file).stem == "report" else "out")
     argv = [*options, "--tracking-uri", undisturbed.uri, "--out", str(out)]
     assert main(argv) == 0
-    assert list(out.glob("*.png"))
+    assert out.is_file() or {file.suffix for file in out.iterdir()} & {".png", ".tex"}
