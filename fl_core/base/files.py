@@ -34,6 +34,15 @@ def sweep(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def working_directory() -> Path:
+    """UserError where it was deleted."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError as error:
+        line = "the working directory is not there any more; change to one that is"
+        raise UserError(line) from error
+
+
 def resolved(path: Path) -> Path:
     """The absolute path without symbolic links; OSError where they go round and round, or where the
     working directory is gone.
@@ -51,13 +60,12 @@ def check_room(folder: Path) -> None:
         file.write(b"ok")
 
 
-def put_aside(path: Path) -> Path:
-    """Rename what is damaged to the first free `<name>.damaged`, `<name>.damaged.2` ..."""
+def aside_of(path: Path) -> Path:
+    """Where a damaged file is kept: the first free `<name>.damaged`, `<name>.damaged.2` ..."""
     number, aside = 1, path.with_name(f"{path.name}.damaged")
     while aside.exists():
         number += 1
         aside = path.with_name(f"{path.name}.damaged.{number}")
-    path.rename(aside)
     return aside
 
 

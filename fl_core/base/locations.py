@@ -15,15 +15,17 @@ from pathlib import Path
 from typing import cast
 
 from fl_core.base.errors import UserError, first_line
+from fl_core.base.files import resolved
 
 
 def location(text: str) -> Path:
     """The folder that a path or a URL names; UserError where no such URL can be opened."""
     scheme, found, rest = text.partition("://")
-    if not found:
-        return Path(text).resolve()
-    if scheme in ("file", "local"):
-        return Path(rest).resolve()
+    if not found or scheme in ("file", "local"):
+        try:
+            return resolved(Path(rest if found else text))
+        except OSError as error:
+            raise UserError(f"--storage {text}: cannot be opened ({error.strerror})") from error
     from upath import UPath
 
     try:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fl_core.base.errors import Differs, UserError
-from fl_core.base.files import sweep
+from fl_core.base.files import sweep, working_directory
 from fl_core.base.locations import is_local
 from fl_core.base.machine import Machine
 from fl_core.config.own import make_importable
@@ -74,8 +74,9 @@ def _at_a_prompt() -> bool:
 
 
 def _called(study: Study, args: argparse.Namespace) -> Result | None:
-    make_importable(Path.cwd())  # the study's own folder is already: it is the script's
     try:
+        # the study's own folder is already: it is the script's
+        make_importable(working_directory())
         if args.replay:
             from fl_core.study.replay import replay
 
@@ -96,12 +97,8 @@ def run(study: Study, args: argparse.Namespace) -> Result:
     started = time.monotonic()
     asked = request_of(study, args)
     resolved, machine, out = asked.study, asked.machine, asked.out
-    if args.fresh and out.exists():
-        start_over(out)
     with locked(out), ThreadPoolExecutor(1) as pool:
-        places = resources.places_of(args, study.name, out)
-        if is_local(places.own):
-            sweep(places.own)
+        from fl_core.study.search import journal
         from fl_core.study.workers import shares
 
         partitions = check_inputs(resolved.arms, machine)
@@ -111,6 +108,12 @@ def run(study: Study, args: argparse.Namespace) -> Result:
         opening = pool.submit(_open_tracker, asked.uri, study.name, machine.cache_dir)
         with _executor(args, workers) as execute:
             tracker = opening.result()
+            if args.fresh:
+                start_over(out)
+            journal.prepare(out / journal.JOURNAL)
+            places = resources.places_of(args, study.name, out)
+            if is_local(places.own):
+                sweep(places.own)
             session = Session(resolved, args, machine, places, asked.plan, out, tracker, execute)
             result = session.run(partitions)
     print(f"done in {time.monotonic() - started:.0f} s")

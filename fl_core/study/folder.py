@@ -7,37 +7,86 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
 from fl_core.base.errors import UserError
+from fl_core.base.files import write_atomically
 
 MIN_FREE_BYTES = 200e6
 LOCK, HOLDER = ".lock", ".process"  # its own file: opening a lock file may empty it
 GENERATION = "generation"  # how often a study started over (--fresh)
+SEARCH = "search"  # the name of the search (`search_name`)
+STUDY = "study.yaml"
 
 
-def start_over(out: Path) -> int:
-    """Put what is in a study's folder aside, under the first free name; how often that was done."""
-    with locked(out):
-        number = 1
-        while (aside := out.with_name(f"{out.name}.{number}")).exists():
-            number += 1
-        new = out.with_name(f".{out.name}.{os.getpid()}")
-        try:
-            new.mkdir()
-            (new / GENERATION).write_text(str(number))
-            out.rename(aside)
-            new.rename(out)
-        except OSError as error:
-            raise UserError(f"--fresh: {out} cannot be put aside ({error.strerror})") from error
+def check_fresh(out: Path, name: str) -> None:
+    """UserError unless a folder may be put aside: a study of this name began there, or it is empty.
+
+    Anything else in it is the user's.
+    """
+    if not out.exists():
+        return
+    if out in (here := Path.cwd().resolve(), *here.parents):
+        raise UserError(f"--fresh: {out} holds the working directory; give the study's own --out")
+    try:
+        found = {path.name for path in out.iterdir()}
+        first = (out / STUDY).read_text().partition("\n")[0] if STUDY in found else ""
+    except (OSError, ValueError) as error:
+        raise UserError(f"--fresh: {out} cannot be read ({error})") from error
+    begun = found <= {LOCK, HOLDER, GENERATION, SEARCH, "trials", "optuna.journal"}
+    if first != f"study: {name}" and not begun:
+        raise UserError(f"--fresh: {out} is no folder of study {name}; nothing was put aside")
+
+
+def start_over(out: Path) -> None:
+    """Put what is in a study's folder, which the caller has locked, aside under the first free
+    name, and go on in a new one with the lock.
+    """
+    number = _aside(out)
+    new = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        (new / "trials").mkdir(parents=True)
+        (new / GENERATION).write_text(str(number))
+        (out / HOLDER).rename(new / HOLDER)
+        (out / LOCK).rename(new / LOCK)
+        out.rename(out.with_name(f"{out.name}.{number}"))
+        new.rename(out)
+    except OSError as error:
+        raise UserError(f"--fresh: {out} cannot be put aside ({error.strerror})") from error
+
+
+def _aside(out: Path) -> int:
+    """The number of the next folder that is put aside."""
+    number = 1
+    while out.with_name(f"{out.name}.{number}").exists():
+        number += 1
     return number
 
 
 def generation(out: Path) -> int:
     """How often the study of this folder started over."""
     path = out / GENERATION
-    return int(path.read_text()) if path.exists() else 0
+    try:
+        return int(path.read_text())
+    except FileNotFoundError:
+        return 0
+    except ValueError:  # damaged: what was put aside is still there
+        return max(1, _aside(out) - 1)
+
+
+def name_search(out: Path) -> None:
+    """A new name for the search of a folder, that no other folder's has."""
+    write_atomically(out / SEARCH, uuid4().hex[:16])
+
+
+def search_name(out: Path) -> str:
+    """Tells the runs of this folder's search in a store from those of every other search of the
+    same study; empty where an earlier version began it.
+    """
+    path = out / SEARCH
+    return path.read_text(errors="replace").strip() if path.is_file() else ""
 
 
 @contextmanager

@@ -190,21 +190,26 @@ def tracking_uri(args: argparse.Namespace) -> str:
 
 def plan_of(args: argparse.Namespace, study: ResolvedStudy) -> Plan:
     """How the search goes about it."""
+    possible = not (
+        args.search_arms or study.objectives or args.searcher == "grid"  # has tried all there is
+    )
+    pruner = study.pruner(args.scheduler)
+    way = [
+        args.searcher if args.searcher != SEARCHERS[0] else "",
+        pruner if pruner != study.pruner(None) else "",
+        "alone" if possible and args.no_neighbours else "",
+    ]
     return Plan(
         trials=args.trials or study.preset.trials,
         seed=args.seed,
         searcher=args.searcher,
-        pruner=study.pruner(args.scheduler),
+        pruner=pruner,
         grace_steps=study.preset.eval_steps,
         first=study.preset.first,
         seconds=args.time_budget,
         finalists=study.finalists(args.finalists),
-        neighbours=not (
-            args.no_neighbours
-            or args.search_arms
-            or study.objectives
-            or args.searcher == "grid"  # has tried all there is
-        ),
+        neighbours=possible and not args.no_neighbours,
+        way="-".join(filter(None, way)),
     )
 
 

@@ -27,6 +27,8 @@ class Plan:
     trials: of each arm. grace_steps: local steps before a trial may be stopped early. first:
     points of the space that every arm tries before any other. seconds: no trial starts later.
     finalists: of each arm, to be confirmed. neighbours: an arm tries what its neighbours found.
+    way: how trials are chosen and stopped where that is not the study's own way; their trials are
+    those of another search.
     """
 
     trials: int
@@ -38,6 +40,7 @@ class Plan:
     seconds: float | None = None
     finalists: int = 1
     neighbours: bool = False
+    way: str = ""
 
     @property
     def floor(self) -> int:

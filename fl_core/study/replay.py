@@ -92,7 +92,7 @@ def _numbers(record: Record) -> dict[str, float]:
 
 def _by_digest(study: str, args: argparse.Namespace) -> Recorded:
     """From the study's folder, or the ended trials in the cache."""
-    out = (args.out or Path("results") / study).resolve()
+    out = resources.out_of(args, study)
     places = resources.places_of(args, study, out)
     for folder in filter(None, (places.own, places.shared)):
         for phase, suffix in (("search", ""), ("confirm", "-tested")):

@@ -1,7 +1,7 @@
 """What a command asks for, as a whole: all that can be refused is refused here.
 
-No file is written and no process started before `request_of` has returned; a server that a study
-is told of is asked whether it is there.
+No file is written (but for probes, which are removed) and no process started before `request_of`
+has returned; a server that a study is told of is asked whether it is there.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from fl_core.base.addresses import check_ray_address
 from fl_core.base.machine import Machine
 from fl_core.study import options, resources
+from fl_core.study.folder import check_fresh
 from fl_core.study.plan import Plan
 from fl_core.study.resolved import ResolvedStudy, resolve
 from fl_core.study.study import Study
@@ -41,7 +42,10 @@ def request_of(study: Study, args: argparse.Namespace) -> Request:
     uri = options.tracking_uri(args)
     if args.ray_address:
         check_ray_address(args.ray_address)
-    out = (args.out or Path("results") / study.name).resolve()
+    out = resources.out_of(args, study.name)
+    resources.check_folders(args, study.name, out)
+    if args.fresh:
+        check_fresh(out, study.name)
     from fl_core.study.search import samplers
 
     samplers.check_searcher(plan.searcher, resolved.space, 1 + len(resolved.objectives))

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fl_core.base.errors import UserError
+from fl_core.base.files import check_room, resolved
 from fl_core.base.locations import check_writable, location
 from fl_core.base.machine import Machine
-from fl_core.study.folder import generation
+from fl_core.study.folder import generation, search_name
 
 if TYPE_CHECKING:
     from fl_core.study.trial_files import Places
@@ -31,28 +32,53 @@ def machine_of(args: argparse.Namespace) -> Machine:
     env = os.environ
     return Machine(
         device=device,
-        data_dir=(args.data_dir or Path(env.get("FL_DATA_DIR") or "data")).resolve(),
+        data_dir=_absolute("--data-dir", args.data_dir or Path(env.get("FL_DATA_DIR") or "data")),
         cache_dir=cache_of(args),
-        weights_file=args.weights.resolve() if args.weights else None,
+        weights_file=_absolute("--weights", args.weights) if args.weights else None,
         threads=1 if device == "cpu" else None,
     )
 
 
 def places_of(args: argparse.Namespace, name: str, out: Path) -> Places:
-    """Where the study's trials are kept; UserError for a storage that cannot be used.
+    """Where the study's trials are kept.
 
-    A study that started over takes nothing from others: its trials are to be computed.
+    A study that started over takes nothing from others: its trials are to be computed. In a storage
+    each search has a folder of its own: two that run the same trial at once would disturb each
+    other, and no lock reaches every kind of storage.
     """
     from fl_core.study.trial_files import Places
 
     cache, storage = cache_of(args), storage_of(args)
-    own = storage / name / "trials" if storage else out / "trials"
+    own, count = out / "trials", generation(out)
     if storage:
-        check_writable(own)
-    count = generation(out)
-    if storage and count:
-        own = own.with_name(f"trials.{count}")
+        mark = search_name(out) or count
+        own = storage / name / (f"trials.{mark}" if mark else "trials")
     return Places(own, None if count else cache / "trials", keep=args.keep_checkpoints)
+
+
+def out_of(args: argparse.Namespace, name: str) -> Path:
+    """The study's folder."""
+    return _absolute("--out", args.out or Path("results") / name)
+
+
+def check_folders(args: argparse.Namespace, name: str, out: Path) -> None:
+    """UserError for a folder that cannot be written."""
+    if storage := storage_of(args):
+        check_writable(storage / name)
+    folders = {"--out": out} if storage else {"--out": out, "--cache-dir": cache_of(args)}
+    for option, folder in folders.items():
+        try:
+            check_room(folder)
+        except OSError as error:
+            line = f"{option} {folder}: cannot be written ({error.strerror})"
+            raise UserError(line) from error
+
+
+def _absolute(option: str, path: Path) -> Path:
+    try:
+        return resolved(path)
+    except OSError as error:
+        raise UserError(f"{option} {path}: cannot be used ({error.strerror})") from error
 
 
 def storage_of(args: argparse.Namespace) -> Path | None:
@@ -70,7 +96,7 @@ def cache_of(args: argparse.Namespace) -> Path:
     if storage:
         return storage / "artefacts"
     named = args.cache_dir or Path(os.environ.get("FL_CACHE_DIR") or "results/artefacts")
-    return Path(named).resolve()
+    return _absolute("--cache-dir", Path(named))
 
 
 def default_precision(machine: Machine) -> str:

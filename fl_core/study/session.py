@@ -23,7 +23,7 @@ from fl_core.base.machine import Machine
 from fl_core.base.tables import csv_text
 from fl_core.config.trial_config import Value
 from fl_core.study.arguments import started_as
-from fl_core.study.folder import generation
+from fl_core.study.folder import STUDY, generation, search_name
 from fl_core.study.jobs import Job, Listener
 from fl_core.study.plan import Plan
 from fl_core.study.presets import PROBE_SEEDS
@@ -64,20 +64,11 @@ class Session:
     def run(self, partitions: Mapping[str, np.ndarray]) -> Result:
         """Search, confirm, report; what belongs to the study is logged whatever happens."""
         facts = describe(self)
-        write_atomically(self.out / "study.yaml", yaml.safe_dump(facts, sort_keys=False))
+        write_atomically(self.out / STUDY, yaml.safe_dump(facts, sort_keys=False))
         lists = ("space", "arms", "seeds", "versions", "objectives", "probe")
         tags = {**facts, **{name: json.dumps(facts[name]) for name in lists}}
-        # not the arms, trials or seeds: a study with more of them is the same study, extended
-        again = [generation(self.out)] if generation(self.out) else []
-        digest = digest_of(
-            [
-                tags.pop("base"),
-                sorted(facts["space"]),
-                self.study.preset.budget,
-                *self.study.objectives,
-                *again,
-            ]
-        )
+        del tags["base"]
+        digest = self._digest(facts)
         self.tracker.open(digest, {n: str(v) for n, v in tags.items()}, self.study.arms)
         status = "KILLED"
         try:
@@ -87,6 +78,28 @@ class Session:
         finally:
             warn(self.tracker.close(status))
         return report(self)
+
+    def _digest(self, facts: Mapping[str, Any]) -> str:
+        """Names the study's run in MLflow and all below it: one search of one study, in one folder.
+
+        Without the arms, trials, seeds or finalists: a study with more of them is the same study,
+        extended. Only what is not as it always was counts, so that old studies keep their names.
+        """
+        name, again = search_name(self.out), generation(self.out)
+        own = {"search": name, "way": self.plan.way}
+        if self.args.confirm_on != "train":
+            own["confirm_on"] = self.args.confirm_on
+        own = {key: value for key, value in own.items() if value}
+        return digest_of(
+            [
+                facts["base"],
+                sorted(facts["space"]),
+                self.study.preset.budget,
+                *self.study.objectives,
+                *([again] if again and not name else []),
+                *([own] if own else []),
+            ]
+        )
 
     def _run_jobs(self) -> None:
         """Search and confirmation."""

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from faults import expect
 from faults.disk import small_disk
@@ -105,14 +106,17 @@ def test_damaged_store(undisturbed: Place, tmp_path: Path) -> None:
 
 
 def test_nothing_is_computed_twice_until_fresh(undisturbed: Place, tmp_path: Path) -> None:
-    """Another folder takes all from the cache; --fresh computes all, beside what was there."""
-    # a copy of the store: the study is the same one, its runs are found again
-    store = tmp_path / "mlflow.db"
-    shutil.copy(undisturbed.folder / "mlflow.db", store)
+    """Another folder takes all from the cache, and its runs in the store are its own; --fresh
+    computes all, beside what was there.
+    """
     place = replace(Place.at(tmp_path), cache=undisturbed.cache)
+    first = replace(place, out=tmp_path / "first")
+    shutil.copytree(undisturbed.out, first.out)
+    first.run_here()
     result = place.run_here().result
     assert not place.events.rounds()
-    expect.same_results(place, undisturbed)
+    assert first.table() == place.table() == undisturbed.table()
+    expect.tidy(place)
     before = place.table()
     assert result is not None
     assert result.table.to_csv(index=False).encode() == place.table()
@@ -129,12 +133,47 @@ def test_nothing_is_computed_twice_until_fresh(undisturbed: Place, tmp_path: Pat
     assert aside.table() == before
     assert len(aside.trial_files()) == len(place.trial_files())
     studies = [run for run in place.runs() if run.data.tags["kind"] == "study"]
-    assert len(studies) == 2
-    assert len(place.trial_runs()) == 2 * (TRIALS + SEEDS)
+    assert len(studies) == 3
+    assert len(place.trial_runs()) == 3 * (TRIALS + SEEDS)
     place.run_here()
     expect.every_round_once(place)
     assert place.table() == before
-    assert len(place.trial_runs()) == 2 * (TRIALS + SEEDS)
+    assert len(place.trial_runs()) == 3 * (TRIALS + SEEDS)
+
+
+def test_what_was_deleted_in_the_store_is_logged_again(undisturbed: Place, tmp_path: Path) -> None:
+    """What lies in the study's folder counts: of the study's run, an arm's, a trial's."""
+    place = Place.at(tmp_path)
+    shutil.copytree(undisturbed.out, place.out)
+    shutil.copy(undisturbed.folder / "mlflow.db", tmp_path / "mlflow.db")
+    client = MlflowClient(place.uri)
+    for kind in ("study", "arm", "trial"):
+        run = next(run for run in place.runs() if run.data.tags["kind"] == kind)
+        client.delete_run(run.info.run_id)
+        if kind != "study":  # the arm's run and the trial's, together
+            continue
+        place.run_here()
+        expect.same_results(place, undisturbed)
+    place.run_here()
+    assert not place.events.rounds()
+    expect.same_results(place, undisturbed)
+
+
+def test_searches_of_another_way_are_told_apart(undisturbed: Place, tmp_path: Path) -> None:
+    """In one store, and in one folder: no trial of the one enters the other's table."""
+    place = Place.at(tmp_path)
+    shutil.copytree(undisturbed.cache, place.cache)
+    shutil.copytree(undisturbed.out, place.out)
+    place.run_here("--trials", "2")
+    assert f",{SEEDS},{TRIALS}," in place.table().decode()  # what is in the folder stays in it
+    other = replace(place, out=tmp_path / "other")
+    for there in (other, place):
+        there.run_here("--trials", "2", "--searcher", "random")
+        assert f",{SEEDS},2," in there.table().decode()
+        assert "searcher random" in (there.out / "table.md").read_text()
+    place.run_here()
+    assert place.table() == undisturbed.table()
+    assert "searcher tpe" in (place.out / "table.md").read_text()
 
 
 def test_replay(undisturbed: Place, tmp_path: Path) -> None:

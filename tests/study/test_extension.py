@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -80,14 +81,41 @@ def test_a_finished_study_grows_and_repeats_nothing(tmp_path: Path) -> None:
 
 def test_what_starts_over_is_put_aside(tmp_path: Path) -> None:
     out = tmp_path / "results" / "study"
-    (out / "trials").mkdir(parents=True)
-    (out / "table.md").write_text("first")
-    assert folder.generation(out) == 0
-    assert folder.start_over(out) == 1
-    assert folder.generation(out) == 1
-    assert (tmp_path / "results" / "study.1" / "table.md").read_text() == "first"
-    assert not (out / "table.md").exists()
-    assert folder.start_over(out) == 2
+    for number in (1, 2):
+        with folder.locked(out):
+            (out / "table.md").write_text(f"the {number}th")
+            assert folder.generation(out) == number - 1
+            folder.start_over(out)
+            assert folder.generation(out) == number
+            assert not (out / "table.md").exists()
+            assert folder.holder(out) == str(os.getpid())  # it has the lock of the new one
+        assert folder.holder(out) == ""
+        aside = tmp_path / "results" / f"study.{number}"
+        assert (aside / "table.md").read_text() == f"the {number}th"
+        assert folder.holder(aside) == ""
     assert sorted(path.name for path in out.parent.iterdir()) == ["study", "study.1", "study.2"]
-    with folder.locked(out), pytest.raises(UserError, match="is running a study there"):
-        folder.start_over(out)
+    for damaged in ("", "two", "\0"):
+        (out / "generation").write_text(damaged)
+        assert folder.generation(out) == 2
+
+
+def test_only_a_study_s_own_folder_starts_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    folder.check_fresh(out, "mine")  # nothing there, nothing to lose
+    with folder.locked(out):
+        folder.check_fresh(out, "mine")  # killed before its first file
+    (out / "thesis.tex").write_text("years")
+    for text in (None, "study: other\npreset: smoke\n", "\0\udcff"):
+        if text is not None:
+            (out / "study.yaml").write_text(text, errors="surrogateescape")
+        with pytest.raises(UserError, match=r"--fresh: .*/out is no folder of study mine|read"):
+            folder.check_fresh(out, "mine")
+    (out / "study.yaml").write_text("study: mine\npreset: smoke\n")
+    folder.check_fresh(out, "mine")
+    (out / "below").mkdir()
+    for here in (out, out / "below"):
+        monkeypatch.chdir(here)
+        with pytest.raises(UserError, match=r"--fresh: .*/out holds the working directory"):
+            folder.check_fresh(out, "mine")

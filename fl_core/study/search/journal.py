@@ -3,12 +3,19 @@
 Reopened, a search goes on where it was, running trials included. A study's name says which arm
 and which choices it holds, because Optuna refuses other choices in the same study; ranges may
 change freely. An arm whose choices changed starts a study of its own with all earlier trials
-that the new choices allow.
+that the new choices allow. What is searched in another way (`Plan.way`) has studies of its own.
+
+Of a damaged journal the part before the damage is kept, as after a kill at that moment: the rest is
+searched again, and what had ended is read from its file.
 """
 
 from __future__ import annotations
 
+import json
 import logging
+import shutil
+import sys
+from bisect import bisect_left
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +27,9 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from fl_core.base.digests import digest_of
-from fl_core.base.errors import UserError
+from fl_core.base.errors import UserError, kind_and_line
+from fl_core.base.files import aside_of, replacing
+from fl_core.study.folder import name_search
 from fl_core.study.jobs import Arm
 from fl_core.study.plan import Space
 from fl_core.study.search.neighbours import is_own
@@ -29,11 +38,61 @@ from fl_core.study.search.space import distributions
 JOURNAL = "optuna.journal"  # in the study's folder
 
 
-def open_studies(arms: list[Arm], space: Space, journal: Path) -> list[optuna.Study]:
+def prepare(journal: Path) -> None:
+    """Make the journal one that opens; where it is new, or no longer what it was, it gets a name.
+
+    The caller holds the study folder's lock. The name comes first: a kill in between leaves a
+    journal that is still to be made, and it gets another.
+    """
+    try:
+        if not journal.exists():
+            name_search(journal.parent)
+            journal.touch()
+        cut_short(journal)
+        if (damage := _damage(journal)) is not None:
+            _keep_sound_part(journal, damage)
+    except OSError as error:
+        raise UserError(f"{journal}: cannot be used ({error.strerror})") from error
+
+
+def _damage(journal: Path) -> str | None:
+    """Why it does not open."""
+    try:
+        JournalStorage(JournalFileBackend(str(journal)))
+        if lines := journal.read_bytes().splitlines():
+            json.loads(lines[-1])  # which Optuna takes for one that is still being written
+    except OSError:
+        raise
+    except Exception as error:  # Optuna trusts what it reads: a KeyError, an assertion ...
+        return kind_and_line(error)
+    return None
+
+
+def _keep_sound_part(journal: Path, damage: str) -> None:
+    """All lines before the first that does not open; the journal as it was stays beside."""
+    lines = journal.read_bytes().splitlines(keepends=True)
+    aside = aside_of(journal)
+    shutil.copyfile(journal, aside)
+    name_search(journal.parent)
+    with replacing(journal) as temporary:
+
+        def breaks(count: int) -> bool:
+            temporary.write_bytes(b"".join(lines[:count]))
+            return _damage(temporary) is not None
+
+        sound = bisect_left(range(1, len(lines)), True, key=breaks)
+        temporary.write_bytes(b"".join(lines[:sound]))
+    print(
+        f"{journal}: damaged from line {sound + 1} on ({damage}); kept as {aside.name}. The search "
+        "goes on from there, as a new run in MLflow; what had ended is not computed again",
+        file=sys.stderr,
+    )
+
+
+def open_studies(arms: list[Arm], space: Space, journal: Path, way: str = "") -> list[optuna.Study]:
     """Each arm's Optuna study, new or reopened from the journal file.
 
     The caller holds the study folder's lock, so a lock left by a killed run can be removed.
-    A line cut short by a full disk or a kill is cut off: what it said is done again.
     """
     optuna.logging.set_verbosity(logging.ERROR)
     kinds = {name: found[0] for name, found in distributions(space).items()}
@@ -41,15 +100,16 @@ def open_studies(arms: list[Arm], space: Space, journal: Path) -> list[optuna.St
         journal.parent.mkdir(parents=True, exist_ok=True)
         for stale in journal.parent.glob(journal.name + ".lock*"):
             stale.unlink()
-        cut_short(journal)
         storage = JournalStorage(JournalFileBackend(str(journal)))
-        return [_open_study(arm, kinds, storage) for arm in arms]
+        return [_open_study(arm, kinds, storage, way) for arm in arms]
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{journal}: the search state cannot be read ({error})") from error
 
 
 def cut_short(journal: Path) -> None:
-    """Drop an unfinished last line: Optuna would glue the next entry to it."""
+    """Drop a last line that a full disk or a kill cut short: what it said is done again, and Optuna
+    would glue the next entry to it.
+    """
     if not journal.exists():
         return
     with journal.open("rb+") as file:
@@ -75,16 +135,16 @@ def try_again(study: optuna.Study) -> int:
 
 
 def _open_study(
-    arm: Arm, kinds: dict[str, BaseDistribution], storage: JournalStorage
+    arm: Arm, kinds: dict[str, BaseDistribution], storage: JournalStorage, way: str
 ) -> optuna.Study:
     choices = {
         n: list(k.choices) for n, k in kinds.items() if isinstance(k, CategoricalDistribution)
     }
-    name = f"{arm.digest()}-{digest_of(choices)}"
+    name = "-".join(filter(None, (arm.digest(), digest_of(choices), way)))
     earlier = [
         study
         for study in storage.get_all_studies()
-        if study.study_name.startswith(arm.digest()) and study.study_name != name
+        if _searches(study.study_name, arm, way) and study.study_name != name
     ]
     directions = [StudyDirection.MAXIMIZE, *[StudyDirection.MINIMIZE] * len(arm.objectives)]
     known = {study.study_name for study in storage.get_all_studies()}
@@ -94,6 +154,12 @@ def _open_study(
     if name not in known and earlier:
         _take_over(study, storage, earlier[-1]._study_id, kinds)
     return study
+
+
+def _searches(name: str, arm: Arm, way: str) -> bool:
+    """Whether a study of this name searches an arm in this way, with whatever choices."""
+    found, _, rest = name.partition("-")
+    return found == arm.digest() and rest.partition("-")[2] == way
 
 
 def _take_over(

@@ -44,7 +44,7 @@ class Search:
         self.trials = plan.trials
         if plan.searcher == "grid":
             self.trials = min(plan.trials, len(self._points))
-        self.studies = open_studies(arms, space, journal)
+        self.studies = open_studies(arms, space, journal, plan.way)
         for study in self.studies:
             study.pruner = pruner_of(plan.pruner, plan.grace_steps, plan.floor)
         beside = neighbours([arm.values for arm in arms])

@@ -44,6 +44,7 @@ class RunStore:
         self._trials: set[str] = set()  # run ids
         self._said: dict[str, str] = {}  # trial's run id -> tag status as found
         self._ended: dict[str, str] = {}  # trial's run id -> tag status, unless it runs
+        self._parents: dict[str, str] = {}  # run id -> that of the run it is shown below
         self._start: dict[str, int] = {}  # run id -> ms since the epoch
         self._running: dict[str, None] = {}  # run ids that MLflow shows as running
         self._unsent: dict[str, _Unsent] = {}
@@ -71,6 +72,7 @@ class RunStore:
         self._runs[naming(tags)] = name
         self._logged[name] = int(run.data.metrics.get("local_steps", -1))
         self._start[name] = run.info.start_time
+        self._parents[name] = tags.get(PARENT, "")
         if not run.data.params and tags.get("kind") != "study":
             self._bare.add(name)
         if tags.get("kind") == "trial":
@@ -80,6 +82,16 @@ class RunStore:
             self._running[name] = None
         elif name in self._trials:
             self._ended[name] = self._said[name]
+
+    def hang(self, study: str, arms: Mapping[str, str]) -> None:
+        """Put arms' runs (by arm's digest) below the study's and trials' below their arm's, where
+        the one that they were below was deleted.
+        """
+        for (kind, digest, *_), run in self._runs.items():
+            parent = {"arm": study, "trial": arms.get(digest, "")}.get(kind, "")
+            if parent and self._parents[run] != parent:
+                self.client.set_tag(run, PARENT, parent)
+                self._parents[run] = parent
 
     def find(self, tags: Mapping[str, str]) -> str | None:
         """The run that these tags name."""

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 
 from fl_core.base.errors import UserError
-from fl_core.base.files import put_aside, replacing
+from fl_core.base.files import aside_of, replacing
 
 #: What SQLite keeps beside a file while it writes: to a new file of the same name, poison.
 _BESIDE = ("-journal", "-wal", "-shm")
@@ -55,8 +55,9 @@ def provide(file: Path, cache: Path | None) -> None:
     if file.exists() and file.stat().st_size:
         if not _half_made(file):
             return
-        aside = put_aside(file).name
-        line = f"{file}: was left half made and holds no runs: put aside as {aside}, made again"
+        aside = aside_of(file)
+        file.rename(aside)
+        line = f"{file}: was left half made and holds no runs: now {aside.name}, and made again"
         print(line, file=sys.stderr)
     for left in file.parent.glob(f".{file.name}.*"):  # of processes killed while they made it
         if left.suffix.removeprefix(".").partition("-")[0].isdigit():

@@ -60,6 +60,7 @@ class RunTree:
             store.complete(run, params)
             if run in store.unsent():
                 store.flush(run)
+        store.hang(found, {arm.digest(): self.arm_run(arm) for arm in arms})
         return stale
 
     def arm_run(self, arm: Arm) -> str:

@@ -12,10 +12,11 @@ from optuna.trial import TrialState
 
 from fl_core.base.errors import UserError
 from fl_core.config.trial_config import TrialConfig, Value
+from fl_core.study.folder import search_name
 from fl_core.study.jobs import SCORE, TIME, Arm, Job, outcome
 from fl_core.study.plan import Plan
 from fl_core.study.search.confirm import best_trials, confirm
-from fl_core.study.search.journal import open_studies
+from fl_core.study.search.journal import JOURNAL, prepare
 from fl_core.study.search.search import Search
 
 
@@ -29,9 +30,10 @@ def arms(count: int = 2) -> list[Arm]:
 
 
 def search(tmp_path: Path, trials: int = 4, count: int = 2, **plan: Any) -> Search:
-    return Search(
-        arms(count), space, Plan(trials, **{"pruner": "none", **plan}), tmp_path / "optuna.journal"
-    )
+    journal = tmp_path / JOURNAL
+    tmp_path.mkdir(exist_ok=True)
+    prepare(journal)
+    return Search(arms(count), space, Plan(trials, **{"pruner": "none", **plan}), journal)
 
 
 def asked(one: Search) -> Job:
@@ -193,10 +195,55 @@ def test_locks_of_a_killed_run_are_removed(tmp_path: Path) -> None:
     assert search(tmp_path).remaining == 6
 
 
-def test_unreadable_journal_is_one_clear_line(tmp_path: Path) -> None:
-    (tmp_path / "optuna.journal").write_bytes(b"\x00\x01 no journal\nmore\n")
-    with pytest.raises(UserError, match=r"optuna\.journal"):
-        open_studies(arms(), space, tmp_path / "optuna.journal")
+DAMAGE = (b"null", b"[]", b'"text"', b"\x00\x01", b"", b'{"op_code": 99, "worker_id": "x"}',
+          b'{"op_code": "4", "worker_id": "x"}', b'{"op_code": 5, "worker_id": "x"}')  # fmt: skip
+
+
+def test_a_damaged_journal_goes_on_from_before_the_damage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It comes to what the undamaged one would have; what was there stays beside."""
+    drive(search(tmp_path, 3), 3)
+    journal, name = tmp_path / JOURNAL, search_name(tmp_path)
+    lines = journal.read_bytes().splitlines()
+    for number, line in enumerate(DAMAGE):
+        place = (0, 1, len(lines) - 1, 20)[number % 4]
+        damaged = b"\n".join([*lines[:place], line, *lines[place + 1 :]]) + b"\n"
+        journal.write_bytes(damaged)
+        prepare(journal)
+        (said,) = capsys.readouterr().err.splitlines()
+        assert f"damaged from line {place + 1} on" in said
+        assert journal.read_bytes().splitlines() == lines[:place]
+        aside = f"{JOURNAL}.damaged.{number + 1}".removesuffix(".1")
+        assert (tmp_path / aside).read_bytes() == damaged
+        assert search_name(tmp_path) != name  # what follows are another search's trials
+        name = search_name(tmp_path)
+    one = search(tmp_path, 3)
+    again = drive(one, one.remaining)
+    assert 3 < len(again) < 6
+    assert again == drive(search(tmp_path / "whole", 3), 6)[-len(again) :]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_journal_that_is_none_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / JOURNAL).mkdir()
+    with pytest.raises(UserError, match=r"optuna\.journal: cannot be used"):
+        prepare(tmp_path / JOURNAL)
+
+
+def test_another_way_to_search_is_another_search(tmp_path: Path) -> None:
+    """In the same folder: each goes on with its own trials, none sees the other's."""
+    own = drive(search(tmp_path), 8)
+    random = search(tmp_path, way="random", searcher="random")
+    assert random.remaining == 8
+    drive(random, 8)
+    assert search(tmp_path).remaining == 0
+    more = search(tmp_path, 5)
+    assert more.remaining == 2
+    assert [len(study.get_trials()) for study in more.studies] == [4, 4]
+    assert {job.config for job in own} == {
+        job.config for job in drive(search(tmp_path / "other"), 8)
+    }
 
 
 def test_an_arm_is_confirmed_when_its_own_search_has_ended(tmp_path: Path) -> None:
