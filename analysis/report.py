@@ -26,10 +26,7 @@ SCRIPTS = ("theme.js", "plots.js", "trials.js")
 
 def page(sections: Sequence[Section]) -> str:
     """The whole page; the same studies give the same text."""
-    from plotly.offline import get_plotlyjs  # a second: only once there is something to draw
-
-    scripts = [get_plotlyjs(), "".join((TEMPLATES / name).read_text() for name in SCRIPTS)]
-    scripts = [f"\n{text.strip()}\n" for text in scripts]
+    script = "\n" + "".join((TEMPLATES / name).read_text() for name in SCRIPTS)
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,  # names and questions come from the store: text, never markup
@@ -44,8 +41,8 @@ def page(sections: Sequence[Section]) -> str:
     return environment.get_template("report.html").render(
         sections=sections,
         style=(TEMPLATES / "report.css").read_text(),
-        scripts=scripts,
-        hashes=" ".join(f"'sha256-{_digest(text)}'" for text in scripts),
+        script=script,
+        hashes=f"'sha256-{_digest(script)}'",
     )
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,30 +16,40 @@ from matplotlib.figure import Figure
 
 from fl_analysis.page.encoding import Plot
 from fl_analysis.page.facts import cost_block, more_warnings, protocol, space_block
-from fl_analysis.page.result_plots import accuracy_plot, curves_plot, pareto_plot
-from fl_analysis.page.search_plots import importance_plot, parallel_plot
+from fl_analysis.page.heat import Shades, shades
+from fl_analysis.page.parallel import parallel_plot
+from fl_analysis.page.result_plots import (
+    accuracy_plot,
+    curves_plot,
+    loss_plot,
+    pareto_plot,
+    traffic_plot,
+)
+from fl_analysis.page.search_plots import history_plot, importance_plot, rungs_plot, slice_plot
 from fl_analysis.page.trials import trials_data
 from fl_analysis.plots.study import draw_figures
 from fl_analysis.plots.style import render
 from fl_analysis.reading.frames import json_tag
 from fl_analysis.reading.store import StudyRuns
+from fl_analysis.results.answer import answer
 from fl_analysis.results.curves import read_curves
-from fl_analysis.results.labels import percent
 from fl_analysis.results.outcome import Outcome, outcomes
+from fl_analysis.results.traffic import read_traffic
 from fl_analysis.tables import final as tables
+from fl_analysis.tables.pivot import pivot_block
 from fl_analysis.tables.render import Block
 from fl_core.config.vocabulary import DASH, data_title
 
-INTERACTIVE = ("accuracy", "curves", "pareto", "importance")  # drawn by plotly instead
+#: Drawn by the page instead, so that a reader can ask for the numbers.
+INTERACTIVE = ("curves", "loss", "pareto", "importance", "search", "traffic")
+PHOTOS = ("predictions",)
 SVG_BYTES = 250_000  # larger drawings are lighter as pixels
 #: Titles of the figures that the suite draws; another figure's name is its title.
 TITLES = {
+    "accuracy": "Test accuracy",
     "communication": "Accuracy against communication",
-    "loss": "Training and validation loss",
     "test_curves": "Test accuracy on the way (chose nothing)",
     "test_loss": "Test loss on the way (chose nothing)",
-    "search": "How far the search came",
-    "traffic": "Communication of a round",
     "drift": "Client drift at one learning rate",
     "drift_own": "Client drift at each arm's own learning rate",
     "mask_active": "Where the masks live",
@@ -48,6 +57,7 @@ TITLES = {
     "overlap_depth": "Mask overlap by depth",
     "overlap_sharding": "Mask overlap by sharding",
     "partition": "Realised partition",
+    "calibration_error": "Calibration error of each arm",
 }
 
 
@@ -60,6 +70,7 @@ class Picture:
     caption: str
     width: int  # pixels at its own size
     source: str  # a data URI
+    photo: bool  # whose colours a dark page leaves as they are
 
 
 @dataclass(frozen=True)
@@ -77,10 +88,13 @@ class Section:
     name: str
     data: str
     headline: str
+    answer: str
     question: list[Paragraph]
-    tiles: list[tuple[str, str]]
+    arms: int
     protocol: list[tuple[str, str]]
     warnings: list[str]
+    pivot: Block
+    shades: Shades
     table: Block
     csv: str  # the final table at full precision, a data URI
     front: Block | None
@@ -112,9 +126,12 @@ def section(runs: StudyRuns, published: bool = False) -> Section:
         data=_data_set(runs),
         headline=" ".join(headline.split()) or "The study states no question.",
         question=paragraphs(rest[0]) if rest else [],
-        tiles=_tiles(runs, results),
+        arms=len(results),
         protocol=protocol(runs, results),
         warnings=list(dict.fromkeys([*ours.warnings, *more_warnings(runs, results)])),
+        answer=answer(results),
+        pivot=pivot_block(results),
+        shades=shades(results),
         table=ours,
         csv=data_uri("text/csv", tables.table_csv(runs).encode()),
         front=next((b for b in blocks[1:] if b.label == "front"), None),
@@ -129,6 +146,7 @@ def section(runs: StudyRuns, published: bool = False) -> Section:
                 captions[name],
                 round(figure.get_figwidth() * 96),
                 _image(figure),
+                name in PHOTOS,
             )
             for name, figure in figures.items()
             if name not in INTERACTIVE
@@ -150,15 +168,21 @@ def _plots(
     accuracy = accuracy_plot(results)
     if accuracy is None:
         absent["accuracy"] = "No arm has been confirmed: there is no test accuracy to draw."
-    curves = curves_plot(results, read_curves(runs))
+    courses = read_curves(runs)
+    curves = curves_plot(results, courses)
     if curves is None:
-        absent["curves"] = "No run has a validation curve."
+        absent["curves"] = "No run has a validation curve of more than one point."
     ranked = importance_plot(runs, captions.get("importance", ""))
     if ranked is None and runs.space:
         absent["importance"] = "Too few search trials to estimate importance."
     elif not runs.space:
         absent["importance"] = "Nothing was searched: there is no importance to estimate."
-    found = [accuracy, curves, pareto_plot(runs, results), ranked, parallel_plot(runs)]
+    found = [
+        *(accuracy, curves, loss_plot(results, courses), pareto_plot(runs, results)),
+        traffic_plot(results, read_traffic(runs, results)),
+        history_plot(runs, results),
+        *(slice_plot(runs), ranked, parallel_plot(runs), rungs_plot(runs)),
+    ]
     return [plot for plot in found if plot is not None], absent
 
 
@@ -170,28 +194,6 @@ def paragraphs(text: str) -> list[Paragraph]:
         if re.search(r"\S {2,}\S|^ {2,}", part, re.MULTILINE)
         else Paragraph(" ".join(part.split()), False)
         for part in parts
-    ]
-
-
-def _tiles(runs: StudyRuns, results: Sequence[Outcome]) -> list[tuple[str, str]]:
-    """The study in five numbers."""
-    means = [o.mean for o in results if math.isfinite(o.mean)]
-    span = percent(min(means)) if means else DASH
-    if len(means) > 1:
-        span += f" – {percent(max(means))}"
-    search = runs.trials[runs.trials["phase"] == "search"]
-    diverged = int((search["status"] == "diverged").sum())
-    share = f"{diverged / len(search):.0%}" if len(search) else DASH
-    seeds = sorted({len(o.confirmed) for o in results})
-    return [
-        ("test accuracy over arms [%]", span),
-        ("arms", str(len(results))),
-        ("search trials", str(len(search))),
-        ("diverged", share),
-        (
-            "seeds per arm",
-            " – ".join(dict.fromkeys([str(seeds[0]), str(seeds[-1])])) if seeds else DASH,
-        ),
     ]
 
 

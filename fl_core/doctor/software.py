@@ -118,7 +118,6 @@ def _requirements() -> dict[str, str]:
             "pyyaml",
             "psutil",
             "scipy",
-            "plotly",
             "jinja2",
             "universal-pathlib",
             "cmaes",

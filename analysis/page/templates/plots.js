@@ -1,162 +1,298 @@
-// Plotly's figures: colour tokens take the theme's palette, sizes the page's or the paper's.
+// The page's plots: panels of lines, dots and bars, as SVG as wide as there is room. Colours are
+// those of paper; the style sheet turns a whole drawing over for a dark page.
 const plots = (() => {
+  const NS = "http://www.w3.org/2000/svg";
   const PAPER = 690; // pixels across a printed page
-  const found = [...document.querySelectorAll("script[data-plot]")].map((script) => ({
-    div: document.getElementById(script.dataset.plot),
-    spec: JSON.parse(script.textContent),
-    drawn: false,
-  }));
+  const INK = "#1b1f24", MUTED = "#5a6370", GRID = "#dfe2e6";
+  const LETTER = 6.3; // pixels of a character in a label
   let printing = false;
 
-  function cssColour(name) {
-    const probe = document.body.appendChild(document.createElement("i"));
-    probe.style.color = `var(--${name})`;
-    const value = getComputedStyle(probe).color;
-    probe.remove();
-    return value;
-  }
-  function inks() {
-    const read = (name, paper) => (printing ? paper : cssColour(name));
-    return {
-      ink: read("ink", "#000"), muted: read("muted", "#444"), grid: read("line", "#ddd"),
-      surface: read("surface", "#fff"), grey: read("muted", "#777"),
-    };
-  }
-  function faded(hex, opacity) {
-    const [r, g, b] = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
-    return `rgba(${r},${g},${b},${opacity})`;
-  }
-  function painted(value, palette, ink) {
-    if (typeof value === "string") {
-      const token = /^@(\w+)(?:\/([\d.]+))?$/.exec(value);
-      if (!token) return value;
-      const colour = token[1] === "veil" ? ink.surface : ink[token[1]] ?? palette[Number(token[1])];
-      return token[2] ? faded(colour, token[2]) : colour;
-    }
-    if (Array.isArray(value)) {
-      return value.length && typeof value[0] === "number" ? value
-        : value.map((item) => painted(item, palette, ink));
-    }
-    if (value && typeof value === "object") {
-      return Object.fromEntries(
-        Object.entries(value).map(([key, item]) => [key, painted(item, palette, ink)]));
-    }
-    return value;
-  }
+  const make = (tag, parent, attributes = {}, text) => {
+    const element = parent.appendChild(document.createElementNS(NS, tag));
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    if (text !== undefined) element.textContent = text;
+    return element;
+  };
+  const tip = document.body.appendChild(document.createElement("div"));
+  tip.className = "tip";
+  tip.hidden = true;
 
-  function layoutOf(plot, ink) {
-    const { div, spec } = plot;
-    const { wide_legend: wide, ...own } = painted(spec.layout, spec.palette.light, ink);
-    const room = printing ? PAPER : div.parentElement.clientWidth;
-    const width = Math.max(room, printing ? 0 : spec.minWidth || 0);
-    const names = spec.data.filter((trace) => trace.name && trace.showlegend !== false);
-    const shown = own.showlegend ?? names.length > 1;
-    const longest = Math.max(0, ...names.map((trace) => trace.name.length));
-    const below = wide !== "top" && (width < 700 || longest > 34);
-    const columns = Math.max(1, Math.floor((width - 60) / (60 + 6.6 * longest)));
-    const rows = shown && below ? Math.ceil(names.length / columns) : 0;
-    const axis = { gridcolor: ink.grid, linecolor: ink.muted, zeroline: false, tickcolor: ink.grid };
-    const legend = wide === "top" ? { orientation: "h", x: 0, y: 1, yref: "container", yanchor: "top" }
-      : below ? { orientation: "h", x: 0, y: -70 / own.height, yanchor: "top" }
-        : { x: 1.02, y: 1 };
-    return {
-      hovermode: "closest", uirevision: "kept",
-      ...own,
-      margin: { l: 60, r: 20, t: wide === "top" ? 50 : 24, b: below ? 70 + 20 * rows : 60, ...own.margin },
-      width, height: own.height + (below ? 20 * rows : 0), showlegend: shown,
-      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-      font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: ink.ink },
-      hoverlabel: { bgcolor: ink.surface, bordercolor: ink.muted, font: { color: ink.ink } },
-      xaxis: { ...axis, ...own.xaxis }, yaxis: { ...axis, ...own.yaxis },
-      legend: { tracegroupgap: 0, bgcolor: "rgba(0,0,0,0)", font: { size: 11 }, ...legend },
-    };
-  }
-
-  function draw(plot) {
-    const ink = inks();
-    const palette = plot.spec.palette[theme.dark() && !printing ? "dark" : "light"];
-    const data = painted(plot.spec.data, palette, ink);
-    const layout = layoutOf(plot, ink);
-    plot.div.style.minHeight = `${layout.height}px`;
-    for (const [index, trace] of (plot.div.data || []).entries()) {
-      if (trace.visible !== undefined) data[index].visible = trace.visible; // hidden by a reader
+  // --- axes
+  function written(value, unit) {
+    if (unit === "B") {
+      const at = [["GB", 1e9], ["MB", 1e6], ["kB", 1e3]].find(([, size]) => Math.abs(value) >= size);
+      return at ? `${Number((value / at[1]).toPrecision(3))} ${at[0]}` : `${value} B`;
     }
-    Plotly.react(plot.div, data, layout, {
-      displaylogo: false, displayModeBar: "hover",
-      modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"],
-      toImageButtonOptions: { filename: plot.div.id, scale: 2 },
-    });
-    if (!plot.drawn) switches(plot);
-    plot.drawn = true;
+    const size = Math.abs(value);
+    if (value !== 0 && (size < 1e-3 || size >= 1e5)) return value.toExponential().replace("+", "");
+    return String(Number(value.toPrecision(4)));
   }
-
-  // A plotly legend cannot be reached by keyboard: a button for every name does the same.
-  function switches(plot) {
-    const names = plot.spec.data.map((trace, index) => ({ trace, index }))
-      .filter(({ trace }) => trace.name && trace.showlegend !== false);
-    if (names.length < 2 || plot.div.data.length === 0) return;
-    const place = plot.div.closest("figure").querySelector(".switches");
-    const box = document.createElement("details");
-    const title = box.appendChild(document.createElement("summary"));
-    title.textContent = "Show or hide";
-    const row = box.appendChild(document.createElement("div"));
-    row.className = "switches";
-    const buttons = names.map(({ trace, index }) => {
-      const button = row.appendChild(document.createElement("button"));
-      button.type = "button";
-      button.innerHTML = trace.name; // escaped by the report
-      const mine = plot.spec.data.map((other, at) => ({ other, at }))
-        .filter(({ other, at }) => at === index ||
-          (trace.legendgroup && other.legendgroup === trace.legendgroup)).map(({ at }) => at);
-      button.addEventListener("click", () => {
-        const on = button.getAttribute("aria-pressed") === "true";
-        Plotly.restyle(plot.div, { visible: on ? "legendonly" : true }, mine);
-      });
-      return { button, index };
-    });
-    const sync = () => {
-      for (const { button, index } of buttons) {
-        const visible = plot.div.data[index].visible;
-        button.setAttribute("aria-pressed", String(visible === undefined || visible === true));
+  function logTicks(low, high, most) {
+    const found = [];
+    for (const mantissas of [[1], [1, 3], [1, 2, 5], [1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9]]) {
+      found.length = 0;
+      for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power += 1) {
+        for (const mantissa of mantissas) {
+          const tick = Number((mantissa * 10 ** power).toPrecision(3));
+          if (tick >= low && tick <= high) found.push(tick);
+        }
       }
+      if (found.length >= 3) break;
+    }
+    const every = Math.ceil(found.length / Math.max(2, most));
+    return found.filter((_, index) => index % every === 0);
+  }
+  function ticksOf(low, high, most) {
+    const rough = (high - low) / Math.max(1, most);
+    const power = 10 ** Math.floor(Math.log10(rough));
+    const step = power * [1, 2, 5, 10].find((size) => size * power >= rough);
+    const found = [];
+    for (let tick = Math.ceil(low / step); tick * step <= high + step * 1e-9; tick += 1) {
+      found.push(Number((tick * step).toPrecision(10)));
+    }
+    return found;
+  }
+  // A value's place along an axis, 0 to 1, and what to write beside it.
+  function scale(axis, values, most) {
+    if (axis.levels) {
+      const count = axis.levels.length;
+      const every = Math.ceil(count / Math.max(1, most));
+      return {
+        at: (value) => (value + 0.5) / count,
+        ticks: axis.levels.map((text, value) => ({ value, text }))
+          .filter(({ value }) => value % every === 0),
+      };
+    }
+    const known = values.filter((value) => value !== null && (!axis.log || value > 0));
+    let [low, high] = axis.span || [Math.min(...known), Math.max(...known)];
+    if (axis.zero) low = Math.min(0, low);
+    const change = axis.log ? Math.log10 : (value) => value;
+    if (!(change(high) > change(low))) [low, high] = axis.log ? [low / 2, high * 2] : [low - 1, high + 1];
+    let [from, to] = [change(low), change(high)];
+    const margin = axis.span ? 0 : 0.04 * (to - from);
+    from -= axis.zero && low === 0 ? 0 : margin;
+    to += margin;
+    const ticks = axis.log ? logTicks(10 ** from, 10 ** to, most) : ticksOf(from, to, most);
+    const place = (value) => (change(value) - from) / (to - from);
+    return {
+      at: axis.reverse ? (value) => 1 - place(value) : place,
+      ticks: ticks.map((value) => ({ value, text: written(value, axis.unit) })),
     };
-    plot.div.on("plotly_restyle", sync);
-    sync();
-    place.replaceChildren(box);
+  }
+  const ends = (mark, way) => {
+    if (mark.low && way === "y") return [...mark.low, ...mark.high];
+    const error = mark[`e${way}`];
+    return error ? mark[way].flatMap((v, i) => [v - error[i], v + error[i]]) : mark[way];
+  };
+
+  // --- marks
+  function lineOf(mark, X, Y) {
+    let path = "";
+    let before = null;
+    mark.x.forEach((value, index) => {
+      if (value === null || mark.y[index] === null) { before = null; return; }
+      const [x, y] = [X(value).toFixed(1), Y(mark.y[index]).toFixed(1)];
+      path += before === null ? `M${x} ${y}` : mark.step ? `H${x}V${y}` : `L${x} ${y}`;
+      before = y;
+    });
+    return path;
+  }
+  const SHAPES = {
+    dot: (x, y, r) => `M${x - r} ${y}a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0`,
+    cross: (x, y, r) => `M${x - r} ${y - r}L${x + r} ${y + r}M${x - r} ${y + r}L${x + r} ${y - r}`,
+    tick: (x, y, r) => `M${x} ${y - 2 * r}V${y + 2 * r}`,
+    square: (x, y, r) => `M${x - r} ${y - r}h${2 * r}v${2 * r}h${-2 * r}z`,
+    diamond: (x, y, r) => `M${x - 1.3 * r} ${y}l${1.3 * r} ${-1.3 * r}l${1.3 * r} ${1.3 * r}l${-1.3 * r} ${1.3 * r}z`,
+    star: (x, y, r) => `M${x} ${y - 2 * r}L${x + r} ${y + 1.5 * r}L${x - 1.8 * r} ${y - 0.6 * r}H${x + 1.8 * r}L${x - r} ${y + 1.5 * r}z`,
+  };
+  function shape(parent, kind, x, y, size, colour, opacity) {
+    const open = kind === "cross" || kind === "tick";
+    make("path", parent, {
+      d: SHAPES[kind](x, y, size), fill: open ? "none" : colour, opacity,
+      stroke: open ? colour : "none", "stroke-width": kind === "tick" ? 3 : 1.4,
+    });
+  }
+  function drawMark(group, mark, name, X, Y, points) {
+    const colour = mark.colour || name.colour;
+    const opacity = mark.opacity ?? 1;
+    if (mark.kind === "band") {
+      const up = mark.x.map((v, i) => `${X(v).toFixed(1)} ${Y(mark.high[i]).toFixed(1)}`);
+      const down = mark.x.map((v, i) => `${X(v).toFixed(1)} ${Y(mark.low[i]).toFixed(1)}`);
+      make("path", group, { d: `M${up.join("L")}L${down.reverse().join("L")}Z`, fill: colour, opacity: 0.18 });
+      return;
+    }
+    if (mark.kind === "line") {
+      make("path", group, {
+        d: lineOf(mark, X, Y), fill: "none", stroke: colour, opacity,
+        "stroke-width": mark.width ?? 2, "stroke-dasharray": mark.width < 1.5 ? "" : name.dash || "",
+        "stroke-linejoin": "round",
+      });
+    }
+    mark.x.forEach((value, index) => {
+      if (value === null || mark.y[index] === null) return;
+      const [x, y] = [X(value), Y(mark.y[index])];
+      if (mark.kind === "bar") {
+        make("rect", group, { x: X(0), y: y - 8, width: Math.max(0, x - X(0)), height: 16, fill: colour });
+      } else if (mark.kind === "dot") {
+        const ex = mark.ex?.[index], ey = mark.ey?.[index];
+        if (ex) make("path", group, { d: `M${X(value - ex)} ${y}H${X(value + ex)}`, stroke: colour, "stroke-width": 1.4 });
+        if (ey) make("path", group, { d: `M${x} ${Y(mark.y[index] - ey)}V${Y(mark.y[index] + ey)}`, stroke: colour, "stroke-width": 1.4 });
+        shape(group, mark.shape || "dot", x, y, mark.size ?? 3, colour, opacity);
+      }
+      const text = mark.text?.[index];
+      if (text) points.push({ x, y, text });
+    });
+  }
+
+  // --- one panel
+  function drawPanel(plot, panel, width, height, shared) {
+    const { spec } = plot;
+    const [xAxis, yAxis] = [panel.x || spec.x, panel.y || spec.y];
+    const mine = panel.marks;
+    const values = (axis, own, way) => (own ? mine : shared).flatMap((mark) => ends(mark, way));
+    const y = scale(yAxis, values(yAxis, panel.y, "y"), height / (yAxis.levels ? 16 : 45));
+    const longest = Math.max(0, ...y.ticks.map(({ text }) => text.length));
+    const left = spec.bare ? panel.left || 8 : Math.min(16 + LETTER * longest, 0.45 * width) + (yAxis.label ? 16 : 0);
+    const [right, top, bottom] = spec.bare ? [45, panel.top || 10, 10] : [14, panel.title ? 24 : 10, xAxis.label ? 44 : 26];
+    const [across, down] = [width - left - right, height - top - bottom];
+    const x = scale(xAxis, values(xAxis, panel.x, "x"), Math.max(2, across / 70));
+    const X = (value) => left + across * x.at(value);
+    const Y = (value) => (yAxis.levels ? top + down * y.at(value) : top + down * (1 - y.at(value)));
+    const svg = make("svg", plot.div, {
+      width, height, viewBox: `0 0 ${width} ${height}`, role: "img",
+      "aria-label": panel.title ? `${plot.title}: ${panel.title}` : plot.title,
+      "font-size": 12, fill: INK, class: "drawn",
+    });
+    if (!spec.bare) frame(svg, { panel, xAxis, yAxis, x, y, X, Y, left, right, top, bottom, width, height, down });
+    const clip = `clip-${plot.id}-${plot.div.children.length}`;
+    make("rect", make("clipPath", svg, { id: clip }), { x: left - 6, y: top - 6, width: across + 12, height: down + 12 });
+    for (const at of panel.rules || []) {
+      make("path", svg, { d: `M${X(at)} ${top}V${top + down}`, stroke: MUTED, "stroke-width": 0.7 });
+    }
+    const group = make("g", svg, { "clip-path": `url(#${clip})` });
+    const points = [];
+    for (const mark of mine) {
+      if (!plot.hidden.has(mark.name)) drawMark(group, mark, spec.names[mark.name] || {}, X, Y, points);
+    }
+    for (const note of panel.notes || []) {
+      make("text", svg, {
+        x: X(note.x) + (note.end ? -4 : 0), y: Y(note.y) + 4, "text-anchor": note.end ? "end" : "middle",
+        "font-size": note.end ? 10 : 12, "font-weight": note.end ? 400 : 600, fill: note.end ? MUTED : INK,
+        stroke: "#fff", "stroke-width": 3, "paint-order": "stroke",
+      }, note.text);
+    }
+    hover(svg, points);
+  }
+  function frame(svg, p) {
+    for (const { value, text } of p.y.ticks) {
+      const at = p.Y(value);
+      make("path", svg, { d: `M${p.left} ${at}H${p.width - p.right}`, stroke: GRID });
+      const most = Math.floor((p.left - 20) / LETTER);
+      const shown = text.length > most + 1 ? `${text.slice(0, most)}…` : text;
+      make("text", svg, { x: p.left - 6, y: at + 4, "text-anchor": "end", fill: MUTED }, shown);
+    }
+    let free = -Infinity; // where the next label may begin
+    for (const { value, text } of p.x.ticks) {
+      const at = p.X(value);
+      make("path", svg, { d: `M${at} ${p.top}V${p.top + p.down}`, stroke: GRID });
+      const half = (LETTER * text.length) / 2;
+      if (at - half < free) continue;
+      const inside = Math.min(at, p.width - half);
+      make("text", svg, { x: inside, y: p.top + p.down + 16, "text-anchor": "middle", fill: MUTED }, text);
+      free = at + half + 6;
+    }
+    make("path", svg, { d: `M${p.left} ${p.top}V${p.top + p.down}H${p.width - p.right}`, stroke: MUTED, fill: "none" });
+    if (p.panel.title) make("text", svg, { x: p.left, y: 14, "font-weight": 600 }, p.panel.title);
+    if (p.xAxis.label) make("text", svg, { x: (p.left + p.width - p.right) / 2, y: p.height - 6, "text-anchor": "middle" }, p.xAxis.label);
+    if (p.yAxis.label) {
+      const middle = p.top + p.down / 2;
+      make("text", svg, { transform: `translate(12 ${middle}) rotate(-90)`, "text-anchor": "middle" }, p.yAxis.label);
+    }
+  }
+  function hover(svg, points) {
+    svg.addEventListener("pointermove", (event) => {
+      const box = svg.getBoundingClientRect();
+      const [x, y] = [event.clientX - box.left, event.clientY - box.top];
+      let best = null, distance = 30 ** 2;
+      for (const point of points) {
+        const here = (point.x - x) ** 2 + (point.y - y) ** 2;
+        if (here < distance) { best = point; distance = here; }
+      }
+      tip.hidden = best === null;
+      if (!best) return;
+      tip.textContent = best.text;
+      const left = Math.min(event.clientX + 12, window.innerWidth - tip.offsetWidth - 8);
+      tip.style.left = `${Math.max(4, left)}px`;
+      tip.style.top = `${Math.max(4, event.clientY - tip.offsetHeight - 10)}px`;
+    });
+    svg.addEventListener("pointerleave", () => { tip.hidden = true; });
+  }
+
+  // --- one plot
+  function draw(plot, room) {
+    const { spec, div } = plot;
+    const count = spec.panels.length;
+    const least = spec.least || 250; // pixels of a panel that can be read
+    const columns = Math.min(count, spec.columns || 4, Math.max(1, Math.floor(room / least)));
+    const width = Math.max(Math.floor((room - 10 * (columns - 1)) / columns), spec.minWidth || 0);
+    div.replaceChildren();
+    div.style.gridTemplateColumns = `repeat(${columns}, ${width}px)`;
+    const shared = spec.panels.filter((panel) => !panel.x).flatMap((panel) => panel.marks);
+    const all = shared.length ? shared : spec.panels.flatMap((panel) => panel.marks);
+    for (const panel of spec.panels) drawPanel(plot, panel, width, spec.height, all);
+    plot.room = room;
+  }
+  function legend(plot) {
+    const place = plot.div.closest("figure").querySelector(".switches");
+    const names = plot.spec.names.map((name, index) => ({ name, index })).filter(({ name }) => name.label);
+    if (names.length < 2) return;
+    place.replaceChildren(...names.map(({ name, index }) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.setAttribute("aria-pressed", "true");
+      const svg = document.createElementNS(NS, "svg");
+      for (const [key, value] of Object.entries({ width: 26, height: 10, class: "drawn" })) svg.setAttribute(key, value);
+      if (name.shape) shape(svg, name.shape, 13, 5, 4, name.colour, 1);
+      else make("path", svg, { d: "M1 5H25", stroke: name.colour, "stroke-width": name.width || 2, "stroke-dasharray": name.dash || "" });
+      button.append(svg, name.label);
+      button.addEventListener("click", () => {
+        const on = plot.hidden.has(index);
+        if (on) plot.hidden.delete(index); else plot.hidden.add(index);
+        button.setAttribute("aria-pressed", String(on));
+        draw(plot, plot.room);
+      });
+      return button;
+    }));
     place.hidden = false;
   }
 
-  // One at a time, so that a long page answers while it draws.
-  let queue = [];
-  function next() {
-    const plot = queue.shift();
-    if (!plot) return;
-    draw(plot);
-    setTimeout(next, 0);
-  }
-  function drawAll(all = found) {
-    const idle = queue.length === 0;
-    queue = [...all];
-    if (idle) setTimeout(next, 0);
-  }
-
-  let width = window.innerWidth;
-  let timer;
-  window.addEventListener("resize", () => {
-    if (printing || window.innerWidth === width) return;
-    width = window.innerWidth;
-    clearTimeout(timer);
-    timer = setTimeout(drawAll, 150);
+  const found = [...document.querySelectorAll("script[data-plot]")].map((script, id) => {
+    const div = document.getElementById(script.dataset.plot);
+    const title = div.closest("figure").querySelector("h4").textContent;
+    return { id, div, title, spec: JSON.parse(script.textContent), hidden: new Set(), room: 0 };
   });
+  const boxes = new Map(found.map((plot) => [plot.div.parentElement, plot]));
+  // Also when a fold opens: what is folded has no width.
+  const watcher = new ResizeObserver((entries) => {
+    if (printing) return;
+    for (const { target } of entries) {
+      const plot = boxes.get(target), room = target.clientWidth - 2;
+      if (room > 0 && room !== plot.room) draw(plot, room);
+    }
+  });
+  for (const [box, plot] of boxes) {
+    legend(plot);
+    watcher.observe(box);
+  }
+  const folds = () => document.querySelectorAll("details");
   window.addEventListener("beforeprint", () => {
     printing = true;
-    queue = [];
-    for (const box of document.querySelectorAll("details:not([open])")) {
+    for (const box of folds()) {
+      if (!box.open) box.dataset.closed = "";
       box.open = true;
-      box.dataset.closed = "";
     }
-    found.forEach(draw);
     document.documentElement.classList.add("printing");
+    found.forEach((plot) => draw(plot, PAPER));
     for (const table of document.querySelectorAll(".scroll > table")) {
       table.style.zoom = Math.min(1, PAPER / table.offsetWidth);
     }
@@ -164,14 +300,12 @@ const plots = (() => {
   window.addEventListener("afterprint", () => {
     printing = false;
     document.documentElement.classList.remove("printing");
+    for (const table of document.querySelectorAll(".scroll > table")) table.style.zoom = "";
+    found.forEach((plot) => draw(plot, plot.div.parentElement.clientWidth - 2));
     for (const box of document.querySelectorAll("details[data-closed]")) {
       box.open = false;
       delete box.dataset.closed;
     }
-    for (const table of document.querySelectorAll(".scroll > table")) table.style.zoom = "";
-    drawAll();
   });
-  theme.changed(() => drawAll());
-  drawAll();
   return { found };
 })();
