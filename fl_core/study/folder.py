@@ -19,6 +19,10 @@ LOCK, HOLDER = ".lock", ".process"  # its own file: opening a lock file may empt
 GENERATION = "generation"  # how often a study started over (--fresh)
 SEARCH = "search"  # the name of the search (`search_name`)
 STUDY = "study.yaml"
+#: What a study writes there as files, and as folders.
+_FILES = (HOLDER, GENERATION, SEARCH, STUDY, "optuna.journal", "failures.log",
+          "table.csv", "table.md", "table.tex", "table.html")  # fmt: skip
+_FOLDERS = ("trials", "figures")
 
 
 def check_fresh(out: Path, name: str) -> None:
@@ -93,6 +97,7 @@ def search_name(out: Path) -> str:
 def locked(out: Path) -> Iterator[None]:
     """The study's folder, for this process alone. The kernel drops the lock of a killed one."""
     lock = FileLock(out / LOCK, timeout=0)
+    _check_kinds(out)
     try:
         (out / "trials").mkdir(parents=True, exist_ok=True)
         lock.acquire()
@@ -118,6 +123,14 @@ def holder(out: Path) -> str:
             return ""
     except Timeout:
         return _named(out)
+
+
+def _check_kinds(out: Path) -> None:
+    """UserError where a file of the study would have to replace a folder, or the reverse."""
+    folders = [name for name in (LOCK, *_FILES) if (out / name).is_dir()]
+    files = [name for name in _FOLDERS if (out / name).exists() and not (out / name).is_dir()]
+    for name, kind in [*((n, "folder") for n in folders), *((n, "file") for n in files)]:
+        raise UserError(f"--out {out}: {name} is a {kind} there; move it away")
 
 
 def _named(out: Path) -> str:

@@ -7,16 +7,19 @@ somewhere near it. What Ray has no part in runs with `--serial`, which starts so
 
 from __future__ import annotations
 
+import random
 import shutil
 import signal
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from benchmarks import random_kills
 
 from faults import expect
 from faults.disk import small_disk
-from faults.place import ROUNDS, Place
+from faults.place import ROUNDS, SEEDS, TRIALS, Place
 from faults.running import Running
 from faults.server import Server
 from faults.strikes import (
@@ -61,6 +64,39 @@ def test_driver_killed_again_and_again(undisturbed: Place, tmp_path: Path) -> No
         study.assert_gone()
     expect.economical(place, lost=len(moments))
     expect.same_results(place, undisturbed)
+
+
+def test_the_same_study_twice_at_once(undisturbed: Place, tmp_path: Path) -> None:
+    """In two folders, on one store, cache and storage: neither loses or doubles anything. A third
+    in a folder that is taken is refused.
+    """
+    first = Place.at(tmp_path)
+    (tmp_path / "other").mkdir()
+    second = replace(first, folder=tmp_path / "other", out=tmp_path / "other" / "out")
+    shared = ("--serial", "--storage", str(tmp_path / "storage"))
+    first.events.hold(*IN_SEARCH)
+    with first.start(*shared) as one:
+        one.wait_held()
+        with second.start(*shared) as two:
+            first.here(*shared).assert_refused(f"process {one.process.pid} is running")
+            first.events.release()
+            ends = [one.end(), two.end()]
+    for ended, place in zip(ends, (first, second), strict=True):
+        ended.assert_good()
+        assert place.table() == undisturbed.table()
+        assert not (place.out / "failures.log").exists()
+    kinds = Counter(run.data.tags["kind"] for run in first.runs())
+    assert kinds == {"study": 2, "arm": 2, "trial": 2 * (TRIALS + SEEDS)}
+    assert {run.info.status for run in first.runs()} == {"FINISHED"}
+
+
+def test_killed_at_random_moments(tmp_path: Path) -> None:
+    """From the first second of a fresh store on (tests/benchmarks/random_kills.py does it for
+    longer).
+    """
+    table, seconds = random_kills.undisturbed(tmp_path / "undisturbed")
+    found = random_kills.series(tmp_path / "series", table, seconds, 4, random.Random(1))
+    assert found.good, found
 
 
 def test_worker_killed(undisturbed: Place, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -153,6 +154,70 @@ def test_folder_that_cannot_be_written(capsys: pytest.CaptureFixture[str], tmp_p
     (tmp_path / "file").write_text("")
     line = refused(capsys, tmp_path, "--out", str(tmp_path / "file" / "out"))
     assert "cannot be written" in line
+
+
+@pytest.mark.parametrize("option", ["--out", "--cache-dir", "--storage", "--data-dir"])
+def test_links_that_go_round(
+    option: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    line = refused(capsys, tmp_path, option, str(tmp_path / "loop" / "below"))
+    assert f"error: {option} " in line
+    assert "symbolic links" in line
+
+
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [
+        ("sqlite:///{}", "is a folder"),
+        ("sqlite://", "would end with this process"),
+        ("sqlite:///:memory:", "would end with this process"),
+    ],
+)
+def test_stores_that_can_be_none(
+    uri: str, words: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    before = time.monotonic()
+    assert words in refused(capsys, tmp_path, "--tracking-uri", uri.format(tmp_path))
+    assert time.monotonic() - before < 10  # MLflow would try for two minutes
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_working_directory_that_was_deleted(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert "working directory is not there any more" in refused(capsys, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--device", "cuda"], "no usable GPU"),
+        (["--searcher", "grid"], "is continuous"),
+        (["--set", "rounds=0"], "rounds"),
+        (["--out", "."], "holds the working directory"),
+        (["--out", "papers"], "is no folder of study fedavg_iid"),
+    ],
+)
+def test_what_is_refused_puts_nothing_aside(
+    argv: list[str],
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.chdir(tmp_path)
+    for name, text in {"out/study.yaml": "study: fedavg_iid\n", "papers/one.tex": "text"}.items():
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(text)
+    before = sorted(tmp_path.rglob("*"))
+    assert words in refused(capsys, tmp_path, "--fresh", *argv)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_full_disk(

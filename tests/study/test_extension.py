@@ -99,6 +99,20 @@ def test_what_starts_over_is_put_aside(tmp_path: Path) -> None:
         assert folder.generation(out) == 2
 
 
+def test_what_is_no_file_or_no_folder_is_told_before_any_work(tmp_path: Path) -> None:
+    for name in ("table.csv", "generation", ".lock", ".process", "study.yaml", "optuna.journal"):
+        (tmp_path / name).mkdir()
+        with (
+            pytest.raises(UserError, match=f"{name} is a folder there"),
+            folder.locked(tmp_path),
+        ):
+            pass
+        (tmp_path / name).rmdir()
+    (tmp_path / "figures").touch()
+    with pytest.raises(UserError, match="figures is a file there"), folder.locked(tmp_path):
+        pass
+
+
 def test_only_a_study_s_own_folder_starts_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
