@@ -32,7 +32,7 @@ from fl_analysis.reading.connect import AnalysisError
 from fl_analysis.reading.images import FOLDER, find_images, read_images, where
 from fl_analysis.reading.store import StudyRuns, read_study
 from fl_analysis.results.outcome import outcomes
-from fl_analysis.tables.render import csv
+from fl_analysis.tables.escapes import csv
 
 PARTITIONS = (
     "they are read from a study's arms in MLflow; run python studies/fedavg_noniid.py, "

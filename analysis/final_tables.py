@@ -2,53 +2,66 @@
 
     python analysis/final_tables.py --study fedavg_noniid
 
-writes results/fedavg_noniid/table.md, table.csv, table.tex and table.html. Beside table.csv stand,
-where a study has them, epochs.csv (when runs were best), pairs.csv (paired tests between arms),
-finalists.csv (what was confirmed) and front.csv (the Pareto front of several objectives).
---published adds what others published for the same problems, in a block of its own with its
-sources.
+writes results/fedavg_noniid/table.md and table.html (the answer as a grid, then every arm and all
+that was tested), table.csv (every arm at full precision), and for a paper table.tex (the grid) and
+appendix.tex (the rest). Beside table.csv stand, where a study has them, epochs.csv (when runs were
+best), pairs.csv (paired tests between arms), finalists.csv (what was confirmed) and front.csv (the
+Pareto front of several objectives). --published adds what others published for the same problems,
+in a block of its own with its sources, and references.bib for the paper.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from fl_analysis.reading import cli as command
 from fl_analysis.reading.store import StudyRuns
 from fl_analysis.results.outcome import outcomes
+from fl_analysis.tables.bibliography import bibliography
 from fl_analysis.tables.epochs import epochs_csv
-from fl_analysis.tables.final import blocks, table_csv
+from fl_analysis.tables.final import answer_first, blocks, table_csv
 from fl_analysis.tables.finalists import finalists_csv
 from fl_analysis.tables.front import front_csv
+from fl_analysis.tables.latex import paper_appendix, paper_table
 from fl_analysis.tables.pairs import pairs_csv
-from fl_analysis.tables.render import html, latex, markdown
+from fl_analysis.tables.pivot import pivot_block
+from fl_analysis.tables.render import html, markdown
 
-PAGES = {"md": ("table.md", markdown), "latex": ("table.tex", latex), "html": ("table.html", html)}
 FORMATS = ("md", "csv", "latex", "html")
 
 
 def write_tables(
     runs: StudyRuns, out: Path, formats: Sequence[str] = FORMATS, published: bool = False
 ) -> str:
-    """Writes table.md, .csv, .tex and .html into `out`; returns the Markdown."""
-    shown = blocks(runs, published)
-    for kind, (name, page) in PAGES.items():
-        if kind in formats:
-            command.write(out / name, page(runs.study, shown).encode())
+    """Writes the files of these formats into `out`; returns the Markdown."""
+    results = outcomes(runs)
+    details = blocks(runs, published)
+    shown = answer_first(results, details)
+    texts: dict[str, str | None] = {}
+    if "md" in formats:
+        texts["table.md"] = markdown(runs.study, shown)
+    if "html" in formats:
+        texts["table.html"] = html(runs.study, shown)
+    if "latex" in formats:
+        arms = replace(details[0], label="arms")
+        grid = pivot_block(results, arms.warnings)
+        texts["table.tex"] = paper_table(runs.study, grid, arms.label)
+        texts["appendix.tex"] = paper_appendix(runs.study, [arms, *details[1:]])
+        texts["references.bib"] = bibliography(details)
     if "csv" in formats:
-        results = outcomes(runs)
-        texts = {
-            "table": table_csv(runs),
-            "pairs": pairs_csv(results),
-            "epochs": epochs_csv(runs, results),
-            "finalists": finalists_csv(runs, results),
-            "front": front_csv(runs, results),
+        texts |= {
+            "table.csv": table_csv(runs),
+            "pairs.csv": pairs_csv(results),
+            "epochs.csv": epochs_csv(runs, results),
+            "finalists.csv": finalists_csv(runs, results),
+            "front.csv": front_csv(runs, results),
         }
-        for name, content in texts.items():
-            if content is not None:
-                command.write(out / f"{name}.csv", content.encode())
+    for name, text in texts.items():
+        if text is not None:
+            command.write(out / name, text.encode())
     return markdown(runs.study, shown)
 
 

@@ -10,7 +10,8 @@ import pandas as pd
 from fl_analysis.reading.store import StudyRuns
 from fl_analysis.results.curves import NEAR, Peak, in_epochs, peaks, read_curves
 from fl_analysis.results.outcome import Outcome
-from fl_analysis.tables.render import Block, csv
+from fl_analysis.tables.escapes import csv
+from fl_analysis.tables.render import Block
 from fl_core.config.vocabulary import DASH
 
 

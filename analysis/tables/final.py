@@ -1,4 +1,4 @@
-"""The final table of a study: one row an arm, as a frame, CSV, Markdown and LaTeX (booktabs).
+"""The tables of a study: one row an arm, as a frame and as blocks of text.
 
 The caption carries the conditions of the numbers (data set, backbone, resolution, selection
 rule, seeds, budget, what J counts); warnings stand under the table. Masked arms add what they
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -19,15 +20,18 @@ from fl_analysis.reading.store import StudyRuns
 from fl_analysis.results.best import Best, best_arm
 from fl_analysis.results.labels import axis_value, percent, points, span
 from fl_analysis.results.outcome import Outcome, border_lines, outcomes, study_warnings
+from fl_analysis.results.pivot import MARK
 from fl_analysis.results.searching import study_lines
 from fl_analysis.tables.conditions import caption, shared_hybrid_weight
 from fl_analysis.tables.epochs import epochs_block
+from fl_analysis.tables.escapes import csv
 from fl_analysis.tables.finalists import finalists_block
 from fl_analysis.tables.front import front_block
 from fl_analysis.tables.masks import cost_cells, cost_notes, mask_columns, overlap_block
 from fl_analysis.tables.pairs import pairs_block
+from fl_analysis.tables.pivot import SHORT_NOTE, pivot_block
 from fl_analysis.tables.published_tables import published_blocks
-from fl_analysis.tables.render import Block, csv
+from fl_analysis.tables.render import Block
 from fl_core.config.vocabulary import DASH, SHARDING, cell, compact, known
 
 _ACCURACY = "test accuracy [%]"
@@ -41,9 +45,6 @@ _GAP_NOTE = (
     "seeds, in percentage points. Both are of the SAME validation images, so it is the spread of "
     "the seed plus what choosing the best of many trials adds (positive), and no measure of how "
     "far the choice fits these images; negative where the search's seed is a harder draw."
-)
-_SHORT_NOTE = (
-    "!: not searched enough, see the warnings; a difference from another arm may be one of tuning."
 )
 
 
@@ -121,6 +122,12 @@ def blocks(runs: StudyRuns, published: bool = False) -> list[Block]:
     return [ours, *(block for block in more if block is not None)]
 
 
+def answer_first(results: Sequence[Outcome], blocks: Sequence[Block]) -> list[Block]:
+    """The answer as a grid, with the study's warnings, then these blocks."""
+    arms, *more = blocks
+    return [pivot_block(results, arms.warnings), replace(arms, warnings=[]), *more]
+
+
 def _our_block(runs: StudyRuns, results: Sequence[Outcome], warnings: Sequence[str]) -> Block:
     frame = _frame(runs, results)
     names = _arm_columns(runs)
@@ -128,7 +135,13 @@ def _our_block(runs: StudyRuns, results: Sequence[Outcome], warnings: Sequence[s
     cost = cost_cells(results)
     header = [compact(n) for n in names]
     header += [_ACCURACY, "95 % CI [%]", "seeds", "finished", "diverged [%]"]
-    header += ["val. accuracy [%]", "search gap [pp]", *cost, *(compact(n) for n in tuned)]
+    header += ["val. accuracy [%]", "search gap [pp]"]
+    labels = max(1, len(names))  # of a joint search the arms are none
+    sections = {"results": labels}
+    sections |= {"what it costs to send": len(header)} if cost else {}
+    header += cost
+    sections |= {"hyper-parameters of the chosen trials": len(header)} if tuned else {}
+    header += map(compact, tuned)
     rows = []
     for index, outcome in enumerate(results):
         record = frame.iloc[index]
@@ -143,7 +156,17 @@ def _our_block(runs: StudyRuns, results: Sequence[Outcome], warnings: Sequence[s
     best = best_arm(results)
     bold = {(best.arm.arm, header.index(_ACCURACY))} if best and len(results) > 1 else set()
     notes = [*_notes(results, best), *cost_notes(results)]
-    return Block("", caption(runs, results), header, rows, notes, list(warnings), frozenset(bold))
+    return Block(
+        "",
+        caption(runs, results),
+        header,
+        rows,
+        notes,
+        list(warnings),
+        frozenset(bold),
+        labels=labels,
+        sections=[(start, words) for words, start in sections.items()],
+    )
 
 
 def _finished_text(outcome: Outcome) -> str:
@@ -151,7 +174,7 @@ def _finished_text(outcome: Outcome) -> str:
     tried = str(outcome.trials)
     if outcome.neighbours:
         tried = f"({tried}+{outcome.neighbours})"
-    return f"{outcome.finished}/{tried}" + ("!" if outcome.shortfalls else "")
+    return f"{outcome.finished}/{tried}" + (MARK if outcome.shortfalls else "")
 
 
 def _notes(results: Sequence[Outcome], best: Best | None) -> list[str]:
@@ -163,7 +186,7 @@ def _notes(results: Sequence[Outcome], best: Best | None) -> list[str]:
         ),
         "+: trials of what won in the search of a neighbouring arm, which differs in one parameter "
         "of the question by one place.": any(o.neighbours for o in results),
-        _SHORT_NOTE: any(o.shortfalls for o in results),
+        SHORT_NOTE: any(o.shortfalls for o in results),
         _CI_NOTE: any(known(o.interval[0]) for o in results),
         _GAP_NOTE: any(known(o.search_gap) for o in results),
     }

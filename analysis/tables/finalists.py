@@ -9,7 +9,8 @@ import pandas as pd
 from fl_analysis.reading.store import StudyRuns
 from fl_analysis.results.labels import percent
 from fl_analysis.results.outcome import Outcome
-from fl_analysis.tables.render import Block, csv
+from fl_analysis.tables.escapes import csv
+from fl_analysis.tables.render import Block
 
 
 def finalists_block(results: Sequence[Outcome]) -> Block | None:
@@ -40,7 +41,7 @@ def finalists_block(results: Sequence[Outcome]) -> Block | None:
     notes = []
     if any(not f.complete for _, f in found):
         notes.append("not eligible: a seed is missing, diverged or has no validation accuracy.")
-    return Block("finalists", text, [*header, "chosen"], rows, notes, [])
+    return Block("finalists", text, [*header, "chosen"], rows, notes, [], labels=2)
 
 
 def finalists_csv(runs: StudyRuns, results: Sequence[Outcome]) -> str | None:

@@ -10,7 +10,8 @@ from fl_analysis.reading.store import StudyRuns
 from fl_analysis.results.labels import byte_cells, percent
 from fl_analysis.results.outcome import Outcome
 from fl_analysis.results.pareto import FrontPoint, front_points
-from fl_analysis.tables.render import Block, csv
+from fl_analysis.tables.escapes import csv
+from fl_analysis.tables.render import Block
 from fl_core.config.vocabulary import DASH, cell, compact, known
 
 STAGES = ("head", "masks", "main")
@@ -50,7 +51,18 @@ def front_block(runs: StudyRuns, results: Sequence[Outcome]) -> Block | None:
     if any(point.confirmed.empty for point in points):
         notes.append("0 seeds: on the front, but not confirmed; of a long front some points are.")
     warnings = [line for point in points for line in point.warnings]
-    return Block("front", _caption(runs, points), header, rows, notes, warnings)
+    labels = 2 if several else 1
+    sections = [(labels, "results"), (labels + len(costs) + 3, "hyper-parameters")]
+    return Block(
+        "front",
+        _caption(runs, points),
+        header,
+        rows,
+        notes,
+        warnings,
+        labels=labels,
+        sections=sections,
+    )
 
 
 def _costs(runs: StudyRuns, points: Sequence[FrontPoint]) -> dict[str, list[float]]:

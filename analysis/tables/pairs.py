@@ -9,7 +9,8 @@ import pandas as pd
 from fl_analysis.results.labels import points, span
 from fl_analysis.results.outcome import Outcome
 from fl_analysis.results.significance import MOST, Pair, pairs, reference
-from fl_analysis.tables.render import Block, csv
+from fl_analysis.tables.escapes import csv
+from fl_analysis.tables.render import Block
 from fl_core.config.vocabulary import DASH, known
 
 FEW = 5  # seeds; of fewer a p value says little
@@ -33,7 +34,7 @@ def pairs_block(results: Sequence[Outcome]) -> Block | None:
         for pair in found
     ]
     header = ["arm A", "arm B", "A - B [pp]", "95 % CI [pp]", "p", "p (Holm)", "seeds"]
-    return Block("pairs", _caption(results, found), header, rows, _notes(found), [])
+    return Block("pairs", _caption(results, found), header, rows, _notes(found), [], labels=2)
 
 
 def pairs_csv(results: Sequence[Outcome]) -> str | None:

@@ -10,6 +10,11 @@ from fl_analysis.tables.conditions import field_values
 from fl_analysis.tables.render import Block
 from fl_core.config.vocabulary import data_title
 
+SHORT_NOTE = (
+    f"{MARK} not searched enough, see the warnings; a difference from another arm may be one of "
+    "tuning."
+)
+
 
 def pivot_block(results: Sequence[Outcome], warnings: Sequence[str] = ()) -> Block:
     """One row a setting, one column a level of what runs across; a label that the row above has is
@@ -22,10 +27,16 @@ def pivot_block(results: Sequence[Outcome], warnings: Sequence[str] = ()) -> Blo
         cells = [grid.text(y, x) for x in range(len(grid.columns))]
         rows.append(["" if i < same else label for i, label in enumerate(labels)] + cells)
         above = labels
-    bold = frozenset() if grid.bold is None else {(grid.bold[0], grid.bold[1] + len(above))}
-    header = [*grid.row_heads, *grid.column_names]
+    bold = set() if grid.bold is None else {(grid.bold[0], grid.bold[1] + len(above))}
     return Block(
-        "", _caption(grid, results), header, rows, _notes(grid), list(warnings), frozenset(bold)
+        "",
+        _caption(grid, results),
+        [*grid.row_heads, *grid.column_names],
+        rows,
+        _notes(grid),
+        list(warnings),
+        frozenset(bold),
+        labels=len(above),
     )
 
 
@@ -54,8 +65,5 @@ def _notes(grid: Pivot) -> list[str]:
     if any(
         MARK in grid.text(y, x) for y in range(len(grid.rows)) for x in range(len(grid.columns))
     ):
-        notes.append(
-            f"{MARK} not searched enough, see the warnings; a difference from another arm may be "
-            "one of tuning."
-        )
+        notes.append(SHORT_NOTE)
     return notes

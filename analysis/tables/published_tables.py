@@ -85,7 +85,7 @@ def _block(
     """
     rows: list[list[str]] = []
     notes: list[str] = []
-    keys: set[str] = set()
+    keys: list[str] = []
     for name, outcome in arms:
         for _, row in match(outcome).iterrows():
             if row["conditions"] not in notes:
@@ -94,12 +94,12 @@ def _block(
             *cells, number = numbers(row)
             number += "" if row["comparable"] else " (not comparable)"
             rows.append([name, row["source"], *cells, number, note])
-            keys.add(row["key"])
+            keys.append(row["key"])
     if not rows:
         return None
     numbered = [f"({i + 1}) {text}." for i, text in enumerate(notes)]
     cited = {key: source for key, source in SOURCES.items() if key in keys}
-    return Block(label, caption, header, rows, numbered, [], sources=cited)
+    return Block(label, caption, header, rows, numbered, [], sources=cited, cites=keys, labels=2)
 
 
 def _without_empty(block: Block, names: Sequence[str]) -> Block:

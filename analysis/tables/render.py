@@ -1,4 +1,4 @@
-"""Blocks of text cells as Markdown, LaTeX with booktabs and HTML; deterministic byte for byte."""
+"""Blocks of text cells as Markdown and HTML (LaTeX: `latex`); deterministic byte for byte."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
-import pandas as pd
-
+from fl_analysis.tables.escapes import markdown as md
 from fl_analysis.tables.sources import Source
 
 
@@ -16,6 +15,9 @@ from fl_analysis.tables.sources import Source
 class Block:
     """A table: caption, header and rows of plain text, then notes and warnings in lines, then the
     documents that it cites by their keys.
+
+    A page that is too narrow for all columns takes the first `labels` of them, which say what a row
+    is, again with each of `sections`: the column that one begins with, and what it holds.
     """
 
     label: str  # appended to the study's name in \\label
@@ -26,16 +28,14 @@ class Block:
     warnings: Sequence[str]
     bold: frozenset[tuple[int, int]] = frozenset()  # (row, column) of cells that stand out
     sources: Mapping[str, Source] = field(default_factory=dict)
-
-
-def csv(frame: pd.DataFrame) -> str:
-    """A frame at full precision, the same bytes everywhere."""
-    return frame.to_csv(index=False, lineterminator="\n")
+    cites: Sequence[str] = ()  # the key that a row's `source` is, by row
+    labels: int = 1
+    sections: Sequence[tuple[int, str]] = ()
 
 
 _NUMBER = re.compile(
-    r"<?[-+]?[\d.]+(e[-+]?\d+)?%?\*?( ± ([\d.]+|—))?"
-    r"|\d+/(\d+|\(\d+\+\d+\))!?|\[[-+\d.]+, [-+\d.]+\]|—"
+    r"<?[-+]?[\d.]+(e[-+]?\d+)?%?\*?( ± ([\d.]+|—))?†?"
+    r"|\d+/(\d+|\(\d+\+\d+\))†?|\[[-+\d.]+, [-+\d.]+\]|—|"
 )
 
 
@@ -46,23 +46,19 @@ def right_aligned(block: Block) -> list[bool]:
 
 def markdown(title: str, blocks: Sequence[Block]) -> str:
     """A title, then each block: caption, table, notes, warnings."""
-    lines = [f"# {title}"]
+    lines = [f"# {md(title)}"]
     for block in blocks:
-        lines += ["", block.caption, ""]
+        lines += ["", md(block.caption), ""]
         lines += _grid(block)
         for note in block.notes:
-            lines += ["", _star(note)]
+            lines += ["", md(note)]
         if block.warnings:
             lines += ["", "Warnings:", ""]
-            lines += [f"- {text}" for text in block.warnings]
+            lines += [f"- {md(text)}" for text in block.warnings]
         if block.sources:
             lines += ["", "Sources:", ""]
-            lines += [f"- {_entry(source, _star)}" for source in block.sources.values()]
+            lines += [f"- {_entry(source, md)}" for source in block.sources.values()]
     return "\n".join(lines) + "\n"
-
-
-def _star(text: str) -> str:
-    return text.replace("*", r"\*")
 
 
 def _entry(
@@ -78,8 +74,8 @@ def _entry(
 
 def _grid(block: Block) -> list[str]:
     """A pipe table whose columns line up as plain text too."""
-    table = [[_pipe(c) for c in block.header]]
-    table += _cells(block, _pipe, lambda text: f"**{text}**")
+    table = [[md(c) for c in block.header]]
+    table += _cells(block, md, lambda text: f"**{text}**")
     widths = [max(3, *(len(row[i]) for row in table)) for i in range(len(block.header))]
     right = right_aligned(block)
 
@@ -101,89 +97,6 @@ def _cells(
         [bold(escaped(c)) if (y, x) in block.bold else escaped(c) for x, c in enumerate(row)]
         for y, row in enumerate(block.rows)
     ]
-
-
-def _pipe(text: str) -> str:
-    return _star(text.replace("|", r"\|"))
-
-
-def latex(title: str, blocks: Sequence[Block]) -> str:
-    r"""Tables for `\usepackage{booktabs}`; wide ones shrink to the line with graphicx."""
-    more = ",url" if any(block.sources for block in blocks) else ""
-    head = [f"% {title}: needs \\usepackage{{booktabs,graphicx{more}}}"]
-    lines = [line for block in blocks for line in _float(title, block)]
-    return "\n".join([*head, *lines, *_bibliography(blocks)]) + "\n"
-
-
-def _bibliography(blocks: Sequence[Block]) -> list[str]:
-    r"""What all blocks cite, once, for \cite; the label is how the tables name a document."""
-    cited: dict[str, Source] = {}
-    for block in blocks:
-        cited |= block.sources
-    if not cited:
-        return []
-    lines = [r"\begin{thebibliography}{9}"]
-    for key, source in cited.items():
-        text = _entry(source, tex, r"\url{{{}}}", r"\emph{{{}}}")
-        lines.append(rf"  \bibitem[{source.short} et~al.({source.year})]{{{key}}} {text}")
-    return [*lines, r"\end{thebibliography}"]
-
-
-def _float(title: str, block: Block) -> list[str]:
-    align = "".join("r" if right else "l" for right in right_aligned(block))
-    name = ":".join(part for part in ("tab", title, block.label) if part)
-    cells = _cells(block, tex, lambda text: rf"\textbf{{{text}}}")
-    body = [" & ".join(row) + r" \\" for row in cells]
-    lines = [
-        r"\begin{table}[t]",
-        r"  \centering",
-        rf"  \caption{{{tex(block.caption)}}}",
-        rf"  \label{{{re.sub(r'[^A-Za-z0-9:_-]', '-', name)}}}",
-        r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-        rf"  \begin{{tabular}}{{{align}}}",
-        r"    \toprule",
-        "    " + " & ".join(map(tex, block.header)) + r" \\",
-        r"    \midrule",
-        *("    " + line for line in body),
-        r"    \bottomrule",
-        r"  \end{tabular}}",
-    ]
-    small = [*block.notes, *(f"Warning: {text}." for text in block.warnings)]
-    if small:
-        lines += [r"  \par\smallskip\begin{minipage}{\linewidth}\footnotesize\raggedright"]
-        lines += ["    " + tex(text) + r"\par" for text in small]
-        lines += [r"  \end{minipage}"]
-    return [*lines, r"\end{table}"]
-
-
-_TEX = {
-    "\\": r"\textbackslash{}",
-    **{c: "\\" + c for c in "&%$#_{}"},
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "—": "---",
-    "–": "--",
-    "±": r"$\pm$",
-    "×": r"$\times$",
-    "α": r"$\alpha$",
-    "…": r"\dots{}",
-    "[": "{[}",  # at a row's start it would be an argument of the line break before
-}
-
-
-def tex(text: str) -> str:
-    r"""Plain text as LaTeX: specials escaped, N_c as mathematics.
-
-    >>> print(tex("N_c=5, local_lr 70.1 ± 0.3 %"))
-    $N_c$=5, local\_lr 70.1 $\pm$ 0.3 \%
-    """
-    parts = re.split(r"\b(N_c|J|K|C|T|R|[sw](?==))\b", text)
-    return "".join(
-        f"${part}$" if index % 2 else "".join(_TEX.get(c, c) for c in part)
-        for index, part in enumerate(parts)
-    )
 
 
 _STYLE = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import doctest
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,9 @@ from fl_core.config.vocabulary import arm_name
 ROWS = """\
 | sharding | sparsity | mask rule       | test accuracy [%] |  95 % CI [%] | seeds | finished | diverged [%] | val. accuracy [%] | search gap [pp] | active [%] | bytes up [MB] | head [MB] | main stage [MB] | dense / sent |  lr |
 | -------- | -------- | --------------- | ----------------: | -----------: | ----: | -------: | -----------: | ----------------: | --------------: | ---------: | ------------: | --------: | --------------: | -----------: | --: |
-| iid      | dense    | —               |    **77.0 ± 1.4** | [64.3, 89.7] |     2 |     1/1! |            0 |              79.0 |            +2.0 |          — |          10.0 |      2.00 |            8.00 |         1.00 | 0.1 |
-| iid      | 0.5      | least_sensitive |        76.0 ± 1.4 | [63.3, 88.7] |     2 |     1/1! |            0 |              78.0 |            +2.0 |       50.0 |          6.00 |      2.00 |            4.00 |         2.00 | 0.1 |
-| iid      | 0.8      | least_sensitive |        74.0 ± 1.4 | [61.3, 86.7] |     2 |     1/1! |            0 |              76.0 |            +2.0 |       20.0 |          3.60 |      2.00 |            1.60 |         5.00 | 0.1 |
+| iid      | dense    | —               |    **77.0 ± 1.4** | [64.3, 89.7] |     2 |     1/1† |            0 |              79.0 |            +2.0 |          — |          10.0 |      2.00 |            8.00 |         1.00 | 0.1 |
+| iid      | 0.5      | least_sensitive |        76.0 ± 1.4 | [63.3, 88.7] |     2 |     1/1† |            0 |              78.0 |            +2.0 |       50.0 |          6.00 |      2.00 |            4.00 |         2.00 | 0.1 |
+| iid      | 0.8      | least_sensitive |        74.0 ± 1.4 | [61.3, 86.7] |     2 |     1/1† |            0 |              76.0 |            +2.0 |       20.0 |          3.60 |      2.00 |            1.60 |         5.00 | 0.1 |
 """  # noqa: E501
 
 OVERLAP = """\
@@ -84,7 +85,8 @@ def test_final_table_of_masked_arms(rules: StudyRuns) -> None:
         "active: trainable share of the maskable parameters.",
     ):
         assert part in text
-    assert table_latex(rules).count(r"\begin{table}") == 3  # ours, pairs, overlap
+    labels = re.findall(r"\\label\{tab:rules:?([a-z]*)\}", table_latex(rules))
+    assert labels == ["", "arms", "pairs", "overlap"]
 
 
 def test_csv_has_the_costs_and_overlaps(rules: StudyRuns) -> None:

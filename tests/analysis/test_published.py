@@ -13,6 +13,8 @@ from texts import table_html, table_latex, table_markdown
 
 from fl_analysis import final_tables, report
 from fl_analysis.reading.store import StudyRuns
+from fl_analysis.tables.bibliography import bibliography
+from fl_analysis.tables.final import blocks
 from fl_analysis.tables.published import beside, beside_overlap, published
 from fl_analysis.tables.published_reports import FOLDER
 from fl_analysis.tables.sources import SOURCES
@@ -40,8 +42,14 @@ def test_nobody_sees_them_who_has_not_asked(golden: StudyRuns, uri: str, tmp_pat
     common = ["--tracking-uri", uri, "--study", "golden", "--out"]
     for options, found in (([], False), (["--published"], True)):
         assert final_tables.main([*common, str(tmp_path), *options]) == 0
-        for name in ("table.md", "table.tex", "table.html"):
-            assert ("Pirilli" in (tmp_path / name).read_text()) == found
+        for name, mark in {
+            "md": "Pirilli",
+            "html": "Pirilli",
+            "tex": r"\cite{pirilli2025}",
+        }.items():
+            text = (tmp_path / ("appendix.tex" if name == "tex" else f"table.{name}")).read_text()
+            assert (mark in text) == found
+        assert (tmp_path / "references.bib").exists() == found
         page = tmp_path / "report.html"
         assert report.main([*common, str(page), *options]) == 0
         assert ("Beside published numbers" in page.read_text()) == found
@@ -88,10 +96,14 @@ def test_the_bibliography(golden: StudyRuns) -> None:
     assert [bool(source.caveat) for source in SOURCES.values()] == [False] * 3 + [True] * 2
     tex = table_latex(golden, published=True)
     assert_balanced(tex)
-    assert tex.startswith("% golden: needs \\usepackage{booktabs,graphicx,url}\n")
-    assert tex.count(r"\begin{thebibliography}") == 1
-    assert re.findall(r"\\bibitem\[[^\[\]]+ et~al\.\(\d{4}\)\]\{(\w+)\}", tex) == list(SOURCES)
-    assert r"\url{https://github.com/emanueleR3/AML-Project-2}" in tex
+    assert set(re.findall(r"\\cite\{(\w+)\}", tex)) == set(SOURCES)
+    bib = bibliography(blocks(golden, published=True))
+    assert bib is not None
+    assert re.findall(r"@misc\{(\w+),", bib) == list(SOURCES)
+    assert r"note = {\url{https://github.com/emanueleR3/AML-Project-2}}," in bib
+    assert "author = {{Del Vecchio}, F. and {Di Palma}, G. and" in bib
+    assert_balanced(bib)
+    assert bibliography(blocks(golden)) is None
     page = table_html(golden, published=True)
     assert page.count("<cite>") == len(SOURCES)
     assert "<cite>Centralized and Federated Learning with Sparse Fine-Tuning &amp; " in page

@@ -23,7 +23,7 @@ ROWS = """\
 | sharding |   J |   T | test accuracy [%] |  95 % CI [%] | seeds | finished | diverged [%] | val. accuracy [%] | search gap [pp] |     lr | momentum | weight decay |
 | -------- | --: | --: | ----------------: | -----------: | ----: | -------: | -----------: | ----------------: | --------------: | -----: | -------: | -----------: |
 | iid      |   4 | 100 |    **70.0 ± 1.0** | [67.5, 72.5] |     3 |      3/3 |            0 |              60.0 |            -1.0 |    0.1 |      0.5 |       0.0001 |
-| iid      |   8 |  50 |          58.0 ± — |            — |     1 |     1/1! |            0 |              55.0 |            -5.0 | 0.98\\* |      0.5 |      0.009\\* |
+| iid      |   8 |  50 |          58.0 ± — |            — |     1 |     1/1† |            0 |              55.0 |            -5.0 | 0.98\\* |      0.5 |      0.009\\* |
 | N_c=1    |   4 | 100 |        42.0 ± 2.8 | [16.6, 67.4] |     2 |      2/4 |           25 |              45.0 |           -15.5 |   0.05 |      0.3 |       0.0001 |
 | N_c=1    |   8 |  50 |                 — |            — |     0 |      0/0 |            — |                 — |               — |      — |        — |            — |
 """  # noqa: E501
@@ -111,24 +111,26 @@ def test_markdown_golden(golden: StudyRuns) -> None:
 def test_latex_is_balanced_and_booktabs(golden: StudyRuns) -> None:
     text = table_latex(golden)
     assert text.isascii() or not re.search("[±×—α]", text)
-    assert re.findall(r"\\begin\{(\w+)\}", text).count("table") == 2
+    assert (
+        len(re.findall(r"\\begin\{table\*?\}", text)) == 4
+    )  # the grid, the arms in two, the tests
     assert_balanced(text)
     for rule in ("toprule", "midrule", "bottomrule"):
-        assert text.count("\\" + rule) == 2
+        assert text.count("\\" + rule) == 4
     assert r"local.weight\_decay" in text
     assert r"70.0 $\pm$ 1.0" in text
     assert "$N_c$=1" in text
     assert not re.search(r"(?<![\\$N])_(?!c\$)", re.sub(r"\\label\{.*", "", text))
-    header = text.split(r"\toprule")[1].split(r"\midrule")[0]
-    body = text.split(r"\midrule")[1].split(r"\bottomrule")[0]
-    assert {line.count("&") for line in (header + body).splitlines() if "&" in line} == {12}
+    tables = [part.split(r"\bottomrule")[0] for part in text.split(r"\toprule")[1:]]
+    counts = [{row.count("&") for row in table.splitlines() if "&" in row} for table in tables]
+    assert counts == [{2}, {8}, {6}, {6}]  # the labels of the arms stand in both
 
 
 def test_files_are_the_same_byte_for_byte(uri: str, tmp_path: Path) -> None:
     for name in ("one", "two"):
         text = write_tables(read_study(uri, "golden"), tmp_path / name)
         assert (tmp_path / name / "table.md").read_text() == text
-    files = ("table.md", "table.csv", "table.tex", "table.html", "pairs.csv")
+    files = ("appendix.tex", "table.md", "table.csv", "table.tex", "table.html", "pairs.csv")
     for file in files:
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
     left = sorted(p.name for p in (tmp_path / "one").iterdir())  # no temporary file
@@ -138,7 +140,9 @@ def test_files_are_the_same_byte_for_byte(uri: str, tmp_path: Path) -> None:
 def test_a_study_without_any_arm_run_is_all_dashes(uri: str) -> None:
     text = table_markdown(read_study(uri, "bare"))
     assert "has not been run" in text
-    assert "± " not in text.split("|", 1)[1]
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(rows) == 6  # the grid and the arms
+    assert not any("±" in row for row in rows)
 
 
 def test_a_study_without_a_search_needs_no_chosen_trial(golden: StudyRuns) -> None:
