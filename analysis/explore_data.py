@@ -33,6 +33,7 @@ from fl_analysis.reading.images import FOLDER, find_images, read_images, where
 from fl_analysis.reading.store import StudyRuns, read_study
 from fl_analysis.results.outcome import outcomes
 from fl_analysis.tables.escapes import csv
+from fl_core.study.arguments import Parser, path, words
 
 PARTITIONS = (
     "they are read from a study's arms in MLflow; run python studies/fedavg_noniid.py, "
@@ -82,6 +83,7 @@ def _outlier_images(found: Explored, outliers: Outliers) -> Figure:
 
 def write(args: argparse.Namespace, out: Path) -> list[Path]:
     """Explores, draws, writes; the files written."""
+    command.check_folder(out)
     folder = find_images(args.data_dir)  # a wrong --data-dir ends here, before any work
     runs = read_study(args.tracking_uri, args.study) if args.study else None
     features = read_features(args.features or embedded())
@@ -116,16 +118,16 @@ def write(args: argparse.Namespace, out: Path) -> list[Path]:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; its exit code."""
     line = (__doc__ or "").strip().splitlines()[0]
-    parser = argparse.ArgumentParser(description=line)
+    parser = Parser(description=line)
     add = parser.add_argument
-    add("--data-dir", type=Path, help=f"holds {FOLDER} (FL_DATA_DIR, ./data)")
-    add("--features", type=Path, help="a file of cached features (default: the package's)")
-    add("--tracking-uri", help="MLflow store ($MLFLOW_TRACKING_URI, else ./mlflow.db)")
-    add("--study", help="whose realised partitions to draw")
+    add("--data-dir", type=path, help=f"holds {FOLDER} (FL_DATA_DIR, ./data)")
+    add("--features", type=path, help="a file of cached features (default: the package's)")
+    add("--tracking-uri", type=words, help="MLflow store ($MLFLOW_TRACKING_URI, else ./mlflow.db)")
+    add("--study", type=words, help="whose realised partitions to draw")
     add("--format", choices=[*FORMATS, "all"], nargs="+", default=["png", "pdf"])
-    add("--out", type=Path, default=Path("results/data"), help="folder (default: results/data)")
-    args = parser.parse_args(argv)
-    return command.reported(lambda: print(*write(args, args.out), sep="\n"))
+    add("--out", type=path, default=Path("results/data"), help="folder (default: results/data)")
+    args = command.parsed(parser, argv)
+    return command.reported(lambda: command.say("\n".join(map(str, write(args, args.out)))))
 
 
 if __name__ == "__main__":

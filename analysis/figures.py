@@ -20,6 +20,7 @@ from fl_analysis.reading.images import FOLDER
 from fl_analysis.reading.store import StudyRuns
 from fl_analysis.results.outcome import outcomes
 from fl_analysis.tables.conditions import caption
+from fl_core.study.arguments import path
 
 
 def write_figures(
@@ -44,13 +45,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command; its exit code."""
     parser = command.parser(__doc__)
     parser.add_argument("--format", choices=[*FORMATS, "all"], nargs="+", default=["png", "pdf"])
-    parser.add_argument("--data-dir", type=Path, help=f"holds {FOLDER} (FL_DATA_DIR, ./data)")
-    args = parser.parse_args(argv)
+    parser.add_argument("--data-dir", type=path, help=f"holds {FOLDER} (FL_DATA_DIR, ./data)")
+    args = command.parsed(parser, argv)
     kinds = command.formats(args.format, FORMATS)
 
     def work(runs: StudyRuns, out: Path) -> None:
-        for path in write_figures(runs, out, kinds, args.data_dir):
-            print(path)
+        for file in write_figures(runs, out, kinds, args.data_dir):
+            command.say(str(file))
 
     return command.run(args, work)
 

@@ -59,6 +59,7 @@ def write_tables(
             "finalists.csv": finalists_csv(runs, results),
             "front.csv": front_csv(runs, results),
         }
+    command.check_files(out / name for name in texts)
     for name, text in texts.items():
         if text is not None:
             command.write(out / name, text.encode())
@@ -70,11 +71,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = command.parser(__doc__)
     parser.add_argument("--format", choices=[*FORMATS, "all"], nargs="+", default=["all"])
     command.add_published(parser)
-    args = parser.parse_args(argv)
+    args = command.parsed(parser, argv)
     chosen = command.formats(args.format, FORMATS)
 
     def work(runs: StudyRuns, out: Path) -> None:
-        print(write_tables(runs, out, chosen, args.published), end="")
+        command.say(write_tables(runs, out, chosen, args.published), end="")
 
     return command.run(args, work)
 

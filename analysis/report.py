@@ -7,7 +7,6 @@ writes results/report.html, a single file that needs no network: open it, mail i
 
 from __future__ import annotations
 
-import argparse
 import base64
 import hashlib
 import sys
@@ -18,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from fl_analysis.page.section import Section, packed, section
 from fl_analysis.reading import cli as command
+from fl_analysis.reading.store import StudyRuns
 from fl_analysis.tables.render import html_sources, right_aligned
 
 TEMPLATES = Path(__file__).parent / "page" / "templates"
@@ -53,19 +53,20 @@ def _digest(script: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; its exit code."""
-    shared = command.parser(__doc__)
-    parser = argparse.ArgumentParser(
-        description=shared.description, parents=[shared], conflict_handler="resolve"
-    )  # --out is a file here
-    default = Path("results/report.html")
-    parser.add_argument("--out", type=Path, default=default, help=f"file (default: {default})")
+    default = command.RESULTS / "report.html"
+    parser = command.parser(__doc__, out=f"file (default: {default})")
     command.add_published(parser)
-    args = parser.parse_args(argv)
+    args = command.parsed(parser, argv)
+    file: Path = args.out or default
     sections: list[Section] = []
-    code = command.run(args, lambda runs, _: sections.append(section(runs, args.published)))
+
+    def work(runs: StudyRuns, _: Path) -> None:
+        sections.append(section(runs, args.published))
+
+    code = command.run(args, work, lambda: command.check_file(file))
     if code != 0:
         return code
-    return command.reported(lambda: print(command.write(args.out, page(sections).encode())))
+    return command.reported(lambda: command.say(str(command.write(file, page(sections).encode()))))
 
 
 if __name__ == "__main__":

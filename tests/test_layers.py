@@ -55,8 +55,12 @@ OWNERS = {
     "rich": {"study.display"},
     "fl_analysis": {"study.session", "study.result"},
 }
-#: What fl_core and the analysis both read: names, how a winner is chosen, errors, whole files.
-SHARED = {"base.errors", "base.files", "config.record", "config.vocabulary", "study.selection"}
+#: What fl_core and the analysis both read: names, how a winner is chosen, errors, whole files, how
+#: a command line is read.
+SHARED = {
+    *("base.errors", "base.files", "config.record", "config.vocabulary"),
+    *("study.arguments", "study.selection"),
+}
 # enough below the study; huggingface_hub comes with timm, which downloads through it; upath is for
 # folders elsewhere
 SCIENCE = {"numpy", "torch", "torchvision", "timm", "safetensors", "huggingface_hub", "upath"}

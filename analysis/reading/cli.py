@@ -3,26 +3,43 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import io
+import os
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from fl_analysis.reading.connect import AnalysisError
 from fl_analysis.reading.store import StudyRuns, list_studies, read_study
+from fl_core.base.errors import UserError
 from fl_core.base.files import replacing
+from fl_core.study.arguments import Parser, path, told, words
+
+RESULTS = Path("results")
+_MOST = 100  # characters of a folder's name
 
 
-def parser(doc: str | None) -> argparse.ArgumentParser:
+def parser(doc: str | None, *, out: str = "folder (default: results/<study>)") -> Parser:
     """The arguments of every command; the caller adds its own."""
     line = (doc or "").strip().splitlines()[0] if doc else None
-    args = argparse.ArgumentParser(description=line)
-    args.add_argument(
-        "--tracking-uri", help="MLflow store (default: $MLFLOW_TRACKING_URI, else ./mlflow.db)"
-    )
-    args.add_argument("--study", nargs="+", default=[], help="names (default: all in the store)")
-    args.add_argument("--run", help="id of one study run (default: each study's newest)")
-    args.add_argument("--out", type=Path, help="folder (default: results/<study>)")
+    args = Parser(description=line)
+    text = "MLflow store (default: $MLFLOW_TRACKING_URI, else ./mlflow.db)"
+    args.add_argument("--tracking-uri", type=words, help=text)
+    text = "names (default: all in the store)"
+    args.add_argument("--study", type=words, nargs="+", default=[], help=text)
+    text = "id of one study run (default: each study's newest)"
+    args.add_argument("--run", type=words, help=text)
+    args.add_argument("--out", type=path, help=out)
     return args
+
+
+def parsed(args: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """The values of the arguments; a mistake ends the program with one line."""
+    with told():
+        return args.parse_args(argv)
 
 
 def add_published(args: argparse.ArgumentParser) -> None:
@@ -31,10 +48,20 @@ def add_published(args: argparse.ArgumentParser) -> None:
     args.add_argument("--published", action="store_true", help=text)
 
 
-def run(args: argparse.Namespace, work: Callable[[StudyRuns, Path], None]) -> int:
-    """`work` on each study that the arguments name; the exit code. An error is one line."""
+def run(
+    args: argparse.Namespace,
+    work: Callable[[StudyRuns, Path], None],
+    check: Callable[[], None] | None = None,
+) -> int:
+    """`work` on each study that the arguments name; the exit code. An error is one line. `check`:
+    what comes before all work, without one whether --out can be a folder.
+    """
 
     def studies() -> None:
+        if check is None:
+            check_folder(args.out or RESULTS)
+        else:
+            check()
         if args.run is not None and len(args.study) > 1:
             raise AnalysisError("--run: names one study run, so at most one --study")
         names: list[str | None] = list(dict.fromkeys(args.study))
@@ -46,23 +73,80 @@ def run(args: argparse.Namespace, work: Callable[[StudyRuns, Path], None]) -> in
             raise AnalysisError("the store holds no study; run one first, or pass --tracking-uri")
         for name in names:
             runs = read_study(args.tracking_uri, name, args.run)
-            base = args.out or Path("results") / runs.study
-            work(runs, base / runs.study if args.out and len(names) > 1 else base)
+            own = folder_of(runs.study)
+            base = args.out or RESULTS / own
+            work(runs, base / own if args.out and len(names) > 1 else base)
 
     return reported(studies)
+
+
+def folder_of(study: str) -> str:
+    """The name of a study's folder: its own name, or where that is no plain name of a file (a
+    store is written by others: ../x) what is left of it and a digest that tells it from others.
+    """
+    plain = re.sub(r"[^\w .+,=@()-]", "-", study).lstrip(" .-").rstrip(" .")[:_MOST]
+    if plain and plain == study and len(plain.encode()) <= 2 * _MOST:
+        return study
+    shown = plain.encode()[:_MOST].decode(errors="ignore")
+    digest = hashlib.sha256(study.encode(errors="surrogatepass")).hexdigest()[:8]
+    return f"{shown}-{digest}".lstrip("-")
 
 
 def reported(task: Callable[[], object]) -> int:
     """Do it; the exit code. An error is one line."""
     try:
         task()
-    except AnalysisError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except UserError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     return 0
+
+
+def say(text: str, end: str = "\n") -> None:
+    """Print it. A reader that has left (`| head`) and a terminal that cannot show a character are
+    no errors: the files are still written.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    try:
+        print(text, end=end, flush=True)
+    except BrokenPipeError:
+        with suppress(OSError, ValueError):  # no file stands below it
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def check_file(out: Path) -> None:
+    """Told before the work: AnalysisError where no file can be written."""
+    if out.is_dir():
+        raise AnalysisError(f"--out {out}: is a folder, not a file")
+    _check_place(out, out.parent)
+
+
+def check_folder(out: Path) -> None:
+    """Told before the work: AnalysisError where no folder can be written."""
+    if out.is_file():
+        raise AnalysisError(f"--out {out}: is a file, not a folder")
+    _check_place(out, out)
+
+
+def _check_place(out: Path, folder: Path) -> None:
+    there = next((place for place in (folder, *folder.parents) if place.exists()), Path())
+    if not there.is_dir():
+        raise AnalysisError(f"--out {out}: {there} is a file")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise AnalysisError(f"--out {out}: {there} cannot be written to")
+
+
+def check_files(paths: Iterable[Path]) -> None:
+    """AnalysisError where a folder stands in the place of a file."""
+    for file in paths:
+        if file.is_dir():
+            raise AnalysisError(f"{file}: is a folder, not a file")
 
 
 def write(path: Path, content: bytes) -> Path:

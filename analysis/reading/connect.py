@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fl_core.base.errors import first_line
+from fl_core.base.errors import UserError, first_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _PAGE = 1000  # runs per search call: of more the memory grows, and they are no faster
 
 
-class AnalysisError(Exception):
+class AnalysisError(UserError):
     """A store, study or argument that cannot be used: shown as one line, exit code 2."""
 
 

@@ -23,7 +23,9 @@ _DIGITS = 12
 
 @dataclass(frozen=True)
 class Paired:
-    """The differences of two samples, pair by pair; NaN for what there is too little of."""
+    """The differences of two samples of accuracies, pair by pair; NaN for what there is too little
+    of.
+    """
 
     mean: float
     low: float
@@ -32,11 +34,16 @@ class Paired:
     pairs: int
 
 
-def mean_interval(values: Sequence[float], level: float = LEVEL) -> tuple[float, float]:
-    """Ends of Student's interval of the mean; NaN with fewer than two values.
+def mean_interval(
+    values: Sequence[float], level: float = LEVEL, least: float = 0.0, most: float = 1.0
+) -> tuple[float, float]:
+    """Ends of Student's interval of the mean, which end where the values themselves do (accuracies
+    in [0, 1]; few seeds give ends beyond); NaN with fewer than two values.
 
     >>> mean_interval([0.69, 0.70, 0.71])  # 0.70 -+ 4.3027 * 0.01 / sqrt(3)
     (0.675158622882, 0.724841377118)
+    >>> mean_interval([0.97, 0.99])[1]
+    1.0
     """
     if len(values) < 2:
         return math.nan, math.nan
@@ -45,7 +52,7 @@ def mean_interval(values: Sequence[float], level: float = LEVEL) -> tuple[float,
     mean, spread = statistics.mean(values), statistics.stdev(values)
     quantile = float(stdtrit(len(values) - 1, (1 + level) / 2))
     half = quantile * spread / math.sqrt(len(values))
-    return round(mean - half, _DIGITS), round(mean + half, _DIGITS)
+    return round(max(least, mean - half), _DIGITS), round(min(most, mean + half), _DIGITS)
 
 
 def paired(one: Sequence[float], other: Sequence[float]) -> Paired:
@@ -69,7 +76,7 @@ def paired(one: Sequence[float], other: Sequence[float]) -> Paired:
 
     t = statistics.mean(gaps) / (spread / math.sqrt(len(gaps)))
     p = min(1.0, 2 * float(stdtr(len(gaps) - 1, -abs(t))))
-    return Paired(mean, *mean_interval(gaps), float(f"{p:.{_DIGITS}g}"), len(gaps))
+    return Paired(mean, *mean_interval(gaps, least=-1.0), float(f"{p:.{_DIGITS}g}"), len(gaps))
 
 
 def holm(values: Sequence[float]) -> list[float]:

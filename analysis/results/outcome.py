@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,12 +25,12 @@ from fl_analysis.results.selection import (
     pareto_front,
     searched,
 )
-from fl_core.config.vocabulary import cell
+from fl_core.config.vocabulary import DATA_SETS, cell, known
 from fl_core.study.selection import BEST, BEST_CONFIRMED
 
 __all__ = [
     *("Outcome", "border_lines", "confirmed_runs", "front_of", "outcomes", "over_seeds"),
-    *("rule_of", "study_warnings"),
+    *("rule_of", "study_warnings", "unheld_lines"),
 ]
 
 
@@ -180,6 +181,25 @@ def border_lines(runs: StudyRuns, results: Sequence[Outcome]) -> list[str]:
                 where = f"the {word} bound of its search range {_bounds(spec)}"
                 lines.append(f"{name}: chosen at {where} in {count} of {len(results)} arms")
     return lines
+
+
+def unheld_lines(results: Sequence[Outcome]) -> list[str]:
+    """One line for each number of classes that the clients of some arms hold at most, where more
+    are tested.
+    """
+    found: Counter[tuple[int, int, int]] = Counter()
+    for config in (o.config for o in results):
+        data = DATA_SETS.get(str(config.get("data.name")))
+        clients, each = (config.get(f"federation.{n}") for n in ("clients", "classes_per_client"))
+        spread = config.get("federation.sharding") == "classes" and known(clients) and known(each)
+        if data is not None and spread and int(clients) * int(each) < data.classes:
+            found[int(clients), int(each), data.classes] += 1
+    return [
+        f"in {arms} of {len(results)} arms clients hold at most K x N_c = {clients} x {each} = "
+        f"{clients * each} of the {classes} classes that are tested: no model of these arms has "
+        "seen the others"
+        for (clients, each, classes), arms in found.items()
+    ]
 
 
 def _bounds(spec: Mapping[str, Any]) -> str:

@@ -19,7 +19,13 @@ import pandas as pd
 from fl_analysis.reading.store import StudyRuns
 from fl_analysis.results.best import Best, best_arm
 from fl_analysis.results.labels import axis_value, percent, points, span
-from fl_analysis.results.outcome import Outcome, border_lines, outcomes, study_warnings
+from fl_analysis.results.outcome import (
+    Outcome,
+    border_lines,
+    outcomes,
+    study_warnings,
+    unheld_lines,
+)
 from fl_analysis.results.pivot import MARK
 from fl_analysis.results.searching import study_lines
 from fl_analysis.tables.conditions import caption, shared_hybrid_weight
@@ -111,7 +117,7 @@ def blocks(runs: StudyRuns, published: bool = False) -> list[Block]:
     """
     results = outcomes(runs)
     warnings = study_lines([(o.name, o.shortfalls) for o in results], len(results))
-    warnings += study_warnings(runs) + border_lines(runs, results)
+    warnings += study_warnings(runs) + unheld_lines(results) + border_lines(runs, results)
     warnings += [line for o in results for line in o.warnings]
     theirs = published_blocks(results) if published else []
     if published and not theirs:

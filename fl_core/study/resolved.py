@@ -86,6 +86,12 @@ class ResolvedStudy:
         return replace(self, base=self.base.override({name: value}), arms=arms)
 
 
+TRAIN = (
+    "must be train, a search has no other images to choose by; for a confirmation that trains on "
+    "them too: --confirm-on train+val"
+)
+
+
 def resolve(
     study: Study, preset: Preset, fixed: Mapping[str, Value], *, joint: bool = False
 ) -> ResolvedStudy:
@@ -104,7 +110,10 @@ def resolve(
         clash = sorted(set(values) & set(fixed))
         if clash:
             raise ConfigError(f"--set {clash[0]}: this study's arms set it already")
-        return TrialConfig().override({**start, **values})
+        config = TrialConfig().override({**start, **values})
+        if config.data.train_on != "train":  # the search chooses by the validation images
+            raise refuse("data.train_on", config.data.train_on, TRAIN)
+        return config
 
     counted = study.budget_counts_head and "rounds" not in fixed
 
