@@ -47,7 +47,7 @@ OWNERS = {
     "optuna": {
         *("study.search.journal", "study.search.samplers", "study.search.pruning"),
         *("study.search.search", "study.search.confirm", "study.search.space"),
-        "study.search.neighbours",
+        *("study.search.neighbours", "study.search.probing"),
         *("study.plan", "study.resolved", "study.session"),
     },
     "upath": {"base.locations"},

@@ -72,7 +72,7 @@ def interval(spec: dataclasses.Field[Any]) -> str:
     return f"{left}{meta['low']:g}, {meta['high']:g}{right}"
 
 
-def _checked(name: str, value: object, spec: dataclasses.Field[Any]) -> object:
+def checked(name: str, value: object, spec: dataclasses.Field[Any]) -> object:
     """`value` in the field's own type, or a ConfigError that names field, value and bounds."""
     kinds = str(spec.type).split(" | ")
     if value is None:
@@ -124,8 +124,8 @@ class Section:
         for spec in dataclasses.fields(self):
             value = getattr(self, spec.name)
             if not isinstance(value, Section):
-                checked = _checked(self.prefix + spec.name, value, spec)
-                object.__setattr__(self, spec.name, checked)
+                value = checked(self.prefix + spec.name, value, spec)
+                object.__setattr__(self, spec.name, value)
 
     def only_for(self, choice: str, reads: Mapping[str, Sequence[str]]) -> None:
         """Refuse a field that was set though the choice made does not read it.

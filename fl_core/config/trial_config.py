@@ -16,6 +16,7 @@ from fl_core.config.aliases import meant
 from fl_core.config.fields import (
     Section,
     Value,
+    checked,
     choice,
     from_flat,
     is_name,
@@ -175,8 +176,7 @@ class TrialConfig(Section):
         named, unknown ones are errors.
         """
         flat = with_preset(flat)
-        known = cls().to_flat()
-        for name in flat.keys() - known.keys():
+        for name in flat.keys() - specs(cls).keys():  # type: ignore[arg-type]  # hashable it is
             raise unknown_field(name)
         return from_flat(cls, flat)
 
@@ -204,6 +204,14 @@ def unknown_field(name: object) -> ConfigError:
     hint = f"; did you mean {likely}?" if likely else ""
     plain = isinstance(name, str) and is_name(name)
     return ConfigError(f"{name if plain else shown(name)}: no such configuration field{hint}")
+
+
+def check_value(name: object, value: object) -> None:
+    """ConfigError for no such field, or a value that it never takes."""
+    spec = specs(TrialConfig).get(name) if isinstance(name, str) else None
+    if spec is None:
+        raise unknown_field(name)
+    checked(str(name), value, spec)
 
 
 def own_sources(config: TrialConfig) -> dict[str, str]:

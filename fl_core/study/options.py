@@ -12,6 +12,7 @@ from fl_core.base.errors import ConfigError, UserError
 from fl_core.base.stores import check_sqlite
 from fl_core.config.trial_config import Value
 from fl_core.config.typed import typed
+from fl_core.study import declared
 from fl_core.study.arguments import (
     Parser,
     brief,
@@ -32,6 +33,7 @@ from fl_core.study.study import Study
 
 def parse(study: Study, argv: Sequence[str]) -> argparse.Namespace:
     """The options of a study, and as `words` what was typed; UserError for a mistake."""
+    declared.check(study)
     presets = "\n".join(f"  {name:10}{preset.help}" for name, preset in study.presets.items())
     parser = Parser(
         prog=started_as(study.name),

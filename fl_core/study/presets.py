@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from fl_core.config.fields import refuse
 from fl_core.config.trial_config import Value
 from fl_core.study.plan import Space
 
 PROBE_SHARE = 5  # a probe has one such part of the budget
 PROBE_SEEDS = 2  # at most, of an arm
+MOST_WORK = 1_000_000_000  # local steps of a trial, trials of an arm
 PACE = ("rounds", "eval_every")  # these follow from the budget and J
 
 
@@ -36,12 +38,17 @@ class Preset:
     probe: Mapping[str, Value] | None = None
 
     def pace(self, steps: int, fixed: Mapping[str, Value], spent: int = 0) -> dict[str, Value]:
-        """Rounds and evaluations for J local steps (contract 7), but for what the user fixes.
+        """Rounds and evaluations for J local steps (contract 7), but for what the user fixes;
+        ConfigError where the budget is not enough for one round.
 
         spent: of the budget, by a head.
         """
+        rounds = (self.budget - spent) // steps
+        if rounds < 1 and "rounds" not in fixed:
+            have = f"the budget is {self.budget - spent} local steps in all"
+            raise refuse("local.steps", steps, f"{have}: must be at most that")
         pace = {
-            "rounds": max(1, (self.budget - spent) // steps),
+            "rounds": rounds,
             "eval_every": max(1, self.eval_steps // steps),
         }
         return {name: value for name, value in pace.items() if name not in fixed}

@@ -8,8 +8,8 @@ folder of its own that goes away.
 from __future__ import annotations
 
 import argparse
-import ast
 import math
+import re
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
@@ -18,8 +18,10 @@ from pathlib import Path
 
 from fl_core.base.cache import DamagedArtefact, load_artefact
 from fl_core.base.errors import Differs, UserError
+from fl_core.base.stores import sqlite_file
 from fl_core.config.record import Record
-from fl_core.config.trial_config import TrialConfig, Value
+from fl_core.config.trial_config import TrialConfig
+from fl_core.config.typed import typed
 from fl_core.study import environment, options, resources
 from fl_core.study.jobs import TIME, Job
 from fl_core.study.trial_files import Places
@@ -43,6 +45,9 @@ class Recorded:
 
 def replay(study: str, args: argparse.Namespace) -> None:
     """Run it, show both curves; Differs if they are not the same."""
+    if not re.fullmatch("[0-9a-f]{16}|[0-9a-f]{32}", args.replay):
+        what = "a run id has 32 hexadecimal digits, a digest 16"
+        raise UserError(f"--replay {args.replay}: no such run; {what}")
     found = _by_digest(study, args) if len(args.replay) == 16 else _by_run(args)
     machine = resources.machine_of(args)
     print(f"replaying {found.phase} trial {found.config.digest()} of {found.where}")
@@ -106,21 +111,24 @@ def _by_digest(study: str, args: argparse.Namespace) -> Recorded:
 
 def _by_run(args: argparse.Namespace) -> Recorded:
     """From MLflow: parameters, tags and the histories of all metrics."""
+    uri = options.tracking_uri(args)
+    file = sqlite_file(uri)
+    if file is not None and not file.exists():  # MLflow would make one
+        raise UserError(f"--replay {args.replay}: there is no store {uri}")
     environment.before_mlflow()
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
-    uri = options.tracking_uri(args)
     client = MlflowClient(uri)
     try:
         run = client.get_run(args.replay)
     except MlflowException as error:
-        where = "a run id has 32 hexadecimal digits, a digest 16"
-        raise UserError(f"--replay {args.replay}: no such run in {uri}; {where}") from error
+        raise UserError(f"--replay {args.replay}: no such run in {uri}") from error
     tags = run.data.tags
     if tags.get("kind") != "trial":
         raise UserError(f"--replay {args.replay}: a run of kind {tags.get('kind')}, not a trial")
-    config = TrialConfig.from_flat({name: _parsed(v) for name, v in run.data.params.items()})
+    values = {name: typed(name, text) for name, text in run.data.params.items()}
+    config = TrialConfig.from_flat(values)
     if config.digest() != tags["digest"]:
         raise UserError(
             f"--replay {args.replay}: was recorded by another version of this project (its digest "
@@ -132,12 +140,3 @@ def _by_run(args: argparse.Namespace) -> Recorded:
             for point in client.get_metric_history(args.replay, name):
                 curve.setdefault(point.step, {})[name] = point.value
     return Recorded(f"run {args.replay}", tags["phase"], config, curve)
-
-
-def _parsed(text: str) -> Value:
-    """A logged parameter in its type."""
-    try:
-        value: Value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):  # a word
-        return text
-    return value

@@ -11,12 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fl_core.base.addresses import check_ray_address
+from fl_core.base.errors import UserError
 from fl_core.base.machine import Machine
+from fl_core.config.sections import MOST_SEED
 from fl_core.study import options, resources
 from fl_core.study.folder import check_fresh
 from fl_core.study.plan import Plan
 from fl_core.study.resolved import ResolvedStudy, resolve
 from fl_core.study.study import Study
+
+MOST_RUNS = 100_000  # of a study: more than a year at five minutes each
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ def request_of(study: Study, args: argparse.Namespace) -> Request:
     resolved = resolve(study, study.presets[args.preset], fixed, joint=args.search_arms)
     resolved.check_confirmation(args.confirm_on)
     plan = options.plan_of(args, resolved)
+    check_size(plan, len(resolved.arms), args.seeds or resolved.preset.seeds)
     uri = options.tracking_uri(args)
     if args.ray_address:
         check_ray_address(args.ray_address)
@@ -46,11 +51,23 @@ def request_of(study: Study, args: argparse.Namespace) -> Request:
     resources.check_folders(args, study.name, out)
     if args.fresh:
         check_fresh(out, study.name)
-    from fl_core.study.search import samplers
+    from fl_core.study.search import probing, samplers
 
+    probing.check_space(resolved.space, resolved.arms, study.file)
     samplers.check_searcher(plan.searcher, resolved.space, 1 + len(resolved.objectives))
     machine = resources.machine_of(args)
     if resolved.uses_images:
         precision = resources.default_precision(machine)
         resolved = resolved.with_default("compute.precision", precision)
     return Request(resolved, plan, uri, out, machine)
+
+
+def check_size(plan: Plan, arms: int, seeds: int) -> None:
+    """UserError for a study that cannot end. A time budget ends any search."""
+    trials = 0 if plan.seconds is not None or plan.searcher == "grid" else plan.trials
+    runs = arms * (trials + min(plan.finalists, plan.trials) * seeds)
+    if runs > MOST_RUNS:
+        asked = f"--trials {plan.trials}, --seeds {seeds}, --finalists {plan.finalists}"
+        raise UserError(f"{asked}: {runs:,} runs of {arms} arms; must be at most {MOST_RUNS:,}")
+    if plan.seed + seeds > MOST_SEED:
+        raise UserError(f"--seed {plan.seed}: must be at most {MOST_SEED - seeds}")

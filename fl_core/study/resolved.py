@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from fl_core.base.errors import ConfigError, UserError
-from fl_core.config.fields import refuse
+from fl_core.config.fields import refuse, shown
 from fl_core.config.mask_presets import conventions
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.config.vocabulary import arm_name
@@ -124,6 +124,7 @@ def resolve(
         return Arm(arm_name(values), dict(values), config, study.objectives)
 
     asked = [arm(values) for values in settings]
+    _check_different(asked)
     own_space = preset.space or study.space
     arms, space = asked, _open(own_space, preset, fixed, counted)
     if joint and study.joint_space is not None:
@@ -147,6 +148,15 @@ def resolve(
         named=frozenset(start),
         probe=probe,
     )
+
+
+def _check_different(arms: Sequence[Arm]) -> None:
+    """UserError for two arms that ask the same."""
+    seen: dict[TrialConfig, int] = {}
+    for number, arm in enumerate(arms):
+        first = seen.setdefault(arm.config, number)
+        if first != number:
+            raise UserError(f"arms[{number}]: the same as arms[{first}], {arm.name}")
 
 
 def _spent(config: TrialConfig, preset: Preset) -> int:
@@ -190,6 +200,9 @@ def _open(space: Space, preset: Preset, fixed: Mapping[str, Value], counted: boo
 
     def open_dimensions(trial: optuna.Trial) -> Mapping[str, Value]:
         chosen = space(cast("optuna.Trial", _Fixing(trial, fixed)))
+        if not isinstance(chosen, Mapping):
+            needs = "must return a dictionary of fields and values"
+            raise UserError(f"returns {shown(chosen)}: {needs}")
         free = {name: value for name, value in chosen.items() if name not in fixed}
         steps = free.get("local.steps")
         if counted and steps is not None and "rounds" not in fixed:

@@ -6,8 +6,10 @@ here, in `fl_core.study.resolved` and in `fl_core.study.command`.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from fl_core.config.trial_config import Value
 from fl_core.study.plan import Space
@@ -30,6 +32,7 @@ class Study:
         so that arms with other heads spend the same in all; otherwise they come on top.
     joint_arms, joint_space: what --search-arms asks instead of the arms: these strata, and these
         dimensions together with the nuisance parameters. None = the arm is one more dimension.
+    file: where it is declared. What is wrong with it, its command says (`declared.check`).
     """
 
     name: str
@@ -42,3 +45,16 @@ class Study:
     budget_counts_head: bool = False
     joint_arms: Sequence[Mapping[str, Value]] = ({},)
     joint_space: Space | None = None
+    file: str = field(init=False, default="", compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "file", _declared_in())
+
+
+def _declared_in() -> str:
+    """The file whose code makes a Study, for messages; relative where it lies below."""
+    frame = inspect.currentframe()
+    while frame and frame.f_globals.get("__name__") in (__name__, "dataclasses"):
+        frame = frame.f_back
+    path = Path(frame.f_code.co_filename if frame else "")
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

@@ -68,6 +68,8 @@ def refused(
         (["--storage", "memory://x"], ["--storage memory://", "ends with the process"]),
         (["--ray-address", "127.0.0.1:9"], ["--ray-address 127.0.0.1:9", "no Ray head answers"]),
         (["--replay", "0123456789abcdef"], ["--replay 0123456789abcdef", "no such trial"]),
+        (["--replay", "x"], ["--replay x", "a run id has 32 hexadecimal digits, a digest 16"]),
+        (["--replay", 32 * "0"], ["--replay 000", "there is no store sqlite:"]),
         (["--set", "federation.clints=10"], ["federation.clints", "federation.clients"]),
         (["--set", "local.lr"], ["local.lr", "NAME=VALUE"]),
         (["--set", "local.lr=.nan"], ["local.lr", "nan", "finite"]),
@@ -397,6 +399,9 @@ def test_set_may_not_change_what_the_arms_of_the_preset_set(
         command.command_line(study, [*place, "--preset", "smoke", "--set", "schedule.name=step"])
     assert stop.value.code == 2
     assert "schedule.name: this study's arms set it already" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        command.command_line(study, [*place, "--preset", "smoke", "--set", "local.steps=65"])
+    assert "local.steps=65: the budget is 64 local steps in all" in capsys.readouterr().err
     fixed = {"local.steps": 8}  # set by the study's own arms alone
     assert [arm.config.local.steps for arm in resolve(study, preset, fixed).arms] == [8, 8]
 
@@ -525,7 +530,7 @@ def test_a_default_gives_way_to_whoever_names_the_field() -> None:
     preset = study.presets["smoke"]
     named = resolve(study, preset, {name: "float32"})
     assert named.with_default(name, "bfloat16") is named
-    of_arms = replace(study, arms=[{name: "float32"}, {"local.steps": 4}])
+    of_arms = replace(study, arms=[{name: "float32"}, {"local.steps": 8}])
     plain = resolve(of_arms, preset, {})
     both = plain.with_default(name, "bfloat16")
     found = [arm.config.to_flat()[name] for arm in both.arms]

@@ -169,6 +169,7 @@ def test_a_study_on_images(command: str, tmp_path: Path, cache: Path, cifar_dir:
 def _tiny(study: Study, paper: Preset) -> Preset:
     """A round or two of two clients each; the first and the last of the arms."""
     arms = study.arms if paper.arms is None else paper.arms
+    arms = [arms[0], arms[-1]] if len(arms) > 1 else arms
     alone = study.base.get("federation.clients") == 1
     own: Mapping[str, Value] = (
         {"local.unit": "steps", "head.local.unit": "steps"}
@@ -178,8 +179,9 @@ def _tiny(study: Study, paper: Preset) -> Preset:
     return replace(
         paper,
         overrides={**paper.overrides, **TINY, **own},
-        arms=[arms[0], arms[-1]] if len(arms) > 1 else arms,
-        budget=8,  # a head's own steps included where the study counts them
+        arms=arms,
+        # a head's own steps included where the study counts them
+        budget=max(8, *(int(str(arm.get("local.steps", 1))) for arm in arms)),
         eval_steps=8,
         trials=1,
         finalists=1,

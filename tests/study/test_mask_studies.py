@@ -91,6 +91,7 @@ def test_a_real_transformer_on_real_images(tmp_path: Path, cifar_dir: Path) -> N
         "mask.rounds": 2, "mask.examples": 16, "mask.layers": "linear+attention+norm+conv",
         "local.steps": 2, "local.batch_size": 8, "local.momentum": 0.9, "local.lr": 0.01,
         "federation.participation": 0.02, "data.val_fraction": 0.01, "backbone.image_size": 32,
+        "rounds": 1,
     }  # fmt: skip
     argv = ["--serial", "--preset", "vit-tiny", "--weights", weights, "--data-dir", str(cifar_dir)]
     argv += [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
@@ -98,7 +99,7 @@ def test_a_real_transformer_on_real_images(tmp_path: Path, cifar_dir: Path) -> N
     few = replace(
         study.presets["vit-tiny"],
         arms=[{"mask.preset": "talos", "mask.scope": "shared"}, {"mask.scope": "per_client"}],
-        budget=2, eval_steps=2, trials=1,
+        budget=4, eval_steps=2, trials=1,
     )  # fmt: skip
     study = replace(study, presets={"vit-tiny": few})
     run_here(study, [*place.where(), *argv], tmp_path, place.events).assert_good()

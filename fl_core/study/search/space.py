@@ -30,7 +30,7 @@ DRAWS = 100  # that show a space
 FIX = "fix it with --set NAME=VALUE, or use tpe"
 
 
-def _drawn(
+def drawn(
     space: Space, sampler: BaseSampler, draws: int
 ) -> Iterator[tuple[optuna.Trial, Mapping[str, Value]]]:
     """Points of the space, each with the trial that tells its dimensions."""
@@ -44,7 +44,7 @@ def _drawn(
 def distributions(space: Space) -> dict[str, list[BaseDistribution]]:
     """Each dimension's distribution in every one of DRAWS random points that has it."""
     found: dict[str, list[BaseDistribution]] = {}
-    for trial, _ in _drawn(space, RandomSampler(seed=0), DRAWS):
+    for trial, _ in drawn(space, RandomSampler(seed=0), DRAWS):
         for name, kind in trial.distributions.items():
             found.setdefault(name, []).append(kind)
     return found
@@ -53,7 +53,7 @@ def distributions(space: Space) -> dict[str, list[BaseDistribution]]:
 def describe_space(space: Space) -> dict[str, dict[str, Any]]:
     """Bounds or choices of every configuration field that the space sets."""
     found: dict[str, dict[str, Any]] = {}
-    for trial, values in _drawn(space, RandomSampler(seed=0), DRAWS):
+    for trial, values in drawn(space, RandomSampler(seed=0), DRAWS):
         for name, value in values.items():
             kind = trial.distributions.get(name)
             if name in PACE:  # follows from J
@@ -101,7 +101,7 @@ def _levels(name: str, kind: BaseDistribution) -> list[Any]:
     raise UserError(f"--searcher grid: {name} is continuous; {FIX}")
 
 
-class _Ends(RandomSampler):
+class Ends(RandomSampler):
     """Numbers at an end of their range, by a coin; choices at random."""
 
     def sample_independent(
@@ -122,7 +122,7 @@ def various_points(
     one of the ends of its range, half are random.
     """
     found: dict[Hashable, Point] = {}
-    for sampler in (_Ends(seed=0), RandomSampler(seed=1)):
-        for _, values in _drawn(space, sampler, -(-draws // 2)):
+    for sampler in (Ends(seed=0), RandomSampler(seed=1)):
+        for _, values in drawn(space, sampler, -(-draws // 2)):
             found.setdefault(differ_in(values), dict(values))
     return list(found.values())
