@@ -5,6 +5,7 @@ The update itself is `fl_core.optim.sgdm.sgdm_step`, the one that the clients us
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, fields
 from itertools import chain
@@ -30,7 +31,8 @@ class SparseSGDM(torch.optim.Optimizer):
     `masks`: one boolean tensor of its shape for each of `params`, or None where it is dense; with
     parameter groups, each has its own "masks". They are kept, not copied: leave them unchanged. A
     parameter without an active entry gets requires_grad=False, no gradient and no state. Where
-    few entries are active, momentum is stored for these alone.
+    few entries are active, momentum is stored for these alone. Parameters may change strides
+    (`channels_last`), device and dtype later: masks and momentum follow.
 
     `state_dict` holds the masks too, since momentum means nothing without them;
     `load_state_dict` refuses a state of other masks than its own.
@@ -55,6 +57,8 @@ class SparseSGDM(torch.optim.Optimizer):
     ) -> None:
         self._active: dict[Tensor, Active | None] = {}  # of each parameter that trains
         given = list(params)
+        if isinstance(masks, Tensor):
+            raise ValueError("masks: one tensor for each parameter in a list, not a tensor")
         if masks is not None:
             if given and isinstance(given[0], dict):
                 raise ValueError('masks: give each parameter group its own "masks"')
@@ -68,6 +72,8 @@ class SparseSGDM(torch.optim.Optimizer):
             "nesterov": nesterov,
         }
         super().__init__(given, defaults)
+        if not any(group["params"] for group in self.param_groups):
+            raise ValueError("params: there are none")
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """A further group of parameters with its own "masks" (None = dense) and options."""
@@ -87,18 +93,20 @@ class SparseSGDM(torch.optim.Optimizer):
             elif not bool(mask.any()):
                 parameter.requires_grad_(False)
                 parameter.grad = None
-            elif parameter.is_contiguous():
-                self._active[parameter] = Active.of(mask.reshape(-1))
             else:
-                self._active[parameter] = Active(mask, None)
+                self._active[parameter] = Active.of(mask.reshape(-1))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._active = {}  # unpickled, copied or loaded: it follows from the masks
         for group in self.param_groups:
-            pairs = zip(group["params"], group["masks"], strict=True)
-            group["masks"] = [m if m is None else m.to(p.device) for p, m in pairs]
-            self._prepare(group)
+            self._follow(group)
+
+    def _follow(self, group: dict[str, Any]) -> None:
+        """Bring a group's masks to where its parameters are."""
+        pairs = zip(group["params"], group["masks"], strict=True)
+        group["masks"] = [m if m is None else m.to(p.device) for p, m in pairs]
+        self._prepare(group)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """As torch's; ValueError where the state belongs to other masks."""
@@ -121,19 +129,26 @@ class SparseSGDM(torch.optim.Optimizer):
                 loss = closure()
         for group in self.param_groups:
             rule = _rule(group)
+            pairs = zip(group["params"], group["masks"], strict=True)
+            if any(mask is not None and mask.device != p.device for p, mask in pairs):
+                self._follow(group)
             for parameter in group["params"]:
                 if parameter.grad is not None and parameter in self._active:
                     self._step(parameter, rule, float(group["lr"]))
         return loss
 
     def _step(self, parameter: Tensor, rule: SGDM, lr: float) -> None:
+        """In the order of the indices, whatever the strides are now."""
         assert parameter.grad is not None
-        weight, grad = parameter, parameter.grad
-        if parameter.is_contiguous():
-            weight, grad = weight.view(-1), grad.reshape(-1)
+        weight, grad = parameter.reshape(-1), parameter.grad
+        grad = (grad if grad.layout == torch.strided else grad.to_dense()).reshape(-1)
         velocity = self.state.get(parameter, {}).get("momentum_buffer")
+        if velocity is not None:
+            velocity = velocity.to(parameter)
         active = self._active[parameter]
         velocity = sgdm_step(weight, grad, velocity, rule, lr, active, keep_grad=True)
+        if not parameter.is_contiguous():
+            parameter.copy_(weight.view(parameter.shape))  # those of a copy
         if velocity is not None:
             self.state[parameter]["momentum_buffer"] = velocity
 
@@ -148,13 +163,18 @@ def _check(group: dict[str, Any]) -> None:
     group["masks"] = masks = [None] * len(params) if masks is None else list(masks)
     if len(masks) != len(params):
         raise ValueError(f"masks: {len(masks)} of them for {len(params)} parameters")
+    if len(set(params)) != len(params):
+        raise ValueError("params: one of them is there twice")
     for number, (parameter, mask) in enumerate(zip(params, masks, strict=True)):
-        fitting = {"shape": parameter.shape, "dtype": torch.bool, "device": parameter.device}
+        if not parameter.is_floating_point():
+            raise ValueError(f"params[{number}]: its dtype is {parameter.dtype}, must be real")
+        fitting = {"shape": parameter.shape, "dtype": torch.bool, "device": parameter.device,
+                   "layout": torch.strided}  # fmt: skip
         for what, wanted in fitting.items() if mask is not None else ():
             found = getattr(mask, what, None)
             if found != wanted:
                 raise ValueError(f"masks[{number}]: its {what} is {found}, must be {wanted}")
-    if not float(group["lr"]) >= 0:
+    if not 0 <= float(group["lr"]) < math.inf:
         raise ValueError(f"lr={group['lr']!r}: must be in [0, inf)")
     if group["nesterov"] and (not group["momentum"] or group["dampening"]):
         raise ValueError("nesterov=True: needs momentum, and dampening=0")

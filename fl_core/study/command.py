@@ -132,8 +132,8 @@ def _executor(args: argparse.Namespace, workers: Workers) -> Iterator[Executor]:
     from fl_core.study.workers.ray_instance import ray_session
     from fl_core.study.workers.ray_tune import run_on_ray
 
-    with ray_session(args.ray_address, workers.slots):
-        yield partial(run_on_ray, workers=workers)
+    with ray_session(args.ray_address, workers.slots) as logs:
+        yield partial(run_on_ray, workers=workers, logs=logs)
 
 
 def check_inputs(arms: list[Arm], machine: Machine) -> dict[str, np.ndarray]:

@@ -6,7 +6,6 @@ Ray: for debuggers, notebooks. Both ask for jobs, pass on records and say how jo
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -121,14 +120,11 @@ def run_serial(conductor: Conductor, machine: Machine, places: Places) -> None:
 
 def run_one(conductor: Conductor, job: Job, machine: Machine, places: Places) -> None:
     """One job; an error of its own is recorded as such, and the study goes on."""
-    last: Report = Failed("")
     reports = attempt(job, machine, places)
     try:
         for last in reports:
             if conductor.report(job, last):
                 break
-    except Exception as error:  # whatever the trial raised: with Ray it fails alone, too
-        last = Failed("".join(traceback.format_exception(error)).strip())
     finally:
         reports.close()
     conductor.end(job, last)

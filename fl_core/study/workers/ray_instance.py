@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -27,14 +28,19 @@ SILENCE = 20  # seconds without an answer, after which a cluster's head is given
 
 
 @contextmanager
-def ray_session(address: str | None = None, cpus: int | None = None) -> Iterator[None]:
-    """A local Ray instance for the time of a study (or a connection to a cluster's)."""
+def ray_session(address: str | None = None, cpus: int | None = None) -> Iterator[Path | None]:
+    """A local Ray instance for the time of a study (or a connection to a cluster's).
+
+    Gives the folder of a local one's logs.
+    """
+    logs = None
     options: dict[str, Any] = {"address": address or "local", "logging_level": "ERROR"}
     with ExitStack() as stack:
         if address is None:
             folder = stack.enter_context(private_folder(base_of_ray()))
-            inside = str(folder / "r")  # Ray opens its own to all users
-            options |= {"num_cpus": cpus, "include_dashboard": False, "_temp_dir": inside}
+            inside = folder / "r"  # Ray opens its own to all users
+            options |= {"num_cpus": cpus, "include_dashboard": False, "_temp_dir": str(inside)}
+            logs = inside / "session_latest" / "logs"
         else:
             check_ray_address(address)
             # the cluster's processes inherit nothing from this one
@@ -50,7 +56,7 @@ def ray_session(address: str | None = None, cpus: int | None = None) -> Iterator
         except Exception as error:  # Ray raises bare ones, too, when a busy machine is slow
             what = f"--ray-address {address}{TOKEN}" if address else "Ray does not start"
             raise UserError(f"{what}: {' '.join(str(error).split())[:300]}") from error
-        yield
+        yield logs
 
 
 @contextmanager

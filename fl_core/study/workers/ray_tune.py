@@ -24,13 +24,16 @@ from fl_core.study.trial_files import Places
 from fl_core.study.workers.cluster import check_cluster, within_one_machine
 from fl_core.study.workers.dispatch import Conductor
 from fl_core.study.workers.gpu import release
+from fl_core.study.workers.post_mortem import post_mortem
 from fl_core.study.workers.ray_instance import watched
 from fl_core.study.workers.run_job import attempt
 from fl_core.study.workers.scratch import private_folder
 
 
 class TrialRunner(tune.Trainable):  # type: ignore[misc]
-    """One evaluation interval a `step`; the process is reused for the next job."""
+    """One evaluation interval a `step`; the process is reused for the next job, unless this one
+    failed: on a GPU it may have left nothing that works.
+    """
 
     def setup(self, config: dict[str, Any], machine: Machine, places: Places) -> None:
         self.machine, self.places = machine, places
@@ -42,10 +45,14 @@ class TrialRunner(tune.Trainable):  # type: ignore[misc]
             self.reports.close()
             release(self.machine.device)
         self.reports = attempt(Job.from_json(new_config["job"]), self.machine, self.places)
+        self.failed = False
         return True
 
     def step(self) -> dict[str, Any]:
+        if self.failed:
+            raise RuntimeError("the job failed, and has said why")
         report = next(self.reports)
+        self.failed = isinstance(report, Failed)
         done = isinstance(report, Evaluated) and report.record["done"]
         # as text: Tune flattens what is nested before the searcher hears of it
         return {"report": to_json(report), "done": bool(done)}
@@ -83,6 +90,7 @@ class _Jobs(_Unpickled, Searcher):  # type: ignore[misc]
         super().__init__()  # no metric: confirmation jobs have no score to search by
         self.conductor = conductor
         self.live: dict[str, Job] = {}  # by Tune's trial id
+        self.reasons: dict[str, str] = {}  # why one failed, in its own words
 
     def suggest(self, trial_id: str) -> dict[str, str] | str | None:
         """The next job, as Tune configuration; None while there is only to wait."""
@@ -120,21 +128,27 @@ class _Verdicts(_Unpickled, FIFOScheduler):  # type: ignore[misc]
         self.jobs = jobs
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """CONTINUE or STOP."""
-        stop = self.jobs.conductor.report(self.jobs.live[trial.trial_id], _told(result))
+        """CONTINUE or STOP; after a failure the former, so that Tune ends the process, too."""
+        told = _told(result)
+        if isinstance(told, Failed):
+            self.jobs.reasons[trial.trial_id] = told.details
+            trial.max_failures = 0  # it would fail again; tried again is a job whose worker died
+            return str(TrialScheduler.CONTINUE)
+        stop = self.jobs.conductor.report(self.jobs.live[trial.trial_id], told)
         return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
 
 
 class _Failures(_Unpickled, tune.Callback):  # type: ignore[misc]
-    """Tune's callback: why a job failed, after it was tried three times."""
+    """Tune's callback: a job has failed, or its worker died three times."""
 
-    def __init__(self, jobs: _Jobs) -> None:
-        self.jobs = jobs
+    def __init__(self, jobs: _Jobs, logs: Path | None) -> None:
+        self.jobs, self.logs = jobs, logs
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        details = str(trial.get_pickled_error() or "worker died").strip()
         if trial.trial_id in self.jobs.live:
-            self.jobs.conductor.end(self.jobs.live.pop(trial.trial_id), Failed(details))
+            told = self.jobs.reasons.pop(trial.trial_id, None)
+            last = Failed(told) if told else post_mortem(Path(trial.error_file), self.logs)
+            self.jobs.conductor.end(self.jobs.live.pop(trial.trial_id), last)
 
 
 class _Abort(_Unpickled, tune.Stopper):  # type: ignore[misc]
@@ -150,22 +164,33 @@ class _Abort(_Unpickled, tune.Stopper):  # type: ignore[misc]
         return self.conductor.aborted is not None
 
 
-def run_on_ray(conductor: Conductor, machine: Machine, places: Places, workers: Workers) -> None:
-    """Every job of the study. Raises UserError where the user must mend something."""
+def run_on_ray(
+    conductor: Conductor,
+    machine: Machine,
+    places: Places,
+    workers: Workers,
+    logs: Path | None = None,
+) -> None:
+    """Every job of the study. Raises UserError where the user must mend something.
+
+    logs: where Ray keeps what the workers print, if it is on this machine.
+    """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by the display
     check_cluster(places.own, workers)
     trainable = tune.with_parameters(TrialRunner, machine=machine, places=places)
     sized = tune.with_resources(trainable, within_one_machine(workers))
     try:
         with private_folder(Path(tempfile.gettempdir())) as scratch, watched(conductor):
-            _tuner(sized, conductor, workers.slots, scratch).fit()
+            _tuner(sized, conductor, workers.slots, scratch, logs).fit()
     except (Exception, KeyboardInterrupt):
         if conductor.aborted is None:
             raise
     conductor.close()
 
 
-def _tuner(trainable: Any, conductor: Conductor, slots: int, scratch: Path) -> tune.Tuner:
+def _tuner(
+    trainable: Any, conductor: Conductor, slots: int, scratch: Path, logs: Path | None
+) -> tune.Tuner:
     """Tune as the conductor's hands. `scratch` is for its own records: nothing we need."""
     jobs = _Jobs(conductor)
     return tune.Tuner(
@@ -181,7 +206,7 @@ def _tuner(trainable: Any, conductor: Conductor, slots: int, scratch: Path) -> t
         run_config=tune.RunConfig(
             storage_path=str(scratch),
             verbose=0,
-            callbacks=[_Failures(jobs)],
+            callbacks=[_Failures(jobs, logs)],
             stop=_Abort(conductor),
             failure_config=tune.FailureConfig(max_failures=2),
             # at a class's end Tune makes one unless told; scratch is not there on other nodes

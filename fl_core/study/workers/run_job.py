@@ -10,13 +10,14 @@ cache folder. What is computed again are checkpoints' later rounds, at most `eva
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Generator, Iterator
 
 from fl_core.base.errors import UserError
 from fl_core.base.machine import Machine
 from fl_core.config.record import Record
 from fl_core.study.jobs import SCORE, Job
-from fl_core.study.reports import Aborted, Evaluated, OutOfMemory, Report
+from fl_core.study.reports import Aborted, Evaluated, Failed, OutOfMemory, Report
 from fl_core.study.trial_files import Places, clear_for, ended_records, keep_records
 from fl_core.study.workers.gpu import is_out_of_memory, limit_process_memory, release
 from fl_core.trial import Trial
@@ -50,19 +51,17 @@ def run_job(job: Job, machine: Machine, places: Places) -> Iterator[Record]:
 
 
 def attempt(job: Job, machine: Machine, places: Places) -> Generator[Report, None, None]:
-    """`run_job` in reports; the last one says so where trouble that is no fault of the job ended
-    it. Any other error is raised.
-    """
+    """`run_job` in reports; the last one says why, where something else than its end ended it."""
     trouble: Report
     try:
         yield from map(Evaluated, run_job(job, machine, places))
         return
     except UserError as error:
         trouble = Aborted(str(error))
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        trouble = OutOfMemory()
+    except (Exception, SystemExit) as error:  # whatever the trial, or the user's own in it, raises
+        # as text: an exception may not survive the way out of its process
+        lines = traceback.format_exception(error)
+        trouble = OutOfMemory() if is_out_of_memory(error) else Failed("".join(lines).strip())
     release(machine.device)
     yield trouble
 

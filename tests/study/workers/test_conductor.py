@@ -17,7 +17,7 @@ from fl_core.base.machine import Machine
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.study.jobs import SCORE, TIME, Arm, Job, Workers
 from fl_core.study.plan import Plan
-from fl_core.study.reports import Aborted, Evaluated, OutOfMemory, Report
+from fl_core.study.reports import Aborted, Evaluated, Failed, OutOfMemory, Report
 from fl_core.study.search.confirm import confirm
 from fl_core.study.search.search import Search
 from fl_core.study.trial_files import Places
@@ -153,14 +153,15 @@ def test_a_full_disk_stops_the_study_and_costs_no_trial(
     assert states(again) == [TrialState.COMPLETE] * 3
 
 
-def test_what_a_job_raises_fails_it_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+BY_HAND = Failed("Traceback (most recent call last):\nZeroDivisionError: by hand")
+
+
+def test_a_failed_job_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     heard = Heard()
 
     def script(job: Job) -> Iterator[Report]:
         yield at(4)
-        if job.phase == "search" and job.number == 0:
-            raise ZeroDivisionError("by hand")
-        yield at(8)
+        yield BY_HAND if job.phase == "search" and job.number == 0 else at(8)
 
     play(monkeypatch, script)
     run(conductor(tmp_path, heard), tmp_path)
@@ -170,10 +171,7 @@ def test_what_a_job_raises_fails_it_alone(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_all_failed_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def script(job: Job) -> list[Report]:
-        raise ZeroDivisionError("by hand")
-
-    play(monkeypatch, script)
+    play(monkeypatch, lambda job: [BY_HAND])
     with pytest.raises(UserError, match="every trial failed; the last one: ZeroDivisionError"):
         run(conductor(tmp_path, Heard()), tmp_path)
 

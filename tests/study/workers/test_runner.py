@@ -226,12 +226,43 @@ def test_reports_travel_as_text(machine: Machine, tmp_path: Path) -> None:
     assert [repr(from_json(to_json(one))) for one in told] == [repr(one) for one in told]
 
 
-def test_a_fault_of_the_job_is_raised(
-    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+class Unpicklable(Exception):
+    """As a library's own may be: with an open file, and not made of what it says."""
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(f"{what}: {why}")
+        self.lines = (line for line in ())
+
+
+@pytest.mark.parametrize(
+    ("error", "last_line"),
+    [
+        (FileNotFoundError(2, "No such file", "/nowhere/table.csv"),
+         "FileNotFoundError: [Errno 2] No such file: '/nowhere/table.csv'"),
+        (ModuleNotFoundError("No module named 'gone'"),
+         "ModuleNotFoundError: No module named 'gone'"),
+        (Unpicklable("my rule", "it is odd"), "test_runner.Unpicklable: my rule: it is odd"),
+        (SystemExit("enough"), "SystemExit: enough"),
+    ],
+)  # fmt: skip
+def test_a_fault_of_the_job_is_its_last_report(
+    error: BaseException,
+    last_line: str,
+    machine: Machine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(stages, "prepare", never)
-    with pytest.raises(AssertionError, match="must not"):
-        list(attempt(job(), machine, Places(tmp_path / "t")))
+    """As text, with its kind and traceback: so it reaches the driver, whatever it is."""
+
+    def prepare(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(stages, "prepare", prepare)
+    (last,) = attempt(job(), machine, Places(tmp_path / "t"))
+    assert isinstance(last, Failed)
+    assert last.details.startswith("Traceback (most recent call last):")
+    assert last.details.splitlines()[-1].endswith(last_line)
+    assert from_json(to_json(last)) == last
 
 
 def test_a_stopped_job_gives_its_memory_back(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -12,9 +14,10 @@ from fl_core.base.machine import Machine
 from fl_core.config.trial_config import TrialConfig
 from fl_core.study.display import Display
 from fl_core.study.jobs import Job
-from fl_core.study.reports import Evaluated, from_json, to_json
+from fl_core.study.reports import Evaluated, Failed, OutOfMemory, Report, from_json, to_json
 from fl_core.study.trial_files import Places
 from fl_core.study.workers import ray_tune as tuning
+from fl_core.study.workers.post_mortem import post_mortem
 from fl_core.study.workers.ray_tune import TrialRunner
 
 
@@ -44,6 +47,65 @@ def test_a_reused_worker_ends_one_job_before_the_next(
     assert [step["done"] for step in steps] == [False, True]
     runner.cleanup()
     assert events[2:] == ["closed 1"]
+
+
+def test_a_worker_whose_job_failed_takes_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reason goes first; then Tune ends the process, and does not try the job again."""
+    why = Failed("Traceback\nValueError: of the user's rule")
+    monkeypatch.setattr(tuning, "attempt", lambda *_: iter([why]))
+    runner = object.__new__(TrialRunner)
+    job = Job("search", 0, 0, TrialConfig())
+    runner.setup({"job": job.to_json()}, Machine(), Places(tmp_path))
+    told = runner.step()
+    with pytest.raises(RuntimeError):
+        runner.step()
+    ends: list[tuple[Job, Report]] = []
+    conductor: Any = SimpleNamespace(end=lambda *pair: ends.append(pair))
+    jobs = tuning._Jobs(conductor)
+    jobs.live["t"] = job
+    trial = SimpleNamespace(trial_id="t", max_failures=2, error_file="gone")
+    assert tuning._Verdicts(jobs).on_trial_result(None, trial, told) == "CONTINUE"
+    assert trial.max_failures == 0
+    tuning._Failures(jobs, None).on_trial_error(1, [], trial)
+    assert ends == [(job, why)]
+
+
+DEATH = """Failure # 3 (occurred at 2026-01-01_00-00-00)
+The actor died unexpectedly before finishing this task.
+\tpid: 4711
+The actor is dead because its worker process has died. Worker exit detail: {detail}
+"""
+KILLED = "Worker unexpectedly exits with a connection error code 2. End of file."
+
+
+@pytest.mark.parametrize(
+    ("detail", "stderr", "last_line"),
+    [
+        (KILLED, "", "its worker died: killed (SIGKILL: by the kernel where memory ends"),
+        (KILLED, "Fatal Python error: Segmentation fault\n\n  File x.py, line 3",
+         "its worker died: Segmentation fault"),
+        ("in its creation task:\nModuleNotFoundError: No module named 'mine'", "",
+         "its worker died: ModuleNotFoundError: No module named 'mine'"),
+    ],
+)  # fmt: skip
+def test_why_a_worker_died(detail: str, stderr: str, last_line: str, tmp_path: Path) -> None:
+    (tmp_path / "error.txt").write_text(DEATH.format(detail=detail))
+    (tmp_path / "worker-abc-01000000-4711.err").write_text(stderr)
+    found = post_mortem(tmp_path / "error.txt", tmp_path)
+    assert isinstance(found, Failed)
+    assert found.details.splitlines()[-1].startswith(last_line)
+    assert stderr in found.details
+    nothing = post_mortem(tmp_path / "none.txt", None)
+    assert isinstance(nothing, Failed)
+    assert "it has left no word" in nothing.details
+
+
+def test_a_worker_that_ray_killed_for_its_memory_is_tried_alone(tmp_path: Path) -> None:
+    text = DEATH.format(detail="Task was killed due to the node running low on memory.")
+    (tmp_path / "error.txt").write_text(text)
+    assert post_mortem(tmp_path / "error.txt", None) == OutOfMemory()
 
 
 def test_the_screen_counts_the_confirmation_as_the_searches_decide_it(
