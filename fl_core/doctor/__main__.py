@@ -25,7 +25,8 @@ from fl_core.base.errors import UserError, kind_and_line
 from fl_core.doctor import places as check_places
 from fl_core.doctor import software as checks
 from fl_core.doctor.software import Finding, Where
-from fl_core.study.arguments import Parser, told
+from fl_core.study.arguments import Parser, device, told
+from fl_core.study.stopping import exit_code, stoppable
 
 AT_ONCE = 3
 COLOURS = {"ok": "32", "warning": "33", "problem": "31"}
@@ -172,10 +173,8 @@ def parse(argv: list[str] | None = None) -> Where:
     add("--weights", metavar="FILE", help="local weights file of the backbone")
     add("--tracking-uri", metavar="URI", help="MLflow store (MLFLOW_TRACKING_URI, ./mlflow.db)")
     add("--ray-address", metavar="ADDR", help="a running Ray cluster")
-    add("--device", default=Where.device, help="auto, cpu or cuda (auto)")
+    add("--device", type=device, default=Where.device, help="auto, cpu or cuda (auto)")
     args = parser.parse_args(argv)
-    if args.device.split(":")[0] not in ("auto", "cpu", "cuda"):
-        parser.error(f"--device {args.device}: must be auto, cpu or cuda")
     return Where(**{spec.name: getattr(args, spec.name) for spec in fields(Where)})
 
 
@@ -184,17 +183,17 @@ def main(argv: list[str] | None = None) -> int:
     with told():
         runner = Runner(parse(argv))
     levels = []
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(AT_ONCE) as pool, stoppable():
         pending = [pool.submit(runner.findings, check) for check in CHECKS]
         try:
             for found in pending:
                 for finding in found.result():
                     show(finding)
                     levels.append(finding.level)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:  # the checks are processes of their own sessions
             pool.shutdown(wait=False, cancel_futures=True)
             runner.stop()
-            return 130
+            return exit_code(stop)
     count = levels.count("problem")
     if count:
         print(f"\nno study can start here: {count} problem{'s'[: count > 1]} to solve")

@@ -185,7 +185,7 @@ def check_device(where: Where) -> Iterator[Finding]:
     """torch, and the GPUs that it sees; a kernel is run on each."""
     torch = imported("torch")
     resources = imported("fl_core.study.resources")
-    wanted = where.device.split(":")[0]
+    wanted = where.device.partition(":")[0]
     version = f"torch {torch.__version__}"
     if not torch.cuda.is_available():
         yield from _no_gpu(torch, version, wanted)
@@ -203,6 +203,8 @@ def check_device(where: Where) -> Iterator[Finding]:
         if free < total / 2:
             text += ": another process uses it (nvidia-smi)"
         yield Finding("warning" if free < total / 2 else "ok", device, text)
+    if torch.cuda.is_available():
+        resources.device_of(where.device)  # as a study refuses it
     has_gpu = wanted != "cpu" and torch.cuda.is_available()
     precision = resources.default_precision(Machine("cuda" if has_gpu else "cpu"))
     fast = "" if precision == "bfloat16" else " (bfloat16 is not fast here)"

@@ -207,6 +207,8 @@ def _own(config: BackboneConfig) -> tuple[nn.Module, int]:
 @cache
 def file_sha256(path: Path) -> str:
     """Hex sha256 of a file's bytes; UserError where it cannot be read."""
+    if path.exists() and not path.is_file():  # a pipe would be waited for, a device has no end
+        raise UserError(f"--weights {path}: cannot be read (not a file)")
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -177,26 +178,30 @@ def known_weights(weights_file: Path) -> str:
     return "pretrained" if same else f"sha256:{digest}"
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Rebuild the embedded artefact from CIFAR-100 and the ViT-Ti/16 weights."""
     import argparse
 
+    # a mistake is one line: no usage above it
     parser = argparse.ArgumentParser(
-        prog="python -m fl_core.models.features", description=main.__doc__
+        prog="python -m fl_core.models.features", description=main.__doc__, usage=argparse.SUPPRESS
     )
-    parser.add_argument(
-        "--data-dir", type=Path, default=Path("data"), help="torchvision's CIFAR-100"
-    )
-    parser.add_argument(
-        "--weights", type=Path, help="local weights file (default: timm's download)"
-    )
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add = parser.add_argument
+    add("--data-dir", type=Path, default=Path("data"), help="torchvision's CIFAR-100")
+    add("--weights", type=Path, help="local weights file (default: timm's download)")
+    there = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    add("--device", choices=there, default=there[-1])
 
-    args = parser.parse_args()
-    config = read_fields(TrialConfig())
-    machine = Machine(args.device, args.data_dir, weights_file=args.weights)
-    path = features_path(config, EMBEDDED)
-    save_artefact(path, *compute_features(config, machine))
+    args = parser.parse_args(argv)
+    try:
+        if args.weights is not None:
+            file_sha256(args.weights)  # before the images are looked for
+        config = read_fields(TrialConfig())
+        machine = Machine(args.device, args.data_dir, weights_file=args.weights)
+        path = features_path(config, EMBEDDED)
+        save_artefact(path, *compute_features(config, machine))
+    except UserError as error:
+        parser.exit(2, f"error: {error}\n")
     print(path)
 
 

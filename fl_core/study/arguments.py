@@ -127,6 +127,14 @@ def path(text: str) -> Path:
     return Path(text)
 
 
+def port(text: str) -> int:
+    """The number of a TCP port."""
+    value = natural(text)
+    if not 0 < value < 2**16:
+        raise argparse.ArgumentTypeError(f"{text} is not allowed: must be in [1, 65535]")
+    return value
+
+
 def device(text: str) -> str:
     """auto, cpu, cuda, or one of several GPUs."""
     if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", text):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fl_core.base.addresses import check_tracking_uri
-from fl_core.base.errors import ConfigError, UserError
+from fl_core.base.errors import ConfigError
 from fl_core.base.stores import check_sqlite
 from fl_core.config.trial_config import Value
 from fl_core.config.typed import typed
@@ -169,8 +169,6 @@ def fixed_values(args: argparse.Namespace) -> dict[str, Value]:
     if args.image_size is not None:
         values["backbone.image_size"] = args.image_size
     if args.weights is not None:
-        if args.weights.exists() and not args.weights.is_file():  # a pipe would be waited for
-            raise UserError(f"--weights {args.weights}: cannot be read (not a file)")
         from fl_core.models.features import known_weights
 
         values["backbone.weights"] = known_weights(args.weights.resolve())

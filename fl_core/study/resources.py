@@ -20,16 +20,7 @@ if TYPE_CHECKING:
 
 def machine_of(args: argparse.Namespace) -> Machine:
     """Device and folders; UserError for a device that is not there."""
-    import torch
-
-    device = args.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device.split(":")[0] not in ("cpu", "cuda"):
-        raise UserError(f"--device {device}: must be auto, cpu or cuda")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"--device {device}: this machine has no usable GPU; use --device cpu")
-    env = os.environ
+    device, env = device_of(args.device), os.environ
     return Machine(
         device=device,
         data_dir=_absolute("--data-dir", args.data_dir or Path(env.get("FL_DATA_DIR") or "data")),
@@ -37,6 +28,21 @@ def machine_of(args: argparse.Namespace) -> Machine:
         weights_file=_absolute("--weights", args.weights) if args.weights else None,
         threads=1 if device == "cpu" else None,
     )
+
+
+def device_of(wanted: str) -> str:
+    """The device of `--device`; UserError for one that is not there."""
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if wanted == "auto":
+        return "cuda" if count else "cpu"
+    if wanted.startswith("cuda") and not count:
+        raise UserError(f"--device {wanted}: this machine has no usable GPU; use --device cpu")
+    if int(wanted.partition(":")[2] or 0) >= max(count, 1):
+        there = "cuda:0 alone" if count == 1 else f"cuda:0 to cuda:{count - 1}"
+        raise UserError(f"--device {wanted}: is not there; this machine has {there}")
+    return wanted
 
 
 def places_of(args: argparse.Namespace, name: str, out: Path) -> Places:

@@ -63,10 +63,16 @@ class Ears:
     """
 
     def __init__(self) -> None:
-        self.last = -math.inf
+        self.last, self.number = -math.inf, 0
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if now - self.last > DEAF:
-            self.last = now
+            self.last, self.number = now, number
             raise Stopped(number)
+
+
+def asked() -> int:
+    """The signal that has asked this process to end, 0 = none: what breaks now, breaks for that."""
+    ears = signal.getsignal(signal.SIGTERM)
+    return ears.number if isinstance(ears, Ears) else 0

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-import argparse
+import errno
 import os
 import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fl_core.study.arguments import fail
+from fl_core.study.arguments import Parser, fail, path, port, told
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Check port and store, then become `mlflow ui`."""
-    parser = argparse.ArgumentParser(prog="python -m fl_core.study.ui", description=__doc__)
-    parser.add_argument("--port", type=int, default=5000)
-    parser.add_argument("--store", type=Path, default=Path("mlflow.db"), help="SQLite file")
-    args = parser.parse_args(argv)
+    parser = Parser(prog="python -m fl_core.study.ui", description=__doc__)
+    parser.add_argument("--port", type=port, default=5000)
+    parser.add_argument("--store", type=path, default=Path("mlflow.db"), help="SQLite file")
+    with told():
+        args = parser.parse_args(argv)
     if not args.store.exists():
         fail(f"{args.store}: no runs here yet; run a study first (make study)")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", args.port))
-        except OSError:
-            fail(f"port {args.port} is in use; choose another: make ui PORT={args.port + 1}")
+        except OSError as error:
+            busy = error.errno == errno.EADDRINUSE
+            why = "is in use" if busy else f"cannot be used ({error.strerror})"
+            other = min(max(args.port + 1, 1024), 2**16 - 1)  # those below are the system's
+            fail(f"port {args.port} {why}; choose another: make ui PORT={other}")
     print(f"MLflow UI: http://127.0.0.1:{args.port} (ready in a few seconds, Ctrl-C ends it)")
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # two processes, not eight
     store = f"sqlite:///{args.store.resolve()}"

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -470,6 +471,24 @@ def test_bad_options(argv: list[str], capsys: pytest.CaptureFixture[str]) -> Non
         doctor.main(argv)
     assert stop.value.code == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_stopped_doctor_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its checks have sessions of their own: what ends it alone, as `timeout` does, ends them."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def findings(self: Runner, check: Check) -> list[Finding]:
+        process = subprocess.Popen(["sleep", "600"], start_new_session=True)
+        started.append(process)
+        self.running.add(process)
+        os.kill(os.getpid(), signal.SIGTERM)
+        process.wait()
+        return []
+
+    monkeypatch.setattr(doctor, "CHECKS", (Check("check_lock", "lock"),))
+    monkeypatch.setattr(Runner, "findings", findings)
+    assert doctor.main([]) == 128 + signal.SIGTERM
+    assert [process.poll() for process in started] == [-signal.SIGTERM]
 
 
 def test_whatever_a_check_raises_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:

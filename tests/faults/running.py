@@ -34,9 +34,9 @@ class Ended:
         assert self.code == 0, self
         assert "Traceback" not in self.errors, self
 
-    def assert_interrupted(self) -> None:
-        """Ctrl-C: at once, and it says that nothing is lost."""
-        assert self.code == 130, self
+    def assert_interrupted(self, number: int = signal.SIGINT) -> None:
+        """Ctrl-C, or another signal: at once, and it says that nothing is lost."""
+        assert self.code == 128 + number, self
         assert "the same command goes on from here" in self.errors, self
         assert "Traceback" not in self.errors, self
 

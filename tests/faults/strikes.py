@@ -29,11 +29,11 @@ def strike(
     return ended, study
 
 
-def interrupted(place: Place, moment: Moment, *options: str) -> Ended:
-    """Ctrl-C at a moment of the study in this process: a real signal, as the terminal sends it."""
+def interrupted(place: Place, moment: Moment, number: int = signal.SIGINT) -> Ended:
+    """A signal, Ctrl-C or another, at a moment of the study in this process: a real one."""
     place.events.hold(*moment)
-    ended = place.here(*options, fault=lambda: signal.raise_signal(signal.SIGINT))
-    ended.assert_interrupted()
+    ended = place.here(fault=lambda: signal.raise_signal(number))
+    ended.assert_interrupted(number)
     assert ended.seconds < 15, ended
     return ended
 

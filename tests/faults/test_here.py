@@ -25,10 +25,10 @@ from fl_core.base.cache import load_artefact
 
 @pytest.mark.usefixtures("interruptible")
 def test_interrupted_then_extended(tmp_path: Path) -> None:
-    """Ctrl-C without Ray; it goes on, with more trials than it had before."""
+    """Ctrl-C, SIGTERM without Ray; it goes on, with more trials than it had before."""
     place = Place.at(tmp_path)
-    for moment in (IN_SEARCH, IN_CONFIRMATION):
-        interrupted(place, moment)
+    for moment, number in ((IN_SEARCH, signal.SIGINT), (IN_CONFIRMATION, signal.SIGTERM)):
+        interrupted(place, moment, number)
         expect.nothing_running(place)
     place.run_here("--trials", str(TRIALS + 2))
     expect.economical(place, lost=2)

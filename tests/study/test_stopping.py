@@ -14,7 +14,7 @@ from fl_core.study.stopping import Stopped, exit_code, stoppable
 @pytest.mark.parametrize("number", stopping.SIGNALS)
 def test_a_signal_is_an_interruption(number: signal.Signals) -> None:
     before = signal.getsignal(number)
-    ended = []
+    ended: list[int] = []
 
     def study() -> None:
         with stoppable():
@@ -22,14 +22,15 @@ def test_a_signal_is_an_interruption(number: signal.Signals) -> None:
                 signal.raise_signal(number)
             finally:
                 signal.raise_signal(signal.SIGTERM)  # to the whole group: it is heard again
-                ended.append("whole")
+                ended.append(stopping.asked())
 
     with pytest.raises(Stopped) as stop:
         study()
-    assert ended == ["whole"]
+    assert ended == [number]
     assert isinstance(stop.value, KeyboardInterrupt)
     assert exit_code(stop.value) == 128 + number
     assert exit_code(KeyboardInterrupt()) == 130
+    assert stopping.asked() == 0  # over
     assert signal.getsignal(number) is before
 
 

@@ -19,6 +19,7 @@ import ray
 
 from fl_core.base.addresses import answers, check_ray_address, split
 from fl_core.base.errors import UserError
+from fl_core.study import stopping
 from fl_core.study.environment import KERNELS
 from fl_core.study.workers.dispatch import Conductor
 from fl_core.study.workers.scratch import base_of_ray, private_folder
@@ -77,14 +78,15 @@ def watched(conductor: Conductor) -> Iterator[None]:
             whole = all(raylet.is_running() and raylet.status() != "zombie" for raylet in ours)
             if whole and not lost:
                 continue
-            conductor.aborted = "Ray's own process died (killed, or the machine's memory is full)"
+            why = "Ray's own process died (killed, or the machine's memory is full)"
             if whole:
-                conductor.aborted = f"the Ray cluster's head, {head}, does not answer any more"
-            _thread.interrupt_main()
-            if not over.wait(10):
-                end = f"error: {conductor.aborted}; the same command goes on from here"
-                print(end, file=sys.stderr)
-                os._exit(2)
+                why = f"the Ray cluster's head, {head}, does not answer any more"
+            if not (number := stopping.asked()):  # then Ray was asked, too, and it goes to its end
+                conductor.aborted = why
+                _thread.interrupt_main()
+            if not over.wait(20 if number else 10):
+                print(f"error: {why}; the same command goes on from here", file=sys.stderr)
+                os._exit(128 + number if number else 2)
             return
 
     thread = threading.Thread(target=watch, daemon=True)

@@ -18,8 +18,10 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from fl_core.base.machine import Machine
+from fl_core.study import stopping
 from fl_core.study.jobs import Job, Workers
 from fl_core.study.reports import Evaluated, Failed, Report, from_json, to_json
+from fl_core.study.stopping import Stopped
 from fl_core.study.trial_files import Places
 from fl_core.study.workers.cluster import check_cluster, within_one_machine
 from fl_core.study.workers.dispatch import Conductor
@@ -182,7 +184,9 @@ def run_on_ray(
     try:
         with private_folder(Path(tempfile.gettempdir())) as scratch, watched(conductor):
             _tuner(sized, conductor, workers.slots, scratch, logs).fit()
-    except (Exception, KeyboardInterrupt):
+    except (Exception, KeyboardInterrupt) as error:
+        if number := stopping.asked():  # whatever else broke on the way
+            raise Stopped(number) from error
         if conductor.aborted is None:
             raise
     conductor.close()

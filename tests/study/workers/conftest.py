@@ -1,4 +1,6 @@
-"""As the command of a study does, before Ray is imported."""
+"""As the command of a study does, before Ray is imported: with a token, which clusters that the
+tests start share.
+"""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class Nodes:
                 path.mkdir(exist_ok=True)
             hide = " && ".join(f"mount -t tmpfs none '{path}'" for path in hidden)
             command = ["unshare", "--mount", "sh", "-c", f'{hide} && exec "$@"', "sh", *command]
-        env = {**os.environ, **self.place.events.environment, "RAY_AUTH_MODE": "disabled"}
+        env = {**os.environ, **self.place.events.environment}  # with a token (conftest)
         with self.log(name).open("w") as log:
             self.processes[name] = psutil.Popen(
                 command, cwd=own, env=env, stdout=log, stderr=log, start_new_session=True
@@ -182,6 +182,17 @@ def test_what_cannot_work_is_one_line(
         monkeypatch.setattr(cluster, "_software", lambda: ours)
         with pytest.raises(UserError, match=r"^node \S+ has torch \S+, this machine 1\.0: every"):
             cluster.check_cluster(tmp_path, one_core)
+
+
+def test_a_cluster_refuses_who_has_another_token(
+    nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
+    place = Place.at(tmp_path)
+    with place.start("--ray-address", nodes.address) as study:
+        ended = study.end()
+    ended.assert_refused("--ray-address", "Failed to connect", "RAY_AUTH_TOKEN")
+    assert len(ended.errors.splitlines()) == 1, ended
 
 
 def test_a_node_is_killed_in_mid_study(
