@@ -17,10 +17,22 @@ from fl_core.study.folder import generation, search_name
 if TYPE_CHECKING:
     from fl_core.study.trial_files import Places
 
+MOST_WORKERS = 10_000
+
 
 def machine_of(args: argparse.Namespace) -> Machine:
-    """Device and folders; UserError for a device that is not there."""
+    """Device and folders; UserError for a device that is not there, for more workers than any
+    cluster has.
+    """
     device, env = device_of(args.device), os.environ
+    if (args.workers or 0) > MOST_WORKERS:
+        raise UserError(f"--workers {args.workers}: must be at most {MOST_WORKERS}")
+    number = device.partition(":")[2]
+    if number.strip("0") and not (args.serial or args.replay):
+        raise UserError(
+            f"--device {device}: Ray gives every trial a GPU, and there it is the only one; give "
+            f"CUDA_VISIBLE_DEVICES={number} and --device cuda, or --serial"
+        )
     return Machine(
         device=device,
         data_dir=_absolute("--data-dir", args.data_dir or Path(env.get("FL_DATA_DIR") or "data")),

@@ -18,8 +18,8 @@ from fl_core.doctor.software import Where
 from fl_core.models import features
 from fl_core.models.backbone import file_sha256
 from fl_core.study import ui
-from fl_core.study.resources import device_of
-from fl_core.study.workers.shares import MOST_WORKERS, workers_of
+from fl_core.study.resources import MOST_WORKERS, device_of, machine_of
+from fl_core.study.workers.shares import workers_of
 
 
 def gpus(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
@@ -61,7 +61,9 @@ def test_the_doctor_refuses_the_devices_that_a_study_refuses(
 
 
 def options(**given: Any) -> argparse.Namespace:
-    none = {"workers": None, "serial": False, "ray_address": None, "gpus_per_trial": 1.0}
+    none = {"workers": None, "serial": False, "replay": None, "ray_address": None, "device": "cpu",
+            "gpus_per_trial": 1.0, "data_dir": None, "cache_dir": None, "storage": None,
+            "weights": None}  # fmt: skip
     return argparse.Namespace(**{**none, **given})
 
 
@@ -72,12 +74,13 @@ def test_how_many_workers(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(
             UserError, match=f"--workers 1000000000: must be at most {MOST_WORKERS}"
         ):
-            workers_of(options(workers=10**9, **given), Machine(), [], dict)
+            machine_of(options(workers=10**9, **given))
     gpus(monkeypatch, 2)
     assert workers_of(options(), Machine("cuda:0"), [], dict).gpus == 1
-    assert workers_of(options(serial=True), Machine("cuda:1"), [], dict).gpus == 1
+    assert machine_of(options(serial=True, device="cuda:1")).device == "cuda:1"
+    assert machine_of(options(device="cuda:0")).device == "cuda:0"
     with pytest.raises(UserError, match=r"--device cuda:1: .* CUDA_VISIBLE_DEVICES=1 and --device"):
-        workers_of(options(), Machine("cuda:1"), [], dict)
+        machine_of(options(device="cuda:1"))
 
 
 def test_a_pipe_is_no_file_of_weights(tmp_path: Path) -> None:

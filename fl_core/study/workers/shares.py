@@ -10,31 +10,17 @@ from dataclasses import replace
 
 import torch
 
-from fl_core.base.errors import UserError
 from fl_core.base.machine import Machine
 from fl_core.study.jobs import Arm, Workers
 from fl_core.study.plan import Space
 from fl_core.study.workers import gpu
 from fl_core.study.workers.largest import largest_config
 
-MOST_WORKERS = 10_000
-
 
 def workers_of(
     args: argparse.Namespace, machine: Machine, arms: Sequence[Arm], space: Space
 ) -> Workers:
-    """Trials at a time and what each may use: one core each, or an equal share of a GPU.
-
-    UserError for more workers than any cluster has, and for one GPU of several under Ray.
-    """
-    if (args.workers or 0) > MOST_WORKERS:
-        raise UserError(f"--workers {args.workers}: must be at most {MOST_WORKERS}")
-    number = machine.device.partition(":")[2]
-    if number.strip("0") and not args.serial:
-        raise UserError(
-            f"--device {machine.device}: Ray gives every trial a GPU, and there it is the only "
-            f"one; give CUDA_VISIBLE_DEVICES={number} and --device cuda, or --serial"
-        )
+    """Trials at a time and what each may use: one core each, or an equal share of a GPU."""
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     if machine.device == "cpu":
         wanted = args.workers or cores
