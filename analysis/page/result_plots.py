@@ -76,7 +76,7 @@ def curves_plot(results: Sequence[Outcome], data: Curves) -> Plot | None:
         return None
     frame, train = data.frame, data.over_runs("train_accuracy")
     spec = _courses(results, frame, train, "step", 100.0)
-    spec["x"] = {"label": f"local {unit_of(results)} of one client", "zero": True}
+    spec["x"] = {"label": f"local {unit_of(results)} of one client", "zero": True, "whole": True}
     spec["y"] = {"label": "accuracy [%]" if len(train) else "validation accuracy [%]"}
     single = [o.name for o in results if o.arm in data.searched]
     text = (
@@ -94,7 +94,8 @@ def loss_plot(results: Sequence[Outcome], data: Curves) -> Plot | None:
     if not is_course(val):
         return None
     spec = _courses(results, val, train, time_column(results), 1.0)
-    spec["x"] = {"label": "epochs" if in_epochs(results) else "communication rounds", "zero": True}
+    time = "epochs" if in_epochs(results) else "communication rounds"
+    spec["x"] = {"label": time, "zero": True, "whole": True}
     spec["y"] = {"label": "cross-entropy"}
     text = (
         "Validation loss, mean over the confirmation seeds; band: ± one sample standard deviation. "
@@ -123,7 +124,7 @@ def _courses(
                 marks.append(mark("line", index, thin[column], y, width=_THIN, opacity=0.8))
         made.append(panel(found.title, marks))
     if column == "round" and len(made) > 1:  # how many there are falls with J
-        own = {"label": "communication rounds", "zero": True}
+        own = {"label": "communication rounds", "zero": True, "whole": True}
         made = [{**one, "x": own} for one in made]
     return {"panels": made, "names": names(legend), "height": 300}
 

@@ -49,7 +49,7 @@ def history_plot(runs: StudyRuns, results: Sequence[Outcome]) -> Plot | None:
     spec = {
         "panels": made,
         "names": names(legend),
-        "x": {"label": "search trials of the arm"},
+        "x": {"label": "search trials of the arm", "whole": True},
         "y": {"label": "validation accuracy [%]", "span": list(reach(list(found.values())))},
         "height": 280,
     }

@@ -25,7 +25,7 @@ from fl_analysis.results.labels import (
     points,
     span,
 )
-from fl_analysis.results.levels import ordered_levels
+from fl_analysis.results.levels import IID, ordered_levels
 from fl_analysis.results.outcome import Outcome
 from fl_analysis.results.significance import confirmed, difference
 from fl_core.config.vocabulary import compact, masked
@@ -124,7 +124,7 @@ def _agree(one: Outcome, other: Outcome, axes: Sequence[str]) -> bool:
 def _main(told: Contrast, axes: Sequence[str], axis: str) -> str:
     first, last = (level_label(axis, axis_value(axis, o.config)) for o in (told.early, told.late))
     where = _setting(told.late, [name for name in axes if name != axis])
-    return f"{first} → {last} {_size(told.gap)}{f' at {where}' if where else ''}{_doubt(told.gap)}"
+    return f"{first} → {last} {_size(told.gap)}{where}{_doubt(told.gap)}"
 
 
 def _size(gap: Paired) -> str:
@@ -157,8 +157,11 @@ def _doubt(gap: Paired) -> str:
 
 
 def _setting(arm: Outcome, axes: Sequence[str]) -> str:
-    parts = (level_label(axis, axis_value(axis, arm.config)) for axis in axes)
-    return ", ".join(dict.fromkeys(parts))
+    """At J=4; names, which a reader would take for words of the sentence, in brackets."""
+    parts = list(dict.fromkeys(level_label(axis, axis_value(axis, arm.config)) for axis in axes))
+    if all("=" in part or part == IID for part in parts):
+        return f" at {', '.join(parts)}" if parts else ""
+    return f" ({', '.join(parts)})"
 
 
 # --- the second parameter -------------------------------------------------------------------------
@@ -192,7 +195,7 @@ def _most(verb: str, sure: Sequence[Contrast], axes: Sequence[str]) -> str:
     """Costs 2.0 points [1.1, 2.9] at N_c=1, J=16; of several the largest."""
     amount, where = _amount(sure[0].gap), _setting(sure[0].late, axes)
     upto = "up to " if len(sure) > 1 else ""
-    return f"{verb} {upto}{amount} at {where}"
+    return f"{verb} {upto}{amount}{where}"
 
 
 # --- arms that are names --------------------------------------------------------------------------

@@ -145,7 +145,7 @@ def test_a_dense_arm_is_the_first_level_of_the_sparsity_under_every_rule() -> No
             0.4),
     ]  # fmt: skip
     text = answer(arms)
-    assert text.startswith("dense → s=0.9 costs 10.0 points of test accuracy [9.8, 10.1] at random")
+    assert text.startswith("dense → s=0.9 costs 10.0 points of test accuracy [9.8, 10.1] (random)")
 
 
 def test_two_objectives_tell_the_confirmed_points() -> None:

@@ -3,6 +3,7 @@
 const plots = (() => {
   const NS = "http://www.w3.org/2000/svg";
   const PAPER = 690; // pixels across a printed page
+  const WIDEST = 760; // pixels of a panel: wider ones flatten what they show
   const INK = "#1b1f24", MUTED = "#5a6370", GRID = "#dfe2e6";
   const LETTER = 6.3; // pixels of a character in a label
   let printing = false;
@@ -42,8 +43,8 @@ const plots = (() => {
     const every = Math.ceil(found.length / Math.max(2, most));
     return found.filter((_, index) => index % every === 0);
   }
-  function ticksOf(low, high, most) {
-    const rough = (high - low) / Math.max(1, most);
+  function ticksOf(low, high, most, whole) {
+    const rough = Math.max(whole ? 1 : 0, (high - low) / Math.max(1, most));
     const power = 10 ** Math.floor(Math.log10(rough));
     const step = power * [1, 2, 5, 10].find((size) => size * power >= rough);
     const found = [];
@@ -72,7 +73,7 @@ const plots = (() => {
     const margin = axis.span ? 0 : 0.04 * (to - from);
     from -= axis.zero && low === 0 ? 0 : margin;
     to += margin;
-    const ticks = axis.log ? logTicks(10 ** from, 10 ** to, most) : ticksOf(from, to, most);
+    const ticks = axis.log ? logTicks(10 ** from, 10 ** to, most) : ticksOf(from, to, most, axis.whole);
     const place = (value) => (change(value) - from) / (to - from);
     return {
       at: axis.reverse ? (value) => 1 - place(value) : place,
@@ -234,7 +235,9 @@ const plots = (() => {
     const count = spec.panels.length;
     const least = spec.least || 250; // pixels of a panel that can be read
     const columns = Math.min(count, spec.columns || 4, Math.max(1, Math.floor(room / least)));
-    const width = Math.max(Math.floor((room - 10 * (columns - 1)) / columns), spec.minWidth || 0);
+    const most = spec.bare ? room : WIDEST;
+    const share = Math.min(most, Math.floor((room - 10 * (columns - 1)) / columns));
+    const width = Math.max(share, spec.minWidth || 0);
     div.replaceChildren();
     div.style.gridTemplateColumns = `repeat(${columns}, ${width}px)`;
     const shared = spec.panels.filter((panel) => !panel.x).flatMap((panel) => panel.marks);
