@@ -52,13 +52,13 @@ OWNERS = {
     },
     "upath": {"base.locations"},
     "psutil": {"study.workers.ray_tune", "study.workers.ray_instance"},
-    "rich": {"study.display"},
+    "rich": {"study.display", "study.screen", "study.ending"},
     "fl_analysis": {"study.session", "study.result"},
 }
 #: What fl_core and the analysis both read: names, how a winner is chosen, errors, whole files, how
-#: a command line is read.
+#: a command line is read, and what is printed.
 SHARED = {
-    *("base.errors", "base.files", "config.record", "config.vocabulary"),
+    *("base.errors", "base.files", "base.streams", "config.record", "config.vocabulary"),
     *("study.arguments", "study.selection"),
 }
 # enough below the study; huggingface_hub comes with timm, which downloads through it; upath is for

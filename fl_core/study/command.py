@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fl_core.base import streams
 from fl_core.base.errors import Differs, UserError
 from fl_core.base.files import sweep, working_directory
 from fl_core.base.locations import is_local
@@ -21,7 +22,8 @@ from fl_core.config.own import make_importable
 from fl_core.study import arguments, environment, options, resources, stopping
 from fl_core.study.folder import locked, start_over
 from fl_core.study.jobs import Arm, Workers
-from fl_core.study.request import request_of
+from fl_core.study.request import Request, request_of
+from fl_core.study.screen import Doing, say
 from fl_core.study.session import Executor, Session
 from fl_core.study.study import Study
 
@@ -54,7 +56,7 @@ def command_line(study: Study, argv: Sequence[str]) -> Result | None:
     """A study as a program: a user's mistake is one line on stderr and exit code 2, Ctrl-C 130,
     a --replay that differs 1.
     """
-    with arguments.told():
+    with streams.steady(), arguments.told():
         try:
             return _called(study, options.parse(study, argv))
         except Differs as found:
@@ -95,15 +97,20 @@ def _called(study: Study, args: argparse.Namespace) -> Result | None:
 def run(study: Study, args: argparse.Namespace) -> Result:
     """All that can be refused is refused before anything is written (`request_of`)."""
     started = time.monotonic()
+    question = study.question.strip().partition("\n")[0]
+    say(f"{study.name} (preset {args.preset}): {question}")
     asked = request_of(study, args)
     resolved, machine, out = asked.study, asked.machine, asked.out
-    with locked(out), ThreadPoolExecutor(1) as pool:
+    say(_size(asked))
+    with locked(out), ThreadPoolExecutor(1) as pool, Doing() as doing:
         from fl_core.study.search import journal
         from fl_core.study.workers import shares
 
+        doing("preparing the data: features, heads, who holds what")
         partitions = check_inputs(resolved.arms, machine)
         workers = shares.workers_of(args, machine, resolved.arms, resolved.space)
         machine = shares.shared(machine, workers)
+        doing("opening the store" if args.serial else f"starting {workers.slots} workers")
         # while Ray starts, which is waiting for the most part
         opening = pool.submit(_open_tracker, asked.uri, study.name, machine.cache_dir)
         with _executor(args, workers) as execute:
@@ -114,10 +121,19 @@ def run(study: Study, args: argparse.Namespace) -> Result:
             places = resources.places_of(args, study.name, out)
             if is_local(places.own):
                 sweep(places.own)
-            session = Session(resolved, args, machine, places, asked.plan, out, tracker, execute)
+            session = Session(
+                resolved, args, machine, places, asked.plan, out, tracker, execute, doing
+            )
             result = session.run(partitions)
-    print(f"done in {time.monotonic() - started:.0f} s")
+    say(f"done in {time.monotonic() - started:.0f} s")
     return result
+
+
+def _size(asked: Request) -> str:
+    """How much there is to do, in a line."""
+    arms, trials = len(asked.study.arms), asked.plan.trials
+    many = f"{arms} arm{'s' * (arms > 1)}, {trials} trial{'s' * (trials > 1)}{' each' * (arms > 1)}"
+    return f"{many}, then fresh seeds for the best; results in {asked.out}"
 
 
 @contextmanager

@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 from fl_core.config.record import Record
 from fl_core.study.jobs import Job
+from fl_core.study.progress import Progress, in_words
+from fl_core.study.screen import console
 
 LINE_SECONDS = 10.0  # between plain lines
 #: What is shown as best, of both phases: no test score before the table. A confirmation that trains
@@ -36,23 +37,27 @@ class Display:
     """
 
     def __init__(
-        self, arms: list[str], done: list[Counter[str]], remaining: Callable[[], int]
+        self,
+        arms: list[str],
+        done: list[Counter[str]],
+        remaining: Callable[[], int],
+        progress: Progress,
     ) -> None:
         """`done`: search trials of earlier runs, by arm; `remaining`: those that are still to
         start, as far as is known: what an arm gets from its neighbours, their searches decide.
         """
-        self.arms, self.remaining = arms, remaining
+        self.arms, self.remaining, self.progress = arms, remaining, progress
         self.confirmations = 0  # see expect
         self.phases = {
             "search": [_Row(Counter(counts)) for counts in done],
             "confirm": [_Row() for _ in arms],
         }
-        self.before = sum(counts.total() for counts in done)
-        self.console = Console()
+        self.console = console()
         self.live: Live | None = None
         self.phase = "search" if remaining() else "confirm"
 
     def __enter__(self) -> Display:
+        self.start = self.said = time.monotonic()
         self._open()
         return self
 
@@ -65,7 +70,6 @@ class Display:
         return self.phases[self.phase]
 
     def _open(self) -> None:
-        self.start = self.said = time.monotonic()
         if self.console.is_terminal:
             self.live = Live(self._table(), console=self.console, refresh_per_second=4)
             self.live.start()
@@ -75,38 +79,45 @@ class Display:
             self.live.update(self._table())
             self.live.stop()
         else:
-            self.console.print(self._line(), highlight=False, soft_wrap=True)
+            self._print(self._line())
 
-    def expect(self, jobs: list[Job]) -> None:
+    def expect(self, arm: int, jobs: list[Job]) -> None:
         """Count jobs of the confirmation: how many there are, an arm's search decides."""
         self.confirmations += len(jobs)
+        self.progress.expect(arm, jobs)
 
     def job_started(self, job: Job) -> None:
         """Count it as running."""
         self._row(job).running += 1
+        self.progress.job_started(job)
         self._show()
 
     def job_record(self, job: Job, record: Record) -> None:
-        """Keep the best score."""
+        """Keep the best score; the first one of all is shown at once."""
+        self.progress.job_record(job, record)
         row = self._row(job)
         if job.phase == "probe":
             return  # not tuned: nobody's best
+        first = not any(row.best for rows in self.phases.values() for row in rows)
         row.best = max(row.best, record.get(METRIC, 0.0))
-        self._show()
+        self._show(at_once=first and row.best > 0)
 
     def job_ended(self, job: Job, status: str, message: str) -> None:
         """Count how it ended; say at once if it failed."""
+        self.progress.job_ended(job)
         row = self._row(job)
         row.running -= 1
         row.ended[status] += 1
         if status == "failed":
-            where = f"{self.arms[job.arm]} #{job.number}"
-            self.console.print(f"failed: {where}: {message}", highlight=False, soft_wrap=True)
+            self._print(f"failed: {self.arms[job.arm]} #{job.number}: {message}")
         if self.phase == "search" and self._ended() == self._total():
             self._close()
-            self.phase, self.before = "confirm", 0
+            self.phase = "confirm"
             self._open()
         self._show()
+
+    def _print(self, line: str) -> None:
+        self.console.print(line, soft_wrap=True)
 
     def _row(self, job: Job) -> _Row:
         """What follows a search is counted together: confirmation and probes."""
@@ -120,22 +131,19 @@ class Display:
             return self.confirmations
         return self._ended() + sum(row.running for row in self.rows) + self.remaining()
 
-    def _show(self) -> None:
+    def _show(self, at_once: bool = False) -> None:
         if self.live is not None:
             self.live.update(self._table())
-        elif time.monotonic() - self.said > LINE_SECONDS:
+        elif at_once or time.monotonic() - self.said > LINE_SECONDS:
             self.said = time.monotonic()
-            self.console.print(self._line(), highlight=False, soft_wrap=True)
+            self._print(self._line())
 
     def _progress(self) -> str:
-        """Elapsed time and an estimate of what is left, from the jobs ended in this run."""
-        elapsed = time.monotonic() - self.start
+        """How far the phase is, and what is left of the study."""
         ended, total = self._ended(), self._total()
-        text = f"{self.phase} {ended}/{total} trials, {elapsed:.0f} s"
-        fresh = ended - self.before
-        if fresh and ended < total:
-            text += f", about {elapsed / fresh * (total - ended):.0f} s left"
-        return text
+        text = f"{self.phase} {ended}/{total} trials, {time.monotonic() - self.start:.0f} s"
+        left = self.progress.left(self.remaining()) if ended < total else None
+        return text if left is None else f"{text}, {in_words(left)} left"
 
     def _line(self) -> str:
         counts: Counter[str] = sum((row.ended for row in self.rows), Counter())

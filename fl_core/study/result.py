@@ -50,10 +50,10 @@ class Result:
         return self.html
 
 
-def result_of(
-    runs: Any, arms: Sequence[Arm], figures: list[Path], folder: Path, tracking_uri: str
-) -> Result:
-    """The result of a study's runs (`fl_analysis.reading.store.StudyRuns`) with these arms."""
+def result_of(runs: Any, arms: Sequence[Arm], folder: Path, tracking_uri: str) -> Result:
+    """The result of a study's runs (`fl_analysis.reading.store.StudyRuns`) with these arms, before
+    its figures are drawn.
+    """
     import pandas as pd
 
     from fl_analysis.results import answer, outcome
@@ -72,7 +72,7 @@ def result_of(
         best=None if chosen is None else chosen.arm.name,
         configs={o.name: chosen_config(arms[o.arm], o) for o in found if o.best is not None},
         warnings=warnings,
-        figures=figures,
+        figures=[],
         folder=folder,
         tracking_uri=tracking_uri,
         html=render.html_fragment([pivot.pivot_block(found, warnings)]),

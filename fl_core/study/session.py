@@ -8,10 +8,11 @@ import shlex
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -24,9 +25,10 @@ from fl_core.base.tables import csv_text
 from fl_core.config.trial_config import Value
 from fl_core.study.arguments import started_as
 from fl_core.study.folder import STUDY, generation, search_name
-from fl_core.study.jobs import Job, Listener
+from fl_core.study.jobs import Arm, Job, Listener
 from fl_core.study.plan import Plan
 from fl_core.study.presets import PROBE_SEEDS
+from fl_core.study.progress import Progress, work_of
 from fl_core.study.resolved import ResolvedStudy
 from fl_core.study.result import Result, chosen_config, result_of
 from fl_core.study.selection import BEST, BEST_CONFIRMED
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     import numpy as np
     import optuna
 
+    from fl_core.study.screen import Doing
     from fl_core.study.tracking.tracker import Tracker
     from fl_core.study.trial_files import Places
     from fl_core.study.workers.dispatch import Conductor
@@ -55,6 +58,7 @@ class Session:
     out: Path
     tracker: Tracker
     execute: Executor
+    doing: Doing
 
     @property
     def seeds(self) -> list[int]:
@@ -118,7 +122,7 @@ class Session:
                 arm, self.study.arms[arm], found, self.seeds, overrides, self.plan.finalists
             )
             jobs += probes[arm]
-            display.expect(jobs)
+            display.expect(arm, jobs)
             return jobs
 
         search = Search(self.study.arms, self.study.space, self.plan, self.out / JOURNAL, then)
@@ -128,10 +132,20 @@ class Session:
                 self.tracker.log_past(job, status, records)
         done = [Counter(s for j, s, _ in past if j.arm == n) for n in range(len(self.study.arms))]
         names = [arm.name for arm in self.study.arms]
-        with Display(names, done, lambda: search.remaining) as display:
+        progress = Progress(
+            fmean(work_of(arm.config) for arm in self.study.arms),
+            [self._confirming(arm, probes[n]) for n, arm in enumerate(self.study.arms)],
+        )
+        self.doing.done()
+        with Display(names, done, lambda: search.remaining, progress) as display:
             listeners: list[Listener] = [display, self.tracker]
             conductor = Conductor(search, listeners, self.places.own, self.out)
             self.execute(conductor, self.machine, self.places)
+
+    def _confirming(self, arm: Arm, probes: Sequence[Job]) -> float:
+        """The work that follows the search of an arm, as far as is known before."""
+        jobs = self.plan.finalists * len(self.seeds)
+        return jobs * work_of(arm.config) + sum(work_of(job.config) for job in probes)
 
     def _probes(self, arm: int) -> list[Job]:
         """An arm's runs at the values that all arms share, with seeds of the confirmation: they
@@ -199,8 +213,10 @@ def report(session: Session) -> Result:
     """
     from fl_analysis import figures, final_tables
     from fl_analysis.reading import connect, store
-    from fl_analysis.results import outcome
-    from fl_analysis.results.best import best_arm
+    from fl_analysis.results import outcome, pivot
+    from fl_analysis.tables.pivot import pivot_block
+    from fl_core.study import ending
+    from fl_core.study.screen import say
 
     tracker, out = session.tracker, session.out
     try:
@@ -209,25 +225,27 @@ def report(session: Session) -> Result:
         again = "all trials are done; the same command makes the table when the store answers"
         raise UserError(f"{error}; {again}") from error
     table = final_tables.write_tables(runs, out, published=session.args.published)
-    print(table)
+    found = outcome.outcomes(runs)
+    result = result_of(runs, session.study.arms, out, tracker.uri)
+    ending.show(result.answer, pivot.pivot(found), pivot_block(found), result.warnings)
+    session.doing("drawing the figures")
     data = session.machine.data_dir  # what is not there, is left out of the figures
     drawn = figures.write_figures(
         runs, out / "figures", ["png"], data if (data / "cifar-100-python").is_dir() else None
     )
-    if chosen := best_arm(outcome.outcomes(runs)):
-        print(f"best arm {chosen.arm.name}: by the {chosen.by}, never by the test")
-    print(f"tables   {out}/table.md, table.csv, table.tex, table.html")
-    print(f"figures  {out / 'figures'} ({len(drawn)} files; analysis/figures.py makes PDF and SVG)")
-    print(f"MLflow   {tracker.uri}  (make ui, or mlflow ui, shows every run)")
-    for found in outcome.outcomes(runs):
-        if found.best is not None:
-            arm = session.study.arms[found.arm]
-            best = chosen_config(arm, found)
+    session.doing.done()
+    say(f"\ntables   {out}/table.md, table.csv, table.tex, table.html: all columns, tests, notes")
+    say(f"figures  {out / 'figures'} ({len(drawn)} files; analysis/figures.py makes PDF and SVG)")
+    say(f"MLflow   {tracker.uri}  (make ui, or mlflow ui, shows every run)")
+    for one in found:
+        if one.best is not None:
+            arm = session.study.arms[one.arm]
+            best = chosen_config(arm, one)
             text = yaml.safe_dump(best.to_flat(), sort_keys=False)
             tracker.text(tracker.arm_run(arm), text, "best.yaml")
             tracker.arm_best(arm, best)
     warn(tracker.summary(table))
-    return result_of(runs, session.study.arms, drawn, out, tracker.uri)
+    return replace(result, figures=drawn)
 
 
 def warn(line: str | None) -> None:

@@ -42,7 +42,7 @@ def test_a_mistake_in_a_call_is_an_exception(capsys: pytest.CaptureFixture[str])
         command.main(STUDY, ["--trails", "3"])
     with pytest.raises(UserError, match=r"federation\.clients"):
         command.main(STUDY, ["--set", "federation.clients=60000"])
-    assert capsys.readouterr() == ("", "")
+    assert not capsys.readouterr().err
 
 
 def test_help_in_a_call_ends_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from fl_core.base.machine import Machine
 from fl_core.config.trial_config import TrialConfig
 from fl_core.study.display import Display
 from fl_core.study.jobs import Job
+from fl_core.study.progress import Progress
 from fl_core.study.reports import Evaluated, Failed, OutOfMemory, Report, from_json, to_json
 from fl_core.study.trial_files import Places
 from fl_core.study.workers import ray_tune as tuning
@@ -115,13 +116,14 @@ def test_the_screen_counts_the_confirmation_as_the_searches_decide_it(
     search = [Job("search", arm, 0, TrialConfig()) for arm in (0, 1)]
     confirming = [Job("confirm", 0, seed, TrialConfig()) for seed in (1, 2)] * 3
     left = list(search)
-    with Display(["a", "b"], [Counter(), Counter()], lambda: len(left)) as display:
+    done, progress = [Counter[str](), Counter[str]()], Progress(1, [1, 1])
+    with Display(["a", "b"], done, lambda: len(left), progress) as display:
         for job in search:
             left.remove(job)
             display.job_started(job)
             display.job_ended(job, "finished", "")
-        display.expect(confirming)
-        display.expect([])
+        display.expect(0, confirming)
+        display.expect(1, [])
         for job in confirming:
             display.job_started(job)
             display.job_record(job, {"val_accuracy": 0.5, "test_accuracy": 0.75})
@@ -138,11 +140,30 @@ def test_a_confirmation_on_all_images_shows_counts_alone(
 ) -> None:
     """Without validation images there is nothing to show but the test score."""
     job = Job("confirm", 0, 1, TrialConfig())
-    with Display(["a"], [Counter()], lambda: 0) as display:
-        display.expect([job])
+    with Display(["a"], [Counter()], lambda: 0, Progress(1, [1])) as display:
+        display.expect(0, [job])
         display.job_started(job)
         display.job_record(job, {"test_accuracy": 0.75})
         display.job_ended(job, "finished", "")
     shown = capsys.readouterr().out
     assert "confirm 1/1 trials" in shown
     assert "best" not in shown
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_what_looks_like_markup_is_shown_as_it_is(
+    terminal: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A path in brackets is rich's closing tag, and :x: an emoji."""
+    if terminal:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    arm, message = "data [/data/x] :x:", "[/no/such] [bold]file[/bold]"
+    job = Job("search", 0, 0, TrialConfig())
+    with Display([arm], [Counter()], lambda: 0, Progress(1, [1])) as display:
+        display.phase = "search"
+        display.job_started(job)
+        display.job_record(job, {"val_accuracy": 0.5, "local_steps": 4})
+        display.job_ended(job, "failed", message)
+    shown = capsys.readouterr().out
+    assert f"{arm} #0: {message}" in shown
