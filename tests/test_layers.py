@@ -27,7 +27,7 @@ FLOORS = (
 #: The same within fl_core/study ("" is what lies in no room of it), but for the command, which
 #: puts all of them together.
 STUDY_FLOORS = (("",), ("tracking", "search"), ("workers",))
-COMMAND = ("command", "request", "session", "replay")
+COMMAND = ("command", "request", "session", "logbook", "replay", "ui")
 #: The rooms of analysis; those of one floor know nothing of each other.
 ANALYSIS_FLOORS = (("reading",), ("results",), ("tables", "plots"), ("page", "dataset"))
 #: Packages that only these modules of fl_core may import.
@@ -37,9 +37,7 @@ OWNERS = {
     "safetensors": {"base.cache", "models.backbone"},
     "huggingface_hub": {"models.backbone"},
     "mlflow": {
-        "study.tracking.runs",
-        "study.tracking.client",
-        "study.tracking.sqlite_store",
+        *(f"study.tracking.{name}" for name in ("runs", "arm_runs", "client", "sqlite_store")),
         "study.replay",
     },
     "ray": {"study.workers.ray_tune", "study.workers.ray_instance", "study.workers.cluster"},
@@ -53,7 +51,7 @@ OWNERS = {
     "upath": {"base.locations"},
     "psutil": {"study.workers.ray_tune", "study.workers.ray_instance"},
     "rich": {"study.display", "study.screen", "study.ending"},
-    "fl_analysis": {"study.session", "study.result"},
+    "fl_analysis": {"study.session", "study.result", "study.logbook"},
 }
 #: What fl_core and the analysis both read: names, how a winner is chosen, errors, whole files, how
 #: a command line is read, and what is printed.

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fl_analysis.reading.connect import AnalysisError
 from fl_analysis.reading.store import StudyRuns, list_studies, read_study
-from fl_core.base.errors import UserError
+from fl_core.base.errors import UserError, hidden
 from fl_core.base.files import replacing
 from fl_core.study.arguments import Parser, path, told, words
 
@@ -97,7 +97,7 @@ def reported(task: Callable[[], object]) -> int:
     try:
         task()
     except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {hidden(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)

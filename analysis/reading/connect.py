@@ -7,13 +7,14 @@ import gc
 import logging
 import os
 import sqlite3
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fl_core.base.errors import UserError, first_line
+from fl_core.base.errors import UserError, first_line, hidden
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -39,6 +40,9 @@ def connect(tracking_uri: str | None) -> tuple[MlflowClient, str]:
     if uri.startswith("sqlite:"):
         _check_sqlite(uri)
     elif uri.startswith(("http:", "https:")):
+        if hidden(uri) != uri:
+            instead = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+            raise AnalysisError(f"{hidden(uri)}: no password here; {instead}")
         try:
             urllib.request.urlopen(uri.rstrip("/") + "/health", timeout=5).close()
         except urllib.error.HTTPError:
@@ -104,6 +108,15 @@ def pages(client: MlflowClient, experiments: list[str], query: str) -> Iterator[
         token = page.token
         if not token:
             return
+
+
+def artifact(client: MlflowClient, run_id: str, name: str) -> str | None:
+    """A text artifact of a run; None where there is none."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            return Path(client.download_artifacts(run_id, name, folder)).read_text()
+        except Exception:  # the kinds differ by artifact store; all mean: not there
+            return None
 
 
 @contextlib.contextmanager

@@ -6,19 +6,17 @@ One call per run and metric, or per artifact; `store` reads a whole study in a h
 from __future__ import annotations
 
 import io
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from fl_analysis.reading.connect import AnalysisError, connect, one_line
+from fl_analysis.reading.connect import AnalysisError, artifact, connect, one_line
 from fl_analysis.reading.frames import finite
 from fl_analysis.reading.store import StudyRuns
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
+    pass
 
 LAYER_COLUMNS = ("size", "active_share", "jaccard", "expected", "excess")
 PREDICTION_COLUMNS = ("label", "prediction", "confidence")
@@ -142,14 +140,5 @@ def _predictions(text: str) -> pd.DataFrame | None:
 def _texts(runs: StudyRuns, run_ids: Sequence[str], name: str) -> dict[str, str]:
     """A text artifact of those of these runs that have it, by run."""
     client, _ = connect(runs.tracking_uri)
-    texts = {run_id: _artifact(client, run_id, name) for run_id in run_ids}
+    texts = {run_id: artifact(client, run_id, name) for run_id in run_ids}
     return {run_id: text for run_id, text in texts.items() if text is not None}
-
-
-def _artifact(client: MlflowClient, run_id: str, name: str) -> str | None:
-    """A text artifact of a run; None where there is none."""
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            return Path(client.download_artifacts(run_id, name, folder)).read_text()
-        except Exception:  # the kinds differ by artifact store; all mean: not there
-            return None

@@ -8,6 +8,7 @@ a figure needs.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from fl_analysis.reading import sqlite_runs
-from fl_analysis.reading.connect import AnalysisError, connect, one_line, pages, search
+from fl_analysis.reading.connect import AnalysisError, artifact, connect, one_line, pages, search
 from fl_analysis.reading.frames import PARENT, Value, arms_frame, json_tag, started, trials_frame
+from fl_core.config.record import FACTS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -66,7 +68,7 @@ def read_study(tracking_uri: str | None, study: str | None, run_id: str | None =
     client, uri = connect(tracking_uri)
     with one_line(uri):
         root, study = _study_run(client, uri, study, run_id)
-        tags = dict(root.data.tags)
+        tags = _with_long_facts(client, root)
         experiment = [root.info.experiment_id]
         digest = _digest(tags)
         mine = "" if digest is None else f" and tags.study_digest = '{digest}'"
@@ -100,6 +102,18 @@ def read_study(tracking_uri: str | None, study: str | None, run_id: str | None =
         trials=trials,
         notes=(*notes, *trial_notes),
     )
+
+
+def _with_long_facts(client: MlflowClient, root: Run) -> dict[str, str]:
+    """A study run's tags; those that were too long for one from the file that they name."""
+    tags = dict(root.data.tags)
+    if long := [name for name, text in tags.items() if text == FACTS]:
+        text = artifact(client, root.info.run_id, FACTS)
+        if text is None:
+            raise AnalysisError(f"run {root.info.run_id}: its {FACTS} is missing")
+        facts = json.loads(text)
+        tags |= {name: json.dumps(facts[name]) for name in long}
+    return tags
 
 
 def _digest(tags: Mapping[str, str]) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from fl_analysis.reading.frames import parameters
 from fl_analysis.reading.store import StudyRuns
 from fl_analysis.results.confirmation import confirmed_runs, others, over_seeds, own_trials
 from fl_analysis.results.finalists import Finalist, arm_finalists, finalist_lines
@@ -147,7 +148,10 @@ def _outcome(runs: StudyRuns, arm: int) -> Outcome:
 def _config(runs: StudyRuns, arm: int, best: pd.Series | None) -> dict[str, Any]:
     row = runs.arms.loc[arm].drop(["run_id", "arm_name"])
     base = {str(k): v for k, v in row.items()} | runs.settings[arm]
-    return base if best is None else base | {k: best[k] for k in base if k in best.index}
+    if best is None:
+        return base
+    fields = parameters(runs.trials, runs.objectives)
+    return base | {name: best[name] for name in (*base, *fields) if name in best.index}
 
 
 def front_of(runs: StudyRuns, arm: int) -> pd.DataFrame:

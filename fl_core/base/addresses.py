@@ -9,7 +9,7 @@ import os
 import socket
 from urllib.parse import urlparse
 
-from fl_core.base.errors import UserError
+from fl_core.base.errors import UserError, hidden
 
 SECONDS = 5.0  # for a connection
 STORES = ("sqlite", "postgresql", "mysql", "mssql", "databricks")
@@ -55,14 +55,24 @@ def check_ray_address(address: str) -> None:
         ) from error
 
 
+def check_no_password(option: str, address: str, instead: str) -> None:
+    """UserError for an address with a password in it: the command line is seen by everybody on the
+    machine, and kept with the study.
+    """
+    if hidden(address) != address:
+        raise UserError(f"{option} {hidden(address)}: no password here; {instead}")
+
+
 def check_tracking_uri(uri: str) -> None:
     """UserError for a kind of MLflow store that is none, or a server that does not answer."""
-    option = f"--tracking-uri {uri}"
+    option = f"--tracking-uri {hidden(uri)}"
     try:
         parsed = urlparse(uri)
     except ValueError as error:  # http://[::1
         raise UserError(f"{option}: no address ({error})") from error
     if parsed.scheme in ("http", "https"):
+        instead = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        check_no_password("--tracking-uri", uri, instead)
         try:
             port = parsed.port or (443 if parsed.scheme == "https" else 80)
             _knock(parsed.hostname or "", port)

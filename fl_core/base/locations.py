@@ -14,8 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
+from fl_core.base.addresses import check_no_password
 from fl_core.base.errors import UserError, first_line
 from fl_core.base.files import resolved
+
+PASSWORDS = "set AWS_SECRET_ACCESS_KEY, FSSPEC_SFTP_PASSWORD or what else its file system reads"
 
 
 def location(text: str) -> Path:
@@ -26,6 +29,7 @@ def location(text: str) -> Path:
             return resolved(Path(rest if found else text))
         except OSError as error:
             raise UserError(f"--storage {text}: cannot be opened ({error.strerror})") from error
+    check_no_password("--storage", text, PASSWORDS)
     from upath import UPath
 
     try:

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+FACTS = "study.json"  # of a study's run: all that is known of it from its start
+
 #: One evaluation: metric names to numbers, plus "done", "diverged" and "rounds", a row for each
 #: round since the evaluation before.
 Record = dict[str, Any]

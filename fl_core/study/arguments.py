@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-from fl_core.base.errors import UserError
+from fl_core.base.errors import UserError, hidden
 
 MOST_SECONDS = 10_000 * 3600  # more than a year
 MOST_SHARES = 1000  # of a GPU
@@ -48,7 +48,7 @@ def told() -> Iterator[None]:
 
 def fail(message: str) -> NoReturn:
     """One line on stderr, exit code 2."""
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {hidden(' '.join(message.split()))}", file=sys.stderr)
     raise SystemExit(2)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from fl_core.base.digests import digest_of
-from fl_core.base.errors import UserError
+from fl_core.base.errors import UserError, hidden
 from fl_core.base.files import write_atomically
 from fl_core.base.machine import Machine
 from fl_core.base.tables import csv_text
@@ -26,11 +25,12 @@ from fl_core.config.trial_config import Value
 from fl_core.study.arguments import started_as
 from fl_core.study.folder import STUDY, generation, search_name
 from fl_core.study.jobs import Arm, Job, Listener
+from fl_core.study.logbook import log_findings
 from fl_core.study.plan import Plan
 from fl_core.study.presets import PROBE_SEEDS
 from fl_core.study.progress import Progress, work_of
 from fl_core.study.resolved import ResolvedStudy
-from fl_core.study.result import Result, chosen_config, result_of
+from fl_core.study.result import Result, result_of
 from fl_core.study.selection import BEST, BEST_CONFIRMED
 
 if TYPE_CHECKING:
@@ -69,11 +69,7 @@ class Session:
         """Search, confirm, report; what belongs to the study is logged whatever happens."""
         facts = describe(self)
         write_atomically(self.out / STUDY, yaml.safe_dump(facts, sort_keys=False))
-        lists = ("space", "arms", "seeds", "versions", "objectives", "probe")
-        tags = {**facts, **{name: json.dumps(facts[name]) for name in lists}}
-        del tags["base"]
-        digest = self._digest(facts)
-        self.tracker.open(digest, {n: str(v) for n, v in tags.items()}, self.study.arms)
+        self.tracker.open(self._digest(facts), facts, self.study.arms)
         status = "KILLED"
         try:
             self._run_jobs()
@@ -193,7 +189,7 @@ def describe(session: Session) -> dict[str, Any]:
         "space": describe_space(study.space),
         "base": study.base.to_flat(),
         "device": session.machine.device,
-        "command": f"{started_as(study.name)} {shlex.join(args.words)}".strip(),
+        "command": hidden(f"{started_as(study.name)} {shlex.join(args.words)}".strip()),
         "git_commit": _git_commit(),
         "versions": {name: metadata.version(name) for name in PACKAGES},
     }
@@ -236,15 +232,8 @@ def report(session: Session) -> Result:
     session.doing.done()
     say(f"\ntables   {out}/table.md, table.csv, table.tex, table.html: all columns, tests, notes")
     say(f"figures  {out / 'figures'} ({len(drawn)} files; analysis/figures.py makes PDF and SVG)")
-    say(f"MLflow   {tracker.uri}  (make ui, or mlflow ui, shows every run)")
-    for one in found:
-        if one.best is not None:
-            arm = session.study.arms[one.arm]
-            best = chosen_config(arm, one)
-            text = yaml.safe_dump(best.to_flat(), sort_keys=False)
-            tracker.text(tracker.arm_run(arm), text, "best.yaml")
-            tracker.arm_best(arm, best)
-    warn(tracker.summary(table))
+    say(f"MLflow   {tracker.where()}")
+    warn(log_findings(tracker, session.study, runs, out))
     return replace(result, figures=drawn)
 
 

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from fl_analysis.reading.connect import AnalysisError, connect
 from fl_core.base import addresses
 from fl_core.base.addresses import answers, check_ray_address, check_tracking_uri, split
-from fl_core.base.errors import UserError
+from fl_core.base.errors import UserError, hidden
+from fl_core.base.locations import location
 
 
 @pytest.fixture
@@ -90,3 +92,34 @@ def test_tracking_uris(server: int, dead: int, monkeypatch: pytest.MonkeyPatch) 
     check_tracking_uri("https://mlflow.example.org/prefix")
     check_tracking_uri("http://mlflow.example.org")
     assert seen == [("mlflow.example.org", 443), ("mlflow.example.org", 80)]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("http://me:se@cr/et@host:5000/x", "http://me:***@host:5000/x"),
+        ("(https://:key@host) and ftp://a:b@c", "(https://:***@host) and ftp://a:***@c"),
+        ("s3://KEY:SECRET@bucket/x", "s3://KEY:***@bucket/x"),
+        ("mysql://host/runs?user=me&Password=x&a=1", "mysql://host/runs?user=me&Password=***&a=1"),
+        ("http://[::1]:5000/a@b", "http://[::1]:5000/a@b"),
+        ("http://host:5000/a@b", "http://host:5000/a@b"),
+        ("sqlite:////home/a:b@c.db", "sqlite:////home/a:b@c.db"),
+    ],
+)
+def test_passwords_are_hidden(text: str, shown: str) -> None:
+    """Whatever is printed or kept; rather too much of a text than a part of a password."""
+    assert hidden(text) == shown
+
+
+def test_addresses_with_a_password_are_refused() -> None:
+    """Before any work, without repeating it, and with what to do instead."""
+    for refused, option in (
+        (check_tracking_uri, "http://me:secret@127.0.0.1:1"),
+        (location, "s3://KEY:secret@bucket/runs"),
+    ):
+        with pytest.raises(UserError, match="no password here; set ") as error:
+            refused(option)
+        assert "secret" not in str(error.value)
+    with pytest.raises(AnalysisError, match="MLFLOW_TRACKING_PASSWORD") as told:
+        connect("http://me:secret@127.0.0.1:1")
+    assert "secret" not in str(told.value)

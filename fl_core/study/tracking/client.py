@@ -14,7 +14,7 @@ import requests
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException, RestException
 
-from fl_core.base.errors import UserError, first_line
+from fl_core.base.errors import UserError, first_line, hidden
 from fl_core.base.stores import sqlite_file
 from fl_core.study.tracking import sqlite_store
 from fl_core.study.tracking.notes import NOTE
@@ -32,9 +32,9 @@ def one_line(uri: str) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        raise UserError(f"--tracking-uri {uri}: {error}") from error
+        raise UserError(f"--tracking-uri {hidden(uri)}: {error}") from error
     except Exception as error:
-        line = f"--tracking-uri {uri}: cannot be used ({first_line(error)})"
+        line = f"--tracking-uri {hidden(uri)}: cannot be used ({first_line(error)})"
         file = sqlite_file(uri)
         if file is not None and file.exists() and not is_outage(error) and not _is_full(error):
             line += (

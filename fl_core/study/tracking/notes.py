@@ -1,92 +1,64 @@
-"""What a person reads on MLflow's pages: names of runs, notes, the view of the runs page.
-
-MLflow's page shows source and data set by default, sorts by start, and lists everything else by
-its name. It can be told otherwise through a "shared view", which it keeps as a tag of the
-experiment and opens from a link: ours shows what matters, the best run first.
-"""
+"""What a person reads on MLflow's pages: names of runs, descriptions."""
 
 from __future__ import annotations
 
 import getpass
-import json
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 from fl_core.config.trial_config import Value
 from fl_core.study.jobs import Arm, Job
+from fl_core.study.tracking.facts import bounded
+from fl_core.study.tracking.views import ARMS, LONGEST_VIEW, RUNS, link, view_tags
 
 NOTE = "mlflow.note.content"  # Markdown, shown as the description
-LONGEST_NAME, LONGEST_NOTE = 90, 7900  # characters; MLflow ends a tag at 8000
-#: The runs page of our view: metrics and tags first to last.
-COLUMNS = ("metrics.score", "metrics.test_accuracy", "metrics.val_accuracy", "metrics.train_loss",
-           "metrics.local_steps", "metrics.bytes_up", "metrics.seconds_train")  # fmt: skip
-TAGS = ("tags.arm_name", "tags.phase", "tags.status")
-VIEW = "study"  # the key of the view in a link
-_VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
+LONGEST_NAME = 200  # characters; MLflow ends a run's name at 250
+_NUMBERED = {"search": "#", "probe": "probe seed "}
 
 
 def run_name(arm: Arm, job: Job) -> str:
-    """Arm, number or seed, and the chosen values: `N_c=5, J=8 #3 lr=0.05 momentum=0.9`."""
-    number = {"search": "#", "probe": "probe seed "}.get(job.phase, "seed ") + str(job.number)
-    name = f"{arm.name} {number}"
-    for key, value in zip(short_names(job.chosen), job.chosen.values(), strict=True):
-        word = f" {key}={_short(value)}"
-        if len(name) + len(word) > LONGEST_NAME:
-            return f"{name} …"
-        name += word
-    return name
+    """Arm, and number or seed: `N_c=5, J=8 #3`, `N_c=5, J=8 seed 1`."""
+    return f"{arm_run_name(arm)} {_NUMBERED.get(job.phase, 'seed ')}{job.number}"
 
 
-def short_names(fields: Iterable[str]) -> list[str]:
-    """The last part of each dotted name, or all of it where two would look the same.
-
-    >>> short_names(["local.lr", "head.local.lr", "mask.sparsity"])
-    ['local.lr', 'head.local.lr', 'sparsity']
-    """
-    names = list(fields)
-    count = Counter(name.rpartition(".")[2] for name in names)
-    return [last if count[last := name.rpartition(".")[2]] == 1 else name for name in names]
+def arm_run_name(arm: Arm) -> str:
+    """The arm's name, as long as a run's may be."""
+    return arm.name if len(arm.name) <= LONGEST_NAME else f"{arm.name[:LONGEST_NAME]}…"
 
 
-def experiment_tags(tags: Mapping[str, str], experiment: str) -> dict[str, str]:
-    """The experiment's description, its kind (classical, no agents), and the view of its runs."""
-    name = tags["study"]
+def experiment_tags(facts: Mapping[str, Any], experiment: str) -> dict[str, str]:
+    """The experiment's description, its kind (classical, no agents), and the views of its runs."""
+    name = facts["study"]
     note = (
-        f"{_question(tags)}\n\nStudy run → arm runs → trial runs; metrics are plotted against "
-        f"local steps. {_link(experiment)}\n\nTables and figures: `python analysis/final_tables.py "
-        f"--study {name}`, `python analysis/figures.py --study {name}`."
+        f"{_question(facts)}\n\nStudy run → arm runs → trial runs; metrics are plotted against "
+        f"local steps. {_links(experiment)}\n\nTables and figures: `python analysis/final_tables.py"
+        f" --study {name}`, `python analysis/figures.py --study {name}`."
     )
-    columns = [_column(column) for column in (*COLUMNS, *TAGS, *_searched(tags))]
-    view = {
-        "selectedColumns": columns,
-        "columnOrder": columns,
-        "orderByKey": _column(COLUMNS[0]),
-        "orderByAsc": False,
-    }
     kind = {"mlflow.experimentKind": "custom_model_development"}
-    return {NOTE: _bounded(note), _VIEW_TAG: json.dumps(view), **kind}
+    return {NOTE: bounded(note, LONGEST_VIEW), **view_tags(facts), **kind}
 
 
-def study_note(tags: Mapping[str, str], experiment: str, table: str = "") -> str:
-    """Question, command and, once there is one, the final table."""
-    parts = [_question(tags), f"    {tags['command']}" if "command" in tags else "", table.strip()]
-    return _bounded("\n\n".join(filter(None, (*parts, _link(experiment)))))
+def study_note(facts: Mapping[str, Any], experiment: str, answer: str = "") -> str:
+    """The answer, once there is one (MLflow folds all but the first lines), question, command."""
+    command = f"Again: `{facts['command']}`" if "command" in facts else ""
+    parts = [answer.strip(), _links(experiment), _question(facts), command]
+    return bounded("\n\n".join(filter(None, parts)))
 
 
-def arm_note(arm: Arm, best: Mapping[str, Value] | None = None) -> str:
-    """The arm's setting; the best configuration by what it changes of the arm's."""
-    text = ["**Arm**", "", *_table(arm.values)]
+def arm_note(arm: Arm, best: Mapping[str, Value] | None = None, answer: str = "") -> str:
+    """What an arm came to, its setting, and the best configuration by what it changes of it."""
+    text = [*([answer, ""] if answer else []), "**Arm**", "", *_table(arm.values)]
     if best is not None:
         base = arm.config.to_flat()
         changed = {name: value for name, value in best.items() if base.get(name) != value}
         text += ["", "**Best configuration** (best.yaml holds all of it)", "", *_table(changed)]
-    return _bounded("\n".join(text))
+    return bounded("\n".join(text))
 
 
-def origin(tags: Mapping[str, str]) -> dict[str, str]:
+def origin(facts: Mapping[str, Any]) -> dict[str, str]:
     """Who ran what: the tags behind MLflow's own columns."""
-    source = {"mlflow.source.name": f"{tags['study']}.py", "mlflow.source.type": "LOCAL"}
+    source = {"mlflow.source.name": f"{facts['study']}.py", "mlflow.source.type": "LOCAL"}
     return {"mlflow.user": _user(), **source}
 
 
@@ -102,34 +74,15 @@ def _short(value: Value) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _question(tags: Mapping[str, str]) -> str:
-    return tags.get("question") or f"Study {tags['study']}."
+def _question(facts: Mapping[str, Any]) -> str:
+    return facts.get("question") or f"Study {facts['study']}."
 
 
-def _link(experiment: str) -> str:
-    where = f"#/experiments/{experiment}/runs?viewStateShareKey={VIEW}"
-    return f"[Runs, best first, with the columns that matter]({where})"
-
-
-def _searched(tags: Mapping[str, str]) -> list[str]:
-    """Parameters worth a column: what is searched and what the arms differ in."""
-    space: object = json.loads(tags.get("space") or "{}")
-    arms: object = json.loads(tags.get("arms") or "[]")
-    names = list(space) if isinstance(space, dict) else []
-    settings = [arm for arm in arms if isinstance(arm, dict)] if isinstance(arms, list) else []
-    names += [name for setting in settings for name in setting]
-    return [f"params.{name}" for name in dict.fromkeys(names)]
-
-
-def _column(name: str) -> str:
-    kind, _, field = name.partition(".")
-    return f"{kind}.`{field}`"
+def _links(experiment: str) -> str:
+    arms, runs = link(experiment, ARMS), link(experiment, RUNS)
+    return f"[The arms, best first]({arms}); [all trials and confirmations, best first]({runs})"
 
 
 def _table(values: Mapping[str, Value]) -> list[str]:
     rows = [f"| `{name}` | {_short(value)} |" for name, value in values.items()]
     return ["| field | value |", "|---|---|", *rows]
-
-
-def _bounded(note: str) -> str:
-    return note if len(note) <= LONGEST_NOTE else f"{note[:LONGEST_NOTE]}\n…"

@@ -8,7 +8,7 @@ once sent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,18 +54,25 @@ class RunStore:
         """Find all runs of a study; returns the trials' that were running when a driver died."""
         self._forget()
         self._study = study
+        for run in self.search(f"tags.study_digest = '{study}'"):
+            self._note(run)
+        return self.running_trials()
+
+    def search(self, query: str) -> Iterator[Run]:
+        """The experiment's runs that match, a page in memory at a time."""
         token: str | None = ""
         while token is not None:
             page = self.client.search_runs(
-                [self.experiment],
-                f"tags.study_digest = '{study}'",
-                max_results=PAGE,
-                page_token=token or None,
+                [self.experiment], query, max_results=PAGE, page_token=token or None
             )
-            for run in page:
-                self._note(run)
+            yield from page
             token = page.token or None
-        return self.running_trials()
+
+    def twins(self, tags: Mapping[str, str]) -> list[Run]:
+        """The runs that these tags name: one, or several where an answer was lost."""
+        wanted = {"study_digest": self._study, **tags}
+        query = " and ".join(f"tags.{name} = '{value}'" for name, value in wanted.items())
+        return [run for run in self.search(query) if naming(run.data.tags) == naming(wanted)]
 
     def _note(self, run: Run) -> None:
         name, tags = run.info.run_id, run.data.tags
@@ -103,11 +110,8 @@ class RunStore:
         """A new run; its parameters go with its first batch. `again`: it may be there already."""
         fields = {**tags, "study_digest": self._study}
         if again:
-            wanted = {key: fields[key] for key in ("study_digest", *NAMING) if key in fields}
-            query = " and ".join(f"tags.{key} = '{value}'" for key, value in wanted.items())
-            for run in self.client.search_runs([self.experiment], query, max_results=PAGE):
-                if naming(run.data.tags) == naming(fields):
-                    self._note(run)
+            for run in self.twins({key: fields[key] for key in NAMING if key in fields}):
+                self._note(run)
         key = naming(fields)
         if key not in self._runs:
             run = self.client.create_run(self.experiment, at, fields, name)
@@ -115,6 +119,20 @@ class RunStore:
         self._bare.add(self._runs[key])
         self.complete(self._runs[key], params)
         return self._runs[key]
+
+    def copied(self, old: Run, at: int) -> Run:
+        """A new, ended run of the same name and tags, which takes the old one's place."""
+        tags, info = old.data.tags, old.info
+        new = self.client.create_run(self.experiment, info.start_time, tags, info.run_name)
+        self.client.set_terminated(new.info.run_id, "FINISHED", at)
+        self._runs[naming(tags)] = new.info.run_id
+        self._start[new.info.run_id] = info.start_time
+        return new
+
+    def forget(self, run: str) -> None:
+        """Move a run to MLflow's bin."""
+        self.client.delete_run(run)
+        self._running.pop(run, None)
 
     def complete(self, run: str, params: Mapping[str, object]) -> None:
         """Its parameters, with the next batch, where the store has none."""

@@ -9,25 +9,26 @@ here; the schema is in its README section.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fl_core.config.record import Record
-from fl_core.config.trial_config import TrialConfig
+import yaml
+
+from fl_core.base.errors import hidden
+from fl_core.config.record import FACTS, Record
 from fl_core.study.jobs import Arm, Job
+from fl_core.study.tracking.arm_runs import ArmResult, write_result
 from fl_core.study.tracking.client import insist, one_line
+from fl_core.study.tracking.facts import text_of
 from fl_core.study.tracking.load import INTERVAL, MachineLoad
 from fl_core.study.tracking.metrics import DETAILS_FILE, ROUNDS_FILE, split, table_of
-from fl_core.study.tracking.notes import (
-    NOTE,
-    arm_note,
-    study_note,
-)
+from fl_core.study.tracking.notes import NOTE, study_note
 from fl_core.study.tracking.outbox import Writer
 from fl_core.study.tracking.runs import OUTCOMES, RunStore
 from fl_core.study.tracking.tree import RunTree, moment
+from fl_core.study.tracking.views import link
 
 FLUSH_SECONDS = 5.0  # what is known of a running trial reaches the store at least this often
 PATIENCE = 600.0  # seconds that a study which ends waits for a store that is away
@@ -55,20 +56,22 @@ class Tracker:
         self._writer = Writer(self._store.is_away, patience)
         self._load_seconds = load_seconds
         self._load: MachineLoad | None = None
-        self._tags: dict[str, str] = {}
+        self._facts: Mapping[str, Any] = {}
         # run -> file -> step -> values
         self._rows: dict[str, dict[str, dict[int, Mapping[str, float]]]] = {}
         self._flushed = time.monotonic()
         self._closed = False
 
-    def open(self, digest: str, tags: Mapping[str, str], arms: list[Arm]) -> str:
+    def open(self, digest: str, facts: Mapping[str, Any], arms: list[Arm]) -> str:
         """Find or create the run of the study and of each arm; returns the study run's id.
 
-        Trials that a dead driver left running are marked as interrupted.
+        facts: all that is known of the study (`facts`). Trials that a dead driver left running are
+        marked as interrupted.
         """
-        self._tags = dict(tags)
+        self._facts = facts
         with one_line(self.uri):
-            stale = insist(partial(self._tree.open, digest, tags, arms))
+            stale = insist(partial(self._tree.open, digest, facts, arms))
+        self.text(self.study_run, text_of(facts), FACTS)
         for run in stale:
             self._later(self._store.interrupt, run)
         for arm in arms:
@@ -76,6 +79,12 @@ class Tracker:
         start = self._store.started(self.study_run)
         self._load = MachineLoad(self._machine, start, self._load_seconds)
         return self.study_run
+
+    def where(self) -> str:
+        """The address of the arms' page, or how to come there."""
+        if self.uri.startswith(("http:", "https:")):
+            return f"{self.uri.rstrip('/')}/{link(self.experiment)}"
+        return f"{hidden(self.uri)}  (make ui prints the link to these runs)"
 
     @property
     def study_run(self) -> str:
@@ -152,18 +161,27 @@ class Tracker:
         """Attach a text to a run."""
         self._later(self.client.log_text, run, text, name)
 
-    def arm_best(self, arm: Arm, best: TrialConfig) -> None:
-        """Show an arm's best configuration in its description."""
-        self._later(self.client.set_tag, self.arm_run(arm), NOTE, arm_note(arm, best.to_flat()))
+    def arm_result(self, result: ArmResult) -> None:
+        """What an arm came to, in its run; its whole best configuration as `best.yaml`."""
+        now = moment()
+        text = yaml.safe_dump(result.best.to_flat(), sort_keys=False)
 
-    def summary(self, markdown: str) -> str | None:
-        """Attach the final table to the study's run, and show it in its description.
+        def write(again: bool) -> None:
+            run = write_result(self._store, result, now)
+            self.client.log_text(run, text, "best.yaml")
 
-        Also after `close`; then the answer is a warning like that of `close`.
+        self._writer.put(write)
+
+    def summary(self, answer: str, files: Sequence[tuple[Path, str]] = ()) -> str | None:
+        """Show the answer (Markdown) in the description of the study's run, and attach files, each
+        to the folder of its name (empty: none).
+
+        Also after `close`; then what it returns is a warning like that of `close`.
         """
-        note = study_note(self._tags, self.experiment, markdown)
-        self.text(self.study_run, markdown, "table.md")
+        note = study_note(self._facts, self.experiment, answer)
         self._later(self.client.set_tag, self.study_run, NOTE, note)
+        for path, folder in files:
+            self._later(self.client.log_artifact, self.study_run, str(path), folder or None)
         return self._writer.close() if self._closed else None
 
     def close(self, status: str) -> str | None:

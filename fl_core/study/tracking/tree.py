@@ -8,13 +8,17 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from fl_core.config.trial_config import TrialConfig, own_sources
 from fl_core.study.jobs import NEIGHBOUR, Arm, Job
+from fl_core.study.presets import PACE
 from fl_core.study.tracking.client import tag_experiment
+from fl_core.study.tracking.facts import tags_of
 from fl_core.study.tracking.notes import (
     NOTE,
     arm_note,
+    arm_run_name,
     experiment_tags,
     origin,
     run_name,
@@ -33,18 +37,20 @@ class RunTree:
         self._origin: dict[str, str] = {}
         self._named: dict[tuple[str, int, int], tuple[TrialConfig, dict[str, str]]] = {}
 
-    def open(self, digest: str, study_tags: Mapping[str, str], arms: list[Arm]) -> list[str]:
+    def open(self, digest: str, facts: Mapping[str, Any], arms: list[Arm]) -> list[str]:
         """Find or create the runs of the study and of its arms; returns the trials' that a dead
         driver left running.
+
+        Of an arm only what is not searched is known: the rest follows once it is (`arm_runs`).
         """
         store = self._store
-        self.arms, self._origin = arms, origin(study_tags)
+        self.arms, self._origin = arms, origin(facts)
         stale = store.load(digest)
-        tags, at = {"kind": "study", **study_tags}, moment()
-        tag_experiment(store.client, store.experiment, experiment_tags(tags, store.experiment))
+        tags, at = {"kind": "study", **tags_of(facts)}, moment()
+        tag_experiment(store.client, store.experiment, experiment_tags(facts, store.experiment))
         found = store.find(tags)
         if found is None:
-            note = {NOTE: study_note(tags, store.experiment), **self._origin}
+            note = {NOTE: study_note(facts, store.experiment), **self._origin}
             name = f"{tags['study']} ({tags['preset']})"
             found = store.create({**tags, **note}, name, {}, at, again=False)
         self.study_run = found
@@ -52,11 +58,12 @@ class RunTree:
         store.flush(found, tags)
         for arm in arms:
             fields = {"kind": "arm", "arm_digest": arm.digest(), **_arm_tags(arm)}
-            run, params = store.find(fields), arm.config.to_flat()
+            run, searched = store.find(fields), {*PACE, *facts.get("space", {})}
+            params = {n: v for n, v in arm.config.to_flat().items() if n not in searched}
             if run is None:
                 fields |= {PARENT: found, NOTE: arm_note(arm)}
                 fields |= {**_own_tags(arm.config), **self._origin}
-                run = store.create(fields, arm.name, params, at, again=False)
+                run = store.create(fields, arm_run_name(arm), params, at, again=False)
             store.complete(run, params)
             if run in store.unsent():
                 store.flush(run)

@@ -24,10 +24,10 @@ from fl_core.study.tracking import load as machine_load
 from fl_core.study.tracking.client import is_outage
 from fl_core.study.tracking.load import MachineLoad
 from fl_core.study.tracking.metrics import split
-from fl_core.study.tracking.notes import NOTE, run_name
+from fl_core.study.tracking.notes import NOTE
 from fl_core.study.tracking.tracker import Tracker
 
-TAGS = {"study": "s", "preset": "smoke", "arms": "[]"}
+FACTS: dict[str, Any] = {"study": "s", "preset": "smoke", "arms": []}
 
 
 def arm(name: str = "iid", seed: int = 0) -> Arm:
@@ -44,14 +44,6 @@ def record(step: int, **more: Any) -> dict[str, Any]:
     return {**values, "done": False, "diverged": False, "trial_id": "x", **more}
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory, store_cache: Path) -> str:
-    """One database for all tests; an experiment a test."""
-    folder = tmp_path_factory.mktemp("store")
-    Tracker(f"sqlite:///{folder}/mlflow.db", "set-up", store_cache)
-    return f"sqlite:///{folder}/mlflow.db"
-
-
 def runs(store: str, experiment: str) -> dict[str, Any]:
     client = MlflowClient(store)
     found = client.get_experiment_by_name(experiment)
@@ -60,7 +52,7 @@ def runs(store: str, experiment: str) -> dict[str, Any]:
 
 def test_tree_parameters_and_ends(store: str) -> None:
     tracker = Tracker(store, "tree")
-    study = tracker.open("d", TAGS, [arm()])
+    study = tracker.open("d", FACTS, [arm()])
     for number, status in enumerate(("finished", "pruned", "diverged", "failed")):
         tracker.job_started(job(number))
         tracker.job_record(job(number), record(4))
@@ -68,7 +60,7 @@ def test_tree_parameters_and_ends(store: str) -> None:
     tracker.text(tracker.arm_run(arm()), "a: 1\n", "best.yaml")
     assert tracker.close("FINISHED") is None
     tree = runs(store, "tree")
-    trials = [f"iid #{number} lr=0.1" for number in range(4)]
+    trials = [f"iid #{number}" for number in range(4)]
     assert set(tree) == {"s (smoke)", "iid", *trials}
     assert tree["iid"].data.tags["mlflow.parentRunId"] == study
     ends = {
@@ -77,13 +69,13 @@ def test_tree_parameters_and_ends(store: str) -> None:
         if "#" in name
     }
     assert ends == {
-        "iid #0 lr=0.1": ("FINISHED", "finished"),
-        "iid #1 lr=0.1": ("KILLED", "pruned"),
-        "iid #2 lr=0.1": ("FINISHED", "diverged"),
-        "iid #3 lr=0.1": ("FAILED", "failed"),
+        "iid #0": ("FINISHED", "finished"),
+        "iid #1": ("KILLED", "pruned"),
+        "iid #2": ("FINISHED", "diverged"),
+        "iid #3": ("FAILED", "failed"),
     }
-    assert tree["iid #3 lr=0.1"].data.tags["message"] == "why"
-    trial = tree["iid #1 lr=0.1"]
+    assert tree["iid #3"].data.tags["message"] == "why"
+    trial = tree["iid #1"]
     flat = job(1).config.to_flat()
     assert trial.data.params == {name: str(value) for name, value in flat.items()}
     assert trial.data.tags["digest"] == job(1).config.digest()
@@ -97,14 +89,14 @@ def test_tree_parameters_and_ends(store: str) -> None:
 
 def test_resumed_trial_continues_its_own_run(store: str) -> None:
     first = Tracker(store, "resume")
-    first.open("d", TAGS, [arm()])
+    first.open("d", FACTS, [arm()])
     first.job_started(job())
     for step in (4, 8):
         first.job_record(job(), record(step))
     first.close("KILLED")  # the driver ended; the trial did not
 
     second = Tracker(store, "resume")
-    second.open("d", {**TAGS, "trials": "9"}, [arm()])
+    second.open("d", {**FACTS, "trials": "9"}, [arm()])
     assert not second.knows(job())  # it has not ended
     assert not second.knows(job(1))
     second.job_started(job())
@@ -114,27 +106,27 @@ def test_resumed_trial_continues_its_own_run(store: str) -> None:
     second.close("FINISHED")
     assert second.knows(job())
     tree = runs(store, "resume")
-    assert tree["iid #0 lr=0.1"].info.status == "FINISHED"
-    assert tree["iid #0 lr=0.1"].data.tags["status"] == "finished"
-    assert set(tree) == {"s (smoke)", "iid", "iid #0 lr=0.1"}
+    assert tree["iid #0"].info.status == "FINISHED"
+    assert tree["iid #0"].data.tags["status"] == "finished"
+    assert set(tree) == {"s (smoke)", "iid", "iid #0"}
     assert tree["s (smoke)"].data.tags["trials"] == "9"
-    history = MlflowClient(store).get_metric_history(tree["iid #0 lr=0.1"].info.run_id, "round")
+    history = MlflowClient(store).get_metric_history(tree["iid #0"].info.run_id, "round")
     assert [(metric.step, metric.value) for metric in history] == [(4, 1), (8, 2), (12, 3), (16, 4)]
 
 
 def test_past_trials_fill_a_new_store(store: str) -> None:
     tracker = Tracker(store, "past")
-    tracker.open("d", TAGS, [arm()])
+    tracker.open("d", FACTS, [arm()])
     tracker.log_past(job(), "pruned", [record(4), record(8)])
     tracker.close("FINISHED")
-    trial = runs(store, "past")["iid #0 lr=0.1"]
+    trial = runs(store, "past")["iid #0"]
     assert trial.data.tags["status"] == "pruned"
     assert trial.data.metrics["round"] == 2
 
 
 def test_another_winner_gets_another_confirmation_run(store: str) -> None:
     tracker = Tracker(store, "winner")
-    tracker.open("d", TAGS, [arm()])
+    tracker.open("d", FACTS, [arm()])
     for lr in (0.1, 0.2):
         tracker.job_started(job(1, lr, "confirm"))
         tracker.job_ended(job(1, lr, "confirm"), "finished", "")
@@ -151,7 +143,7 @@ def test_metrics_of_messages_and_masks(store: str) -> None:
     """
     wanting = Arm("iid", {}, arm().config, ("bytes_down_index",))
     tracker = Tracker(store, "families")
-    tracker.open("d", TAGS, [wanting])
+    tracker.open("d", FACTS, [wanting])
     logged = {"bytes_up": 8.0, "bytes_up_dense": 9.0, "bytes_down_index": 4.0, "mask_active": 5.0,
               "mask_excess": 0.1, "client_drift_active": 0.2, "of_my_own_rule": 7.0}  # fmt: skip
     tracker.job_started(job())
@@ -162,7 +154,7 @@ def test_metrics_of_messages_and_masks(store: str) -> None:
         tracker.job_record(job(), values)
     tracker.job_ended(job(), "finished", "")
     assert tracker.close("FINISHED") is None
-    run = runs(store, "families")["iid #0 lr=0.1"]
+    run = runs(store, "families")["iid #0"]
     names = {"local_steps", "round", "train_loss", "val_accuracy"}
     assert set(run.data.metrics) == names | set(logged)
     assert {name: run.data.metrics[name] for name in logged} == logged
@@ -190,13 +182,13 @@ def test_tables_of_a_trial_are_its_artifacts(store: str) -> None:
     with_tables = {**last, "tables": {"masks.csv": "layer,active\nhead,10\n", "drift.csv": "1\n"}}
     for records in ([record(4), last], [record(4), with_tables]):
         tracker = Tracker(store, "tables")
-        tracker.open("d", TAGS, [arm()])
+        tracker.open("d", FACTS, [arm()])
         tracker.job_started(confirming)
         for one in records:
             tracker.job_record(confirming, one)
         tracker.job_ended(confirming, "finished", "")
         assert tracker.close("FINISHED") is None
-    run = runs(store, "tables")["iid seed 1 lr=0.1"]
+    run = runs(store, "tables")["iid seed 1"]
     client = MlflowClient(store)
     assert [a.path for a in client.list_artifacts(run.info.run_id)] == ["drift.csv", "masks.csv"]
     text = Path(client.download_artifacts(run.info.run_id, "masks.csv")).read_text()
@@ -211,7 +203,7 @@ def test_a_driver_that_was_killed_leaves_interrupted_trials(
 ) -> None:
     monkeypatch.setattr("fl_core.study.tracking.tracker.FLUSH_SECONDS", -1.0)
     first = Tracker(store, "killed")
-    first.open("d", TAGS, [arm()])
+    first.open("d", FACTS, [arm()])
     client = MlflowClient(store)
     for number in (0, 1):
         first.job_started(job(number))
@@ -220,11 +212,11 @@ def test_a_driver_that_was_killed_leaves_interrupted_trials(
     assert {run.info.status for run in runs(store, "killed").values()} == {"RUNNING"}
 
     second = Tracker(store, "killed")
-    second.open("d", TAGS, [arm()])
+    second.open("d", FACTS, [arm()])
     second.job_started(job(1))  # this one goes on
     assert second._writer.close() is None
     tree = runs(store, "killed")
-    left, resumed = tree["iid #0 lr=0.1"], tree["iid #1 lr=0.1"]
+    left, resumed = tree["iid #0"], tree["iid #1"]
     assert (left.info.status, left.data.tags["status"]) == ("KILLED", "interrupted")
     (last,) = client.get_metric_history(left.info.run_id, "round")
     assert left.info.end_time == last.timestamp
@@ -232,7 +224,7 @@ def test_a_driver_that_was_killed_leaves_interrupted_trials(
 
     assert second.close("KILLED") is None
     tree = runs(store, "killed")
-    resumed = tree["iid #1 lr=0.1"]
+    resumed = tree["iid #1"]
     assert (resumed.info.status, resumed.data.tags["status"]) == ("KILLED", "interrupted")
     assert {tree[name].info.status for name in ("iid", "s (smoke)")} == {"KILLED"}
     assert not second.knows(job(1))
@@ -241,33 +233,33 @@ def test_a_driver_that_was_killed_leaves_interrupted_trials(
 def test_a_run_whose_driver_died_before_its_parameters_came_gets_them(store: str) -> None:
     """Else it would be found again by its tags, and read as another configuration."""
     tracker = Tracker(store, "bare")
-    tracker.open("d", TAGS, [arm()])
+    tracker.open("d", FACTS, [arm()])
     tracker.job_started(job())
     assert tracker._writer.close() is None
-    assert runs(store, "bare")["iid #0 lr=0.1"].data.params == {}  # they wait for the first batch
+    assert runs(store, "bare")["iid #0"].data.params == {}  # they wait for the first batch
     second = Tracker(store, "bare")
-    second.open("d", TAGS, [arm()])
+    second.open("d", FACTS, [arm()])
     assert not second.knows(job())
     second.job_started(job())
     second.job_ended(job(), "finished", "")
     assert second.close("FINISHED") is None
-    found = runs(store, "bare")["iid #0 lr=0.1"]
+    found = runs(store, "bare")["iid #0"]
     assert found.data.params["local.lr"] == str(job().config.local.lr)
     assert len(found.data.params) == len(job().config.to_flat())
 
 
 def test_a_driver_killed_between_the_two_writes_of_an_end(store: str) -> None:
     tracker = Tracker(store, "between")
-    tracker.open("d", TAGS, [arm()])
+    tracker.open("d", FACTS, [arm()])
     tracker.job_started(job())
     assert tracker._writer.close() is None
     (run,) = tracker._store.running_trials()
     tracker._store.flush(run)
     tracker.client.set_tag(run, "status", "pruned")
     second = Tracker(store, "between")
-    second.open("d", TAGS, [arm()])
+    second.open("d", FACTS, [arm()])
     assert second.close("FINISHED") is None
-    left = runs(store, "between")["iid #0 lr=0.1"]
+    left = runs(store, "between")["iid #0"]
     assert (left.info.status, left.data.tags["status"]) == ("KILLED", "pruned")
     assert second.knows(job())
 
@@ -277,23 +269,23 @@ def test_a_replayed_trial_keeps_its_end(store: str) -> None:
     ends = []
     for _ in range(2):
         tracker = Tracker(store, "replay")
-        tracker.open("d", TAGS, [arm()])
+        tracker.open("d", FACTS, [arm()])
         tracker.job_started(job())
         tracker.job_record(job(), record(4))
         tracker.job_ended(job(), "finished", "")
         assert tracker.close("FINISHED") is None
-        ends.append(runs(store, "replay")["iid #0 lr=0.1"].info.end_time)
+        ends.append(runs(store, "replay")["iid #0"].info.end_time)
     assert ends[0] == ends[1]
 
 
 def test_a_failed_trial_that_is_tried_again(store: str) -> None:
     for status in ("failed", "finished"):
         tracker = Tracker(store, "retried")
-        tracker.open("d", TAGS, [arm()])
+        tracker.open("d", FACTS, [arm()])
         tracker.job_started(job())
         tracker.job_ended(job(), status, "")
         assert tracker.close("FINISHED") is None
-    run = runs(store, "retried")["iid #0 lr=0.1"]
+    run = runs(store, "retried")["iid #0"]
     assert (run.info.status, run.data.tags["status"]) == ("FINISHED", "finished")
 
 
@@ -301,7 +293,7 @@ def test_a_store_that_fails_does_not_end_the_search(
     store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tracker = Tracker(store, "broken")
-    tracker.open("d", TAGS, [arm()])
+    tracker.open("d", FACTS, [arm()])
     monkeypatch.setattr("fl_core.study.tracking.outbox.FIRST_PAUSE", 0.001)
 
     def broken(*args: object, **kwargs: object) -> None:
@@ -318,7 +310,7 @@ def test_a_refused_curve_costs_neither_the_end_nor_the_others(
     store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tracker = Tracker(store, "refused")
-    tracker.open("d", TAGS, [arm()])
+    tracker.open("d", FACTS, [arm()])
     monkeypatch.setattr("fl_core.study.tracking.outbox.FIRST_PAUSE", 0.001)
     plain = tracker.client.log_batch
 
@@ -336,7 +328,7 @@ def test_a_refused_curve_costs_neither_the_end_nor_the_others(
     assert warning is not None
     assert "1 writes to MLflow failed (thirteen)" in warning
     tree = runs(store, "refused")
-    trials = [tree[f"iid #{number} lr=0.1"] for number in range(3)]
+    trials = [tree[f"iid #{number}"] for number in range(3)]
     assert [run.data.tags["status"] for run in trials] == ["finished"] * 3
     assert [run.data.metrics.get("train_loss") for run in trials] == [1.0, None, 2.0]
 
@@ -346,7 +338,7 @@ def test_nothing_is_doubled_when_answers_are_lost(
 ) -> None:
     """Every write is carried out, and its answer does not arrive."""
     tracker = Tracker(store, "answers")
-    tracker.open("d", TAGS, [arm()])
+    tracker.open("d", FACTS, [arm()])
     monkeypatch.setattr("fl_core.study.tracking.outbox.FIRST_PAUSE", 0.001)
     for name in ("create_run", "log_batch", "set_terminated", "log_text"):
         monkeypatch.setattr(tracker.client, name, _deaf(getattr(tracker.client, name)))
@@ -409,53 +401,13 @@ def _wrap(error: Exception) -> None:
         raise MlflowException("API request failed") from None
 
 
-def test_pages(store: str) -> None:
-    """Names, descriptions and the view of the runs page."""
-    tracker = Tracker(store, "pages")
-    space = json.dumps({"local.lr": {}, "local.momentum": {}})
-    facts = {**TAGS, "question": "Does it work?", "command": "python studies/s.py", "space": space}
-    study = tracker.open("d", facts, [arm("N_c=5, J=8")])
-    config = arm().config.override({"local.lr": 0.0123456})
-    tracker.job_started(Job("search", 0, 3, config, {"local.lr": 0.0123456, "local.momentum": 0.9}))
-    tracker.arm_best(arm("N_c=5, J=8"), config)
-    assert tracker.summary("| a |\n|---|\n| 1 |\n") is None
-    assert tracker.close("FINISHED") is None
-    client, tree = MlflowClient(store), runs(store, "pages")
-    assert "N_c=5, J=8 #3 lr=0.0123 momentum=0.9" in tree
-    assert "| `local.lr` | 0.0123 |" in tree["N_c=5, J=8"].data.tags[NOTE]
-    note = client.get_run(study).data.tags[NOTE]
-    assert note.startswith("Does it work?\n\n    python studies/s.py\n\n| a |")
-    table = client.download_artifacts(study, "table.md")
-    assert Path(table).read_text() == "| a |\n|---|\n| 1 |\n"
-    tags = client.get_experiment(tracker.experiment).tags
-    assert "Does it work?" in tags[NOTE]
-    assert f"#/experiments/{tracker.experiment}/runs?viewStateShareKey=study" in tags[NOTE]
-    view = json.loads(tags["mlflow.sharedViewState.study"])
-    assert view["selectedColumns"][0] == "metrics.`score`"
-    assert "params.`local.lr`" in view["selectedColumns"]
-
-    assert tracker.summary("later") is None  # the table is made of what the store has
-    assert Path(client.download_artifacts(study, "table.md")).read_text() == "later"
-
-
 def test_a_description_that_somebody_wrote_stays(store: str) -> None:
     for _ in range(2):
         tracker = Tracker(store, "described")
-        tracker.open("d", TAGS, [arm()])
+        tracker.open("d", FACTS, [arm()])
         assert tracker.close("FINISHED") is None
         tracker.client.set_experiment_tag(tracker.experiment, NOTE, "mine")
     assert tracker.client.get_experiment(tracker.experiment).tags[NOTE] == "mine"
-
-
-def test_names_stay_short() -> None:
-    chosen = {f"mask.field_{n}": 0.123456789 for n in range(20)}
-    name = run_name(arm(), Job("confirm", 0, 2, arm().config, chosen))
-    assert name.startswith("iid seed 2 field_0=0.123 ")
-    assert name.endswith(" …")
-    assert len(name) <= 92
-    both = {"local.lr": 0.1, "head.local.lr": 0.2, "mask.rule": "random"}
-    name = run_name(arm(), Job("search", 0, 2, arm().config, both))
-    assert name == "iid #2 local.lr=0.1 head.local.lr=0.2 rule=random"
 
 
 def test_the_load_of_the_machine_is_on_the_study_run(store: str) -> None:
@@ -468,7 +420,7 @@ def test_the_load_of_the_machine_is_on_the_study_run(store: str) -> None:
         published.set()
 
     tracker._store.log = log  # type: ignore[method-assign]
-    study = tracker.open("d", TAGS, [arm()])
+    study = tracker.open("d", FACTS, [arm()])
     assert published.wait(60)
     assert tracker.close("FINISHED") is None
     metrics = MlflowClient(store).get_run(study).data.metrics
