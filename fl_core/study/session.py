@@ -121,7 +121,9 @@ class Session:
             display.expect(arm, jobs)
             return jobs
 
-        search = Search(self.study.arms, self.study.space, self.plan, self.out / JOURNAL, then)
+        labels = {"study": self.study.name, "preset": self.args.preset}
+        journal = self.out / JOURNAL
+        search = Search(self.study.arms, self.study.space, self.plan, journal, then, labels)
         past = findings.past_jobs(self.study.arms, search.studies, self.places.own)
         for job, status, records in past:  # a new or a damaged store: bring it up to date
             if not self.tracker.knows(job):

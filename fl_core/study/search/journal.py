@@ -1,9 +1,11 @@
 """The search's memory: one Optuna study an arm, all in one journal file.
 
-Reopened, a search goes on where it was, running trials included. A study's name says which arm
-and which choices it holds, because Optuna refuses other choices in the same study; ranges may
-change freely. An arm whose choices changed starts a study of its own with all earlier trials
+Reopened, a search goes on where it was, running trials included. A study's attribute CONTENT says
+which arm and which choices it holds, because Optuna refuses other choices in the same study; ranges
+may change freely. An arm whose choices changed starts a study of its own with all earlier trials
 that the new choices allow. What is searched in another way (`Plan.way`) has studies of its own.
+Names are for people, who open the file with `optuna-dashboard`; the names of older journals are
+what CONTENT is now.
 
 Of a damaged journal the part before the damage is kept, as after a kill at that moment: the rest is
 searched again, and what had ended is read from its file.
@@ -15,12 +17,17 @@ import json
 import logging
 import shutil
 import sys
+import warnings
 from bisect import bisect_left
+from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.exceptions import ExperimentalWarning
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
@@ -30,12 +37,14 @@ from fl_core.base.digests import digest_of
 from fl_core.base.errors import UserError, kind_and_line
 from fl_core.base.files import aside_of, replacing
 from fl_core.study.folder import name_search
-from fl_core.study.jobs import Arm
+from fl_core.study.jobs import SCORE, Arm
 from fl_core.study.plan import Space
 from fl_core.study.search.neighbours import is_own
 from fl_core.study.search.space import distributions
 
 JOURNAL = "optuna.journal"  # in the study's folder
+CONTENT = "content"  # arm, choices and way, the first two as digests
+UNNAMED: Mapping[str, str] = MappingProxyType({})
 
 
 def prepare(journal: Path) -> None:
@@ -89,8 +98,15 @@ def _keep_sound_part(journal: Path, damage: str) -> None:
     )
 
 
-def open_studies(arms: list[Arm], space: Space, journal: Path, way: str = "") -> list[optuna.Study]:
-    """Each arm's Optuna study, new or reopened from the journal file.
+def open_studies(
+    arms: list[Arm],
+    space: Space,
+    journal: Path,
+    way: str = "",
+    labels: Mapping[str, str] = UNNAMED,
+) -> list[optuna.Study]:
+    """Each arm's Optuna study, new or reopened from the journal file. `labels`: what the studies
+    are shown with, the name of ours (`study`) before the arm's.
 
     The caller holds the study folder's lock, so a lock left by a killed run can be removed.
     """
@@ -101,7 +117,7 @@ def open_studies(arms: list[Arm], space: Space, journal: Path, way: str = "") ->
         for stale in journal.parent.glob(journal.name + ".lock*"):
             stale.unlink()
         storage = JournalStorage(JournalFileBackend(str(journal)))
-        return [_open_study(arm, kinds, storage, way) for arm in arms]
+        return [_open_study(arm, kinds, storage, way, labels) for arm in arms]
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{journal}: the search state cannot be read ({error})") from error
 
@@ -135,41 +151,71 @@ def try_again(study: optuna.Study) -> int:
 
 
 def _open_study(
-    arm: Arm, kinds: dict[str, BaseDistribution], storage: JournalStorage, way: str
+    arm: Arm,
+    kinds: Mapping[str, BaseDistribution],
+    storage: JournalStorage,
+    way: str,
+    labels: Mapping[str, str],
 ) -> optuna.Study:
     choices = {
         n: list(k.choices) for n, k in kinds.items() if isinstance(k, CategoricalDistribution)
     }
-    name = "-".join(filter(None, (arm.digest(), digest_of(choices), way)))
-    earlier = [
-        study
-        for study in storage.get_all_studies()
-        if _searches(study.study_name, arm, way) and study.study_name != name
-    ]
+    content = "-".join(filter(None, (arm.digest(), digest_of(choices), way)))
+    there = {
+        str(old.user_attrs.get(CONTENT, old.study_name)): old for old in storage.get_all_studies()
+    }
+    known = there.get(content)
     directions = [StudyDirection.MAXIMIZE, *[StudyDirection.MINIMIZE] * len(arm.objectives)]
-    known = {study.study_name for study in storage.get_all_studies()}
     study = optuna.create_study(
-        storage=storage, study_name=name, directions=directions, load_if_exists=True
+        storage=storage,
+        study_name=known.study_name if known else _free_name(arm, storage, way, labels),
+        directions=directions,
+        load_if_exists=True,
     )
-    if name not in known and earlier:
-        _take_over(study, storage, earlier[-1]._study_id, kinds)
+    if known is None:
+        if earlier := [old for name, old in there.items() if _searches(name, arm, way)]:
+            _take_over(study, storage, earlier[-1]._study_id, kinds)
+        with warnings.catch_warnings():  # "experimental": names alone
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            study.set_metric_names([SCORE, *arm.objectives])
+        for name, value in {**labels, "arm": arm.name, **arm.values}.items():
+            study.set_user_attr(name, value)
+        study.set_user_attr(CONTENT, content)  # last: without it nothing is known
     return study
 
 
+def _free_name(arm: Arm, storage: JournalStorage, way: str, labels: Mapping[str, str]) -> str:
+    """`fedavg_noniid: iid, J=4`; numbered where a study of other choices has it already. One that
+    a killed run left half made has it not.
+    """
+    taken = {old.study_name for old in storage.get_all_studies() if CONTENT in old.user_attrs}
+    name = ": ".join(filter(None, (labels.get("study"), arm.name))) + (f" [{way}]" if way else "")
+    names = (name if n == 1 else f"{name} ({n})" for n in count(1))
+    return next(one for one in names if one not in taken)
+
+
 def _searches(name: str, arm: Arm, way: str) -> bool:
-    """Whether a study of this name searches an arm in this way, with whatever choices."""
+    """Whether a study of this CONTENT searches an arm in this way, with whatever choices."""
     found, _, rest = name.partition("-")
     return found == arm.digest() and rest.partition("-")[2] == way
 
 
 def _take_over(
-    study: optuna.Study, storage: JournalStorage, earlier: int, kinds: dict[str, BaseDistribution]
+    study: optuna.Study,
+    storage: JournalStorage,
+    earlier: int,
+    kinds: Mapping[str, BaseDistribution],
 ) -> None:
-    """The trials of an earlier study whose values the space still allows."""
-    for old in storage.get_all_trials(earlier, deepcopy=False):
-        allowed = all(n in kinds and _allows(kinds[n], value) for n, value in old.params.items())
-        if old.state == TrialState.WAITING or not allowed:
-            continue
+    """The trials of an earlier study whose values the space still allows, but for those that a
+    killed run took over.
+    """
+    possible = [
+        old
+        for old in storage.get_all_trials(earlier, deepcopy=False)
+        if old.state != TrialState.WAITING
+        and all(n in kinds and _allows(kinds[n], value) for n, value in old.params.items())
+    ]
+    for old in possible[len(study.get_trials(deepcopy=False)) :]:
         study.add_trial(
             optuna.trial.create_trial(
                 state=old.state,

@@ -8,7 +8,7 @@ knows neither Ray nor processes: `fl_core.study.workers.dispatch` asks it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import optuna
@@ -18,7 +18,7 @@ from fl_core.base.rng import stream
 from fl_core.config.record import Record
 from fl_core.study.jobs import NEIGHBOUR, SCORE, TIME, Arm, Job, outcome
 from fl_core.study.plan import Plan, Space
-from fl_core.study.search.journal import open_studies, try_again
+from fl_core.study.search.journal import UNNAMED, open_studies, try_again
 from fl_core.study.search.neighbours import Transfer, is_own, neighbours, transfers
 from fl_core.study.search.pruning import pruner_of
 from fl_core.study.search.samplers import sampler_of
@@ -33,10 +33,17 @@ class Search:
 
     When an arm has had all its trials and those of its neighbours, the jobs that `then` makes of it
     follow, its confirmation, while other arms are still being searched: workers stay busy.
+    `labels`: what Optuna's studies are shown with (`journal.open_studies`).
     """
 
     def __init__(
-        self, arms: list[Arm], space: Space, plan: Plan, journal: Path, then: Then | None = None
+        self,
+        arms: list[Arm],
+        space: Space,
+        plan: Plan,
+        journal: Path,
+        then: Then | None = None,
+        labels: Mapping[str, str] = UNNAMED,
     ) -> None:
         self.arms, self.space, self.plan = arms, space, plan
         self._then = then or (lambda arm, study: [])
@@ -44,7 +51,7 @@ class Search:
         self.trials = plan.trials
         if plan.searcher == "grid":
             self.trials = min(plan.trials, len(self._points))
-        self.studies = open_studies(arms, space, journal, plan.way)
+        self.studies = open_studies(arms, space, journal, plan.way, labels)
         for study in self.studies:
             study.pruner = pruner_of(plan.pruner, plan.grace_steps, plan.floor)
         beside = neighbours([arm.values for arm in arms])

@@ -380,3 +380,53 @@ def test_a_narrower_space_leaves_out_what_it_does_not_allow(tmp_path: Path) -> N
     sizes = [t.params["local.batch_size"] for t in narrow.studies[0].get_trials()]
     assert sizes
     assert set(sizes) == {64}
+
+
+def names(one: Search) -> list[str]:
+    return [study.study_name for study in one.studies]
+
+
+def test_studies_are_named_for_people(tmp_path: Path) -> None:
+    """As optuna-dashboard lists them; other choices don't merge with the old ones."""
+    journal, labels = tmp_path / "optuna.journal", {"study": "s", "preset": "smoke"}
+
+    def opened(space: Any) -> Search:
+        return Search(arms(2), space, Plan(2, pruner="none"), journal, labels=labels)
+
+    first = opened(choices(32, 64))
+    assert names(first) == ["s: seed 0", "s: seed 1"]
+    attributes = first.studies[0].user_attrs
+    assert {**labels, "arm": "seed 0", "seed": 0}.items() <= attributes.items()
+    assert first.studies[0].metric_names == [SCORE]
+    drive(first, 4)
+    assert names(opened(choices(64))) == ["s: seed 0 (2)", "s: seed 1 (2)"]
+    again = opened(choices(32, 64))
+    assert names(again) == names(first)
+    assert again.remaining == 0
+
+
+def test_a_study_that_a_killed_run_left_half_made_is_finished(tmp_path: Path) -> None:
+    """The journal ends after the name, or amid the trials of earlier choices."""
+    journal = tmp_path / "optuna.journal"
+    drive(Search(arms(1), choices(32, 64), Plan(3, pruner="none"), journal), 3)
+    before = journal.read_text().splitlines(keepends=True)
+    Search(arms(1), choices(32, 64, 128), Plan(3, pruner="none"), journal)
+    lines = journal.read_text().splitlines(keepends=True)
+    for cut in range(len(before) + 1, len(lines), 2):
+        journal.write_text("".join(lines[:cut]))
+        wide = Search(arms(1), choices(32, 64, 128), Plan(3, pruner="none"), journal)
+        assert names(wide) == ["seed 0 (2)"]
+        assert len(wide.studies[0].get_trials()) == 3, cut
+
+
+def test_journals_with_digests_for_names_go_on(tmp_path: Path) -> None:
+    """Those of earlier versions."""
+    journal = tmp_path / "optuna.journal"
+    drive(search(tmp_path, count=1), 2)
+    (study,) = search(tmp_path, count=1).studies
+    content = study.user_attrs["content"]
+    lines = journal.read_text().replace('"seed 0"', f'"{content}"', 1).splitlines(keepends=True)
+    journal.write_text("".join(line for line in lines if '"user_attr": {"content"' not in line))
+    old = search(tmp_path, count=1)
+    assert names(old) == [content]
+    assert old.remaining == 2
