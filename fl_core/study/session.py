@@ -222,7 +222,7 @@ def report(session: Session) -> Result:
     except connect.AnalysisError as error:
         again = "all trials are done; the same command makes the table when the store answers"
         raise UserError(f"{error}; {again}") from error
-    table = final_tables.write_tables(runs, out, published=session.args.published)
+    final_tables.write_tables(runs, out, published=session.args.published)
     found = outcome.outcomes(runs)
     result = result_of(runs, session.study.arms, out, tracker.uri)
     ending.show(result.answer, pivot.pivot(found), pivot_block(found), result.warnings)
