@@ -486,6 +486,8 @@ def test_legend_by_keyboard_and_paper(browser: Any, file: Path, tmp_path: Path) 
         assert max(svgs) <= 1000  # parallel coordinates keep the width that they need
         assert widths
         assert not page.locator(".bar").is_visible()
+        shaded = "getComputedStyle(document.querySelector('.shade')).printColorAdjust"
+        assert page.evaluate(shaded) == "exact"  # white numbers need their ground
         assert page.evaluate("[...document.querySelectorAll('details')].every(d => d.open)")
         page.evaluate("dispatchEvent(new Event('afterprint'))")
         page.pdf(path=str(tmp_path / "report.pdf"), format="A4")

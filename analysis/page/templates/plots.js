@@ -5,7 +5,7 @@ const plots = (() => {
   const PAPER = 690; // pixels across a printed page
   const WIDEST = 760; // pixels of a panel: wider ones flatten what they show
   const INK = "#1b1f24", MUTED = "#5a6370", GRID = "#dfe2e6";
-  const LETTER = 6.3; // pixels of a character in a label
+  const LETTER = 6.8; // pixels of a character in a label
   let printing = false;
 
   const make = (tag, parent, attributes = {}, text) => {
@@ -233,7 +233,7 @@ const plots = (() => {
   function draw(plot, room) {
     const { spec, div } = plot;
     const count = spec.panels.length;
-    const least = spec.least || 250; // pixels of a panel that can be read
+    const least = printing ? 200 : 250; // pixels of a panel that can be read
     const columns = Math.min(count, spec.columns || 4, Math.max(1, Math.floor(room / least)));
     const most = spec.bare ? room : WIDEST;
     const share = Math.min(most, Math.floor((room - 10 * (columns - 1)) / columns));
