@@ -20,6 +20,7 @@ from fl_analysis.reading.images import FOLDER
 from fl_analysis.reading.store import StudyRuns
 from fl_analysis.results.outcome import outcomes
 from fl_analysis.tables.conditions import caption
+from fl_analysis.tables.escapes import markdown
 from fl_core.study.arguments import path
 
 
@@ -36,8 +37,8 @@ def write_figures(
         for name, figure in figures.items()
         for kind in formats
     ]
-    lines = [f"# {runs.study}: captions", "", caption(runs, outcomes(runs))]
-    lines += [line for name in figures for line in ("", f"**{name}.** {text[name]}")]
+    lines = [f"# {markdown(runs.study)}: captions", "", markdown(caption(runs, outcomes(runs)))]
+    lines += [line for name in figures for line in ("", f"**{name}.** {markdown(text[name])}")]
     return [*paths, command.write(out / "captions.md", ("\n".join(lines) + "\n").encode())]
 
 

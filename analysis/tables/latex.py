@@ -168,8 +168,9 @@ def _said(block: Block, y: int, column: Column) -> int:
 def _cell(block: Block, y: int, column: Column, right: bool) -> str:
     text, key = cited(block, y, column.place)
     shown = tex(number(text) if right else text)
-    if right:  # marks stand beside the column: the digits stay below each other
-        shown = re.sub(r"(?<=.)(\$\^\\dagger\$|\*)$", r"\\rlap{\1}", shown)
+    if right:  # beside a mark the digits stay below each other
+        ends = {row[column.place][-1:] for row in block.rows} & set("†*") - {text[-1:]}
+        shown += "".join(rf"\phantom{{{tex(mark)}}}" for mark in sorted(ends)[:1])
     if column.wraps:
         shown = rf"\raggedright\hspace{{0pt}}{_breakable(shown)}"
     if key:

@@ -69,6 +69,15 @@ def test_names_stay_text_in_every_format() -> None:
     assert lines[0].startswith("# ../../x \\\\input")
 
 
+def test_captions_of_figures_are_text(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(figures, "draw_figures", lambda *_: ({}, {}))
+    (file,) = figures.write_figures(evil(), tmp_path)
+    lines = file.read_text().splitlines()
+    assert lines[0].endswith("captions")
+    assert not any(line.startswith("\\input") or "]](http" in line for line in lines)
+    assert "preset ../../x \\\\input{/etc/passwd}\\<img src=x>[a]\\(http" in lines[2]
+
+
 def test_a_spreadsheet_finds_no_formula() -> None:
     text = table_csv(evil())
     back = pd.read_csv(io.StringIO(text), dtype=str).fillna("")

@@ -52,7 +52,7 @@ def test_the_first_trial_of_a_grid_or_of_one_is_no_sign() -> None:
 def test_every_format_warns_before_anything_else(text: Any) -> None:
     page = text(two_arms())
     assert "4/5" in page
-    assert "1/3†" in page or r"1/3\rlap{$^\dagger$}" in page
+    assert "1/3†" in page or r"1/3$^\dagger$" in page
     assert page.count(LOUD) == 2  # the study's line and the arm's
     assert page.index(f"{LOUD}: 1 of 2 arms") < page.index(f"{LOUD}: arm 1: 1 of 3 search trials")
     assert page.index(LOUD) < page.index("1 of 3 search trials diverged")
