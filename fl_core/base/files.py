@@ -53,6 +53,14 @@ def resolved(path: Path) -> Path:
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path)) from error
 
 
+def absolute(option: str, path: Path) -> Path:
+    """The same of a path that the user gives with this option; UserError where there is none."""
+    try:
+        return resolved(path)
+    except OSError as error:
+        raise UserError(f"{option} {path}: cannot be used ({error.strerror})") from error
+
+
 def check_room(folder: Path) -> None:
     """OSError unless something can be written in a folder, or where it would be made."""
     there = next(place for place in (folder, *folder.parents) if place.exists())

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fl_core.base.addresses import check_tracking_uri
 from fl_core.base.errors import ConfigError
+from fl_core.base.files import absolute
 from fl_core.base.stores import check_sqlite
 from fl_core.config.trial_config import Value
 from fl_core.config.typed import typed
@@ -171,7 +172,7 @@ def fixed_values(args: argparse.Namespace) -> dict[str, Value]:
     if args.weights is not None:
         from fl_core.models.features import known_weights
 
-        values["backbone.weights"] = known_weights(args.weights.resolve())
+        values["backbone.weights"] = known_weights(absolute("--weights", args.weights))
     for name, text in args.values:
         if name == "seed":
             raise ConfigError(f"--set seed={brief(text)}: give --seed {brief(text)}; {SEEDS}")

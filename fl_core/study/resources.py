@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fl_core.base.errors import UserError
-from fl_core.base.files import check_room, resolved
+from fl_core.base.files import absolute, check_room
 from fl_core.base.locations import check_writable, location
 from fl_core.base.machine import Machine
 from fl_core.study.folder import generation, search_name
@@ -35,9 +35,9 @@ def machine_of(args: argparse.Namespace) -> Machine:
         )
     return Machine(
         device=device,
-        data_dir=_absolute("--data-dir", args.data_dir or Path(env.get("FL_DATA_DIR") or "data")),
+        data_dir=absolute("--data-dir", args.data_dir or Path(env.get("FL_DATA_DIR") or "data")),
         cache_dir=cache_of(args),
-        weights_file=_absolute("--weights", args.weights) if args.weights else None,
+        weights_file=absolute("--weights", args.weights) if args.weights else None,
         threads=1 if device == "cpu" else None,
     )
 
@@ -76,7 +76,7 @@ def places_of(args: argparse.Namespace, name: str, out: Path) -> Places:
 
 def out_of(args: argparse.Namespace, name: str) -> Path:
     """The study's folder."""
-    return _absolute("--out", args.out or Path("results") / name)
+    return absolute("--out", args.out or Path("results") / name)
 
 
 def check_folders(args: argparse.Namespace, name: str, out: Path) -> None:
@@ -90,13 +90,6 @@ def check_folders(args: argparse.Namespace, name: str, out: Path) -> None:
         except OSError as error:
             line = f"{option} {folder}: cannot be written ({error.strerror})"
             raise UserError(line) from error
-
-
-def _absolute(option: str, path: Path) -> Path:
-    try:
-        return resolved(path)
-    except OSError as error:
-        raise UserError(f"{option} {path}: cannot be used ({error.strerror})") from error
 
 
 def storage_of(args: argparse.Namespace) -> Path | None:
@@ -114,7 +107,7 @@ def cache_of(args: argparse.Namespace) -> Path:
     if storage:
         return storage / "artefacts"
     named = args.cache_dir or Path(os.environ.get("FL_CACHE_DIR") or "results/artefacts")
-    return _absolute("--cache-dir", Path(named))
+    return absolute("--cache-dir", Path(named))
 
 
 def default_precision(machine: Machine) -> str:

@@ -83,13 +83,15 @@ class Session:
         """Names the study's run in MLflow and all below it: one search of one study, in one folder.
 
         Without the arms, trials, seeds or finalists: a study with more of them is the same study,
-        extended. Only what is not as it always was counts, so that old studies keep their names.
+        extended. A study that an earlier version began keeps its name.
         """
         name, again = search_name(self.out), generation(self.out)
-        own = {"search": name, "way": self.plan.way}
+        own: dict[str, Any] = {"way": self.plan.way} if self.plan.way else {}
         if self.args.confirm_on != "train":
             own["confirm_on"] = self.args.confirm_on
-        own = {key: value for key, value in own.items() if value}
+        if name:  # with all that makes trials of equal settings others
+            pace = self.study.preset.eval_steps
+            own |= {"search": name, "pace": pace, "probe": dict(self.study.probe)}
         return digest_of(
             [
                 facts["base"],

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from faults.place import Place
 from faults.running import Ended
 
-WORDS = ("--preset", "smoke", "--serial", "--trials", "4", "--seeds", "2", "--set", "eval_every=1")
+WORDS = ("--preset", "smoke", "--serial", "--trials", "3", "--seeds", "1")
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,7 @@ def test_folder_that_cannot_be_written(capsys: pytest.CaptureFixture[str], tmp_p
     assert "cannot be written" in line
 
 
-@pytest.mark.parametrize("option", ["--out", "--cache-dir", "--storage", "--data-dir"])
+@pytest.mark.parametrize("option", ["--out", "--cache-dir", "--storage", "--data-dir", "--weights"])
 def test_links_that_go_round(
     option: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import optuna
-from optuna.trial import TrialState
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState
 
 from fl_core.base.rng import stream
 from fl_core.config.record import Record
@@ -62,7 +63,7 @@ class Search:
         self._live: dict[tuple[int, int], optuna.Trial] = {}  # by arm and number
         # trials of an interrupted run: they go on from their last checkpoint
         self._resumed = [
-            (arm, optuna.Trial(study, old._trial_id))
+            (arm, old)
             for arm, study in enumerate(self.studies)
             for old in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         ]
@@ -95,8 +96,8 @@ class Search:
     def next_job(self) -> Job | None:
         """The next job; None while there is only the search to wait for, or nothing left."""
         if self._resumed:
-            arm, trial = self._resumed.pop(0)
-            return self._job(arm, trial)
+            arm, old = self._resumed.pop(0)
+            return self._job(arm, self._resume(arm, old))
         number = self._next_arm()
         if number is not None:
             return self._job(number, self._own(number))
@@ -209,8 +210,9 @@ class Search:
             beside = self._beside[arm]
             if any(self._left(a) > 0 for a in (arm, *beside)):
                 return False
-            live = [*((a, trial) for (a, _), trial in self._live.items()), *self._resumed]
-            if any(a in (arm, *beside) and is_own(trial) for a, trial in live):
+            own = [arm for (arm, _), trial in self._live.items() if is_own(trial)]
+            own += [arm for arm, old in self._resumed if is_own(old)]
+            if not {arm, *beside}.isdisjoint(own):
                 return False
             others = [(self.arms[a], self.studies[a]) for a in beside]
             self._transfers[arm] = transfers(self.arms[arm], self.studies[arm], others)
@@ -227,11 +229,28 @@ class Search:
         """A new Optuna trial. Its random stream is a function of (seed, arm, number), so a search
         that goes on after an interruption makes the suggestions it would have made.
         """
-        study, number = self.studies[arm], self._asked[arm]
-        rng = stream(self.plan.seed, f"sampler-{self.arms[arm].digest()}", number)
-        study.sampler = sampler_of(
-            self.plan.searcher, int(rng.integers(2**31)), len(study.directions)
-        )
+        study = self.studies[arm]
+        study.sampler = self._sampler(arm, self._asked[arm])
         trial = study.ask()
         self._asked[arm] += is_own(trial)
         return trial
+
+    def _resume(self, arm: int, old: FrozenTrial) -> optuna.Trial:
+        """A trial of an interrupted run. The kill may have come between two of its values: those
+        that are missing become what they would have been.
+        """
+        study = self.studies[arm]
+        before = study.get_trials(deepcopy=False)[: old.number]
+        study.sampler = self._sampler(arm, sum(is_own(t) for t in before))
+        trial = optuna.Trial(study, old._trial_id)
+        at_once = {*old.system_attrs.get("fixed_params", ()), *(trial.relative_params or ())}
+        for name, kind in old.distributions.items():
+            if name not in at_once and not kind.single():
+                study.sampler.sample_independent(study, old, name, kind)  # as it was: in its turn
+        return trial
+
+    def _sampler(self, arm: int, number: int) -> BaseSampler:
+        """For the trial of an arm that has so many before it."""
+        rng = stream(self.plan.seed, f"sampler-{self.arms[arm].digest()}", number)
+        objectives = len(self.studies[arm].directions)
+        return sampler_of(self.plan.searcher, int(rng.integers(2**31)), objectives)

@@ -195,6 +195,31 @@ def test_locks_of_a_killed_run_are_removed(tmp_path: Path) -> None:
     assert search(tmp_path).remaining == 6
 
 
+@pytest.mark.parametrize("searcher", ["random", "tpe", "nsga2"])
+def test_killed_between_two_entries_of_the_journal(searcher: str, tmp_path: Path) -> None:
+    """Wherever in the making of a trial, between two of its values too: the same trials follow."""
+
+    def two(trial: optuna.Trial) -> Mapping[str, Value]:
+        momentum = trial.suggest_float("local.momentum", 0.0, 0.9)
+        return {**space(trial), "local.momentum": momentum}
+
+    def opened(name: str) -> Search:
+        (tmp_path / name).mkdir(exist_ok=True)
+        plan = Plan(3, searcher=searcher, pruner="none", first=[{"local.lr": 0.5}])
+        return Search(arms(1), two, plan, tmp_path / name / JOURNAL)
+
+    one = opened("whole")
+    whole = drive(one, 3)
+    journal = tmp_path / "whole" / JOURNAL
+    lines = journal.read_bytes().splitlines(keepends=True)
+    (tmp_path / "cut").mkdir()
+    # from the trial that only the sampler has a say in
+    for count in range(len(lines) * 2 // 3, len(lines)):
+        (tmp_path / "cut" / JOURNAL).write_bytes(b"".join(lines[:count]))
+        again = opened("cut")
+        assert drive(again, again.remaining)[-1:] in ([whole[-1]], []), lines[count]
+
+
 DAMAGE = (b"null", b"[]", b'"text"', b"\x00\x01", b"", b'{"op_code": 99, "worker_id": "x"}',
           b'{"op_code": "4", "worker_id": "x"}', b'{"op_code": 5, "worker_id": "x"}')  # fmt: skip
 
