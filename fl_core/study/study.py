@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,4 +58,6 @@ def _declared_in() -> str:
     while frame and frame.f_globals.get("__name__") in (__name__, "dataclasses"):
         frame = frame.f_back
     path = Path(frame.f_code.co_filename if frame else "")
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+    with suppress(FileNotFoundError, ValueError):  # no working directory any more; not below it
+        return str(path.relative_to(Path.cwd()))
+    return str(path)
