@@ -19,13 +19,13 @@ import textwrap
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 
 from fl_core.base.errors import UserError, kind_and_line
 from fl_core.doctor import places as check_places
 from fl_core.doctor import software as checks
 from fl_core.doctor.software import Finding, Where
-from fl_core.study.arguments import Parser, device, told
+from fl_core.study.arguments import Parser, device, path, told, words
 from fl_core.study.stopping import exit_code, stoppable
 
 AT_ONCE = 3
@@ -167,15 +167,21 @@ def parse(argv: list[str] | None = None) -> Where:
     )
     add = parser.add_argument
     add("--quick", action="store_true", help="don't start Ray, don't make a store")
-    add("--out", default=Where.out, metavar="DIR", help="the study's folder (results)")
-    add("--cache-dir", metavar="DIR", help="artefacts (FL_CACHE_DIR, ./results/artefacts)")
-    add("--data-dir", metavar="DIR", help="CIFAR's folder (FL_DATA_DIR, ./data)")
-    add("--weights", metavar="FILE", help="local weights file of the backbone")
-    add("--tracking-uri", metavar="URI", help="MLflow store (MLFLOW_TRACKING_URI, ./mlflow.db)")
-    add("--ray-address", metavar="ADDR", help="a running Ray cluster")
+    add("--out", type=place, default=Where.out, metavar="DIR", help="the study's folder (results)")
+    cache = "artefacts (FL_CACHE_DIR, ./results/artefacts)"
+    add("--cache-dir", type=place, metavar="DIR", help=cache)
+    add("--data-dir", type=place, metavar="DIR", help="CIFAR's folder (FL_DATA_DIR, ./data)")
+    add("--weights", type=place, metavar="FILE", help="local weights file of the backbone")
+    store = "MLflow store (MLFLOW_TRACKING_URI, ./mlflow.db)"
+    add("--tracking-uri", type=words, metavar="URI", help=store)
+    add("--ray-address", type=words, metavar="ADDR", help="a running Ray cluster")
     add("--device", type=device, default=Where.device, help="auto, cpu or cuda (auto)")
-    args = parser.parse_args(argv)
-    return Where(**{spec.name: getattr(args, spec.name) for spec in fields(Where)})
+    return Where(**vars(parser.parse_args(argv)))
+
+
+def place(text: str) -> str:
+    """A path, as a study reads it."""
+    return str(path(text))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -464,7 +464,18 @@ def test_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize(
-    "argv", [["--quik"], ["--device", "tpu"], ["--out"], ["surplus"], ["--qui"]]
+    "argv",
+    [
+        ["--quik"],
+        ["--device", "tpu"],
+        ["--out"],
+        ["surplus"],
+        ["--qui"],
+        ["--out", ""],
+        ["--weights", ""],
+        ["--ray-address", " "],
+        ["--data-dir", "x" * 300],
+    ],
 )
 def test_bad_options(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:

@@ -20,7 +20,7 @@ assert not {"ray", "mlflow"} & set(sys.modules)
 
 
 def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_BACKEND_LOG_LEVEL"):
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
         monkeypatch.setenv(name, "")  # given back after the test
     for name in (*environment.RAY, *environment.KERNELS, *environment.MLFLOW):
         monkeypatch.delenv(name, raising=False)
@@ -36,7 +36,6 @@ def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_ray_gets_a_token_and_a_cluster_keeps_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_BACKEND_LOG_LEVEL", "info")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("RAY_AUTH_TOKEN", "the cluster's")
     environment.before_ray(cluster=True)

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -53,11 +53,25 @@ def ray_session(address: str | None = None, cpus: int | None = None) -> Iterator
         thread = stack.enter_context(ThreadPoolExecutor(1))
         stack.callback(ray.shutdown)
         try:
-            thread.submit(start).result()
+            with nullcontext() if address is None else _without_stderr():
+                thread.submit(start).result()
         except Exception as error:  # Ray raises bare ones, too, when a busy machine is slow
             what = f"--ray-address {address}{TOKEN}" if address else "Ray does not start"
             raise UserError(f"{what}: {' '.join(str(error).split())[:300]}") from error
         yield logs
+
+
+@contextmanager
+def _without_stderr() -> Iterator[None]:
+    """For code below Python: of a cluster's refusal Ray prints twenty lines before it raises."""
+    kept = os.dup(2)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 @contextmanager
