@@ -21,7 +21,7 @@ from fl_analysis.reading.store import StudyRuns
 from fl_analysis.tables.render import html_sources, right_aligned
 
 TEMPLATES = Path(__file__).parent / "page" / "templates"
-SCRIPTS = ("theme.js", "plots.js", "trials.js")
+SCRIPTS = ("theme.js", "axes.js", "plots.js", "trials.js")
 
 
 def page(sections: Sequence[Section]) -> str:

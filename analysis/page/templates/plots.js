@@ -18,74 +18,6 @@ const plots = (() => {
   tip.className = "tip";
   tip.hidden = true;
 
-  // --- axes
-  function written(value, unit) {
-    if (unit === "B") {
-      const at = [["GB", 1e9], ["MB", 1e6], ["kB", 1e3]].find(([, size]) => Math.abs(value) >= size);
-      return at ? `${Number((value / at[1]).toPrecision(3))} ${at[0]}` : `${value} B`;
-    }
-    const size = Math.abs(value);
-    if (value !== 0 && (size < 1e-3 || size >= 1e5)) return value.toExponential().replace("+", "");
-    return String(Number(value.toPrecision(4)));
-  }
-  function logTicks(low, high, most) {
-    const found = [];
-    for (const mantissas of [[1], [1, 3], [1, 2, 5], [1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9]]) {
-      found.length = 0;
-      for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power += 1) {
-        for (const mantissa of mantissas) {
-          const tick = Number((mantissa * 10 ** power).toPrecision(3));
-          if (tick >= low && tick <= high) found.push(tick);
-        }
-      }
-      if (found.length >= 3) break;
-    }
-    const every = Math.ceil(found.length / Math.max(2, most));
-    return found.filter((_, index) => index % every === 0);
-  }
-  function ticksOf(low, high, most, whole) {
-    const rough = Math.max(whole ? 1 : 0, (high - low) / Math.max(1, most));
-    const power = 10 ** Math.floor(Math.log10(rough));
-    const step = power * [1, 2, 5, 10].find((size) => size * power >= rough);
-    const found = [];
-    for (let tick = Math.ceil(low / step); tick * step <= high + step * 1e-9; tick += 1) {
-      found.push(Number((tick * step).toPrecision(10)));
-    }
-    return found;
-  }
-  // A value's place along an axis, 0 to 1, and what to write beside it.
-  function scale(axis, values, most) {
-    if (axis.levels) {
-      const count = axis.levels.length;
-      const every = Math.ceil(count / Math.max(1, most));
-      return {
-        at: (value) => (value + 0.5) / count,
-        ticks: axis.levels.map((text, value) => ({ value, text }))
-          .filter(({ value }) => value % every === 0),
-      };
-    }
-    const known = values.filter((value) => value !== null && (!axis.log || value > 0));
-    let [low, high] = axis.span || [Math.min(...known), Math.max(...known)];
-    if (axis.zero) low = Math.min(0, low);
-    const change = axis.log ? Math.log10 : (value) => value;
-    if (!(change(high) > change(low))) [low, high] = axis.log ? [low / 2, high * 2] : [low - 1, high + 1];
-    let [from, to] = [change(low), change(high)];
-    const margin = axis.span ? 0 : 0.04 * (to - from);
-    from -= axis.zero && low === 0 ? 0 : margin;
-    to += margin;
-    const ticks = axis.log ? logTicks(10 ** from, 10 ** to, most) : ticksOf(from, to, most, axis.whole);
-    const place = (value) => (change(value) - from) / (to - from);
-    return {
-      at: axis.reverse ? (value) => 1 - place(value) : place,
-      ticks: ticks.map((value) => ({ value, text: written(value, axis.unit) })),
-    };
-  }
-  const ends = (mark, way) => {
-    if (mark.low && way === "y") return [...mark.low, ...mark.high];
-    const error = mark[`e${way}`];
-    return error ? mark[way].flatMap((v, i) => [v - error[i], v + error[i]]) : mark[way];
-  };
-
   // --- marks
   function lineOf(mark, X, Y) {
     let path = "";
@@ -150,13 +82,13 @@ const plots = (() => {
     const { spec } = plot;
     const [xAxis, yAxis] = [panel.x || spec.x, panel.y || spec.y];
     const mine = panel.marks;
-    const values = (axis, own, way) => (own ? mine : shared).flatMap((mark) => ends(mark, way));
-    const y = scale(yAxis, values(yAxis, panel.y, "y"), height / (yAxis.levels ? 16 : 45));
+    const values = (axis, own, way) => (own ? mine : shared).flatMap((mark) => axes.ends(mark, way));
+    const y = axes.scale(yAxis, values(yAxis, panel.y, "y"), height / (yAxis.levels ? 16 : 45));
     const longest = Math.max(0, ...y.ticks.map(({ text }) => text.length));
     const left = spec.bare ? panel.left || 8 : Math.min(16 + LETTER * longest, 0.45 * width) + (yAxis.label ? 16 : 0);
     const [right, top, bottom] = spec.bare ? [45, panel.top || 10, 10] : [14, panel.title ? 24 : 10, xAxis.label ? 44 : 26];
     const [across, down] = [width - left - right, height - top - bottom];
-    const x = scale(xAxis, values(xAxis, panel.x, "x"), Math.max(2, across / 70));
+    const x = axes.scale(xAxis, values(xAxis, panel.x, "x"), Math.max(2, across / 70));
     const X = (value) => left + across * x.at(value);
     const Y = (value) => (yAxis.levels ? top + down * y.at(value) : top + down * (1 - y.at(value)));
     const svg = make("svg", plot.div, {
