@@ -21,7 +21,8 @@ SEARCH = "search"  # the name of the search (`search_name`)
 STUDY = "study.yaml"
 #: What a study writes there as files, and as folders.
 _FILES = (HOLDER, GENERATION, SEARCH, STUDY, "optuna.journal", "failures.log",
-          "table.csv", "table.md", "table.tex", "table.html")  # fmt: skip
+          "table.csv", "table.md", "table.html", "table.tex", "appendix.tex", "references.bib",
+          "pairs.csv", "epochs.csv", "finalists.csv", "front.csv")  # fmt: skip
 _FOLDERS = ("trials", "figures")
 
 

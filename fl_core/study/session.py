@@ -234,7 +234,7 @@ def report(session: Session) -> Result:
         runs, out / "figures", ["png"], data if (data / "cifar-100-python").is_dir() else None
     )
     session.doing.done()
-    say(f"\ntables   {out}/table.md, table.csv, table.tex, table.html: all columns, tests, notes")
+    say(f"\ntables   {out}/table.md, table.html, table.csv; for a paper table.tex, appendix.tex")
     say(f"figures  {out / 'figures'} ({len(drawn)} files; analysis/figures.py makes PDF and SVG)")
     say(f"MLflow   {tracker.where()}")
     warn(log_findings(tracker, session.study, runs, out))
