@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from fl_core.base.errors import UserError, hidden
 
@@ -29,11 +29,20 @@ class Parser(argparse.ArgumentParser):
     whoever reads a command line reads it within `told`.
     """
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does, which would take --option=-- for an empty list (until Python 3.13)."""
+        for word in sys.argv[1:] if args is None else args:
+            if word.startswith("--") and word.endswith("=--"):
+                self.error(f"argument {word[:-3]}: -- is not a value")
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
-        if message.startswith("unrecognized arguments: --"):
-            wrong = message.split()[2].split("=")[0]
+        _, unknown, words = message.partition("unrecognized arguments: ")
+        if unknown:
+            wrong = (words.split() or ["an empty word"])[0].split("=")[0]
             close = difflib.get_close_matches(wrong, self._option_string_actions, n=1)
             message = f"{wrong}: no such option" + (f"; did you mean {close[0]}?" if close else "")
+        message = re.sub(r"\S{300,}", lambda word: brief(word[0]), message)[:1000]
         raise UserError(f"{message} (--help lists the options)")
 
 

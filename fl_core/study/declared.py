@@ -73,7 +73,7 @@ def _check_objectives(objectives: object) -> None:
     if not isinstance(objectives, (tuple, list)):
         raise _wrong("objectives", objectives, 'several names: ("bytes_up",)')
     for name in objectives:
-        if name not in OBJECTIVES:
+        if not isinstance(name, str) or name not in OBJECTIVES:
             close = get_close_matches(str(name), OBJECTIVES, n=1)
             hint = f"did you mean {close[0]}?" if close else "bytes_up, local_steps, …"
             raise _wrong("objectives", name, f"a metric of a trial on validation; {hint}")

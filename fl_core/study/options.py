@@ -35,6 +35,13 @@ from fl_core.study.study import Study
 def parse(study: Study, argv: Sequence[str]) -> argparse.Namespace:
     """The options of a study, and as `words` what was typed; UserError for a mistake."""
     declared.check(study)
+    args = build_parser(study).parse_args(argv)
+    args.words = list(argv)
+    return args
+
+
+def build_parser(study: Study) -> Parser:
+    """All options, for a study without a mistake."""
     presets = "\n".join(f"  {name:10}{preset.help}" for name, preset in study.presets.items())
     parser = Parser(
         prog=started_as(study.name),
@@ -46,9 +53,7 @@ def parse(study: Study, argv: Sequence[str]) -> argparse.Namespace:
     _how_to_search(parser)
     _where_things_are(parser, study)
     _machine(parser)
-    args = parser.parse_args(argv)
-    args.words = list(argv)
-    return args
+    return parser
 
 
 def _what_to_run(parser: argparse.ArgumentParser, study: Study) -> None:

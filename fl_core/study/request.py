@@ -48,14 +48,14 @@ def request_of(study: Study, args: argparse.Namespace) -> Request:
     if args.ray_address:
         check_ray_address(args.ray_address)
     out = resources.out_of(args, study.name)
-    resources.check_folders(args, study.name, out)
-    if args.fresh:
-        check_fresh(out, study.name)
     from fl_core.study.search import probing, samplers
 
     probing.check_space(resolved.space, resolved.arms, study.file)
     samplers.check_searcher(plan.searcher, resolved.space, 1 + len(resolved.objectives))
     machine = resources.machine_of(args)
+    if args.fresh:
+        check_fresh(out, study.name)
+    resources.check_folders(args, study.name, out)  # the last: a storage is tried by writing
     if resolved.uses_images:
         precision = resources.default_precision(machine)
         resolved = resolved.with_default("compute.precision", precision)

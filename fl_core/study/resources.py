@@ -81,8 +81,7 @@ def out_of(args: argparse.Namespace, name: str) -> Path:
 
 def check_folders(args: argparse.Namespace, name: str, out: Path) -> None:
     """UserError for a folder that cannot be written."""
-    if storage := storage_of(args):
-        check_writable(storage / name)
+    storage = storage_of(args)
     folders = {"--out": out} if storage else {"--out": out, "--cache-dir": cache_of(args)}
     for option, folder in folders.items():
         try:
@@ -90,6 +89,8 @@ def check_folders(args: argparse.Namespace, name: str, out: Path) -> None:
         except OSError as error:
             line = f"{option} {folder}: cannot be written ({error.strerror})"
             raise UserError(line) from error
+    if storage:  # the last: its folder is made
+        check_writable(storage / name)
 
 
 def storage_of(args: argparse.Namespace) -> Path | None:

@@ -80,6 +80,7 @@ def refused(
         (["--set", "local.batch_size=1e10"], ["local.batch_size", "[1, 1e+06]"]),
         (["--set", "learning_rate=1"], ["learning_rate", "did you mean local.lr?"]),
         (["--set", "=1"], ["no such configuration field"]),
+        (["--weights=--"], ["--weights: -- is not a value"]),
         (["--trials", "1_0"], ["--trials", "1_0 is not a whole number"]),
         (["--trials", 5000 * "9"], ["--trials", "5000 characters", "whole number"]),
         (["--gpus-per-trial", "1e-320"], ["--gpus-per-trial", "1e-320", "1/n"]),
