@@ -66,7 +66,8 @@ def started_as(study: str) -> str:
     if len(sys.orig_argv) > 3 and Path(sys.orig_argv[1]).name == "fl-study":
         return f"fl-study run {sys.orig_argv[3]}"
     file = Path(sys.argv[0])
-    own = file.suffix == ".py" and file.name != "__main__.py" and file.parent.name != "studies"
+    own = file.suffix == ".py" and file.parent.name != "studies"
+    own = own and not file.name.endswith(("__main__.py", "kernel_launcher.py"))  # a notebook's
     return f"python {file if own else f'studies/{study}.py'}"
 
 

@@ -99,7 +99,9 @@ def run(study: Study, args: argparse.Namespace) -> Result:
     started = time.monotonic()
     question = study.question.strip().partition("\n")[0]
     say(f"{study.name} (preset {args.preset}): {question}")
-    asked = request_of(study, args)
+    with Doing() as doing:
+        doing("loading torch and checking what is asked")
+        asked = request_of(study, args)
     resolved, machine, out = asked.study, asked.machine, asked.out
     say(_size(asked))
     with locked(out), ThreadPoolExecutor(1) as pool, Doing() as doing:

@@ -93,6 +93,7 @@ def test_a_mistake_is_one_line(
         (["python", "my/own.py"], ["my/own.py"], "python my/own.py"),
         (["python", "-m", "pytest"], ["/pytest/__main__.py"], "python studies/iid.py"),
         (["python"], [""], "python studies/iid.py"),
+        (["python"], ["/x/ipykernel_launcher.py", "-f", "x"], "python studies/iid.py"),
     ],
 )
 def test_how_a_study_was_started(
