@@ -137,6 +137,14 @@ def _where_things_are(parser: argparse.ArgumentParser, study: Study) -> None:
         metavar="URI",
         help="MLflow store (MLFLOW_TRACKING_URI, ./mlflow.db)",
     )
+    add(
+        "--also",
+        type=words,
+        action="append",
+        default=[],
+        metavar="LOG",
+        help="log to tensorboard[:DIR] or wandb[:PROJECT] too",
+    )
     add("--data-dir", type=path, metavar="DIR", help="CIFAR's folder (FL_DATA_DIR, ./data)")
     add(
         "--cache-dir",

@@ -19,6 +19,7 @@ from fl_core.study.folder import check_fresh
 from fl_core.study.plan import Plan
 from fl_core.study.resolved import ResolvedStudy, resolve
 from fl_core.study.study import Study
+from fl_core.study.tracking.mirrors import check_mirrors
 
 MOST_RUNS = 100_000  # of a study: more than a year at five minutes each
 
@@ -45,6 +46,7 @@ def request_of(study: Study, args: argparse.Namespace) -> Request:
     plan = options.plan_of(args, resolved)
     check_size(plan, len(resolved.arms), args.seeds or resolved.preset.seeds)
     uri = options.tracking_uri(args)
+    check_mirrors(args.also)
     if args.ray_address:
         check_ray_address(args.ray_address)
     out = resources.out_of(args, study.name)

@@ -109,6 +109,7 @@ class Session:
         from fl_core.study.search import confirm as findings
         from fl_core.study.search.journal import JOURNAL
         from fl_core.study.search.search import Search
+        from fl_core.study.tracking import mirrors
         from fl_core.study.workers.dispatch import Conductor
 
         overrides: dict[str, Value] = {"data.train_on": self.args.confirm_on}
@@ -137,8 +138,11 @@ class Session:
             [self._confirming(arm, probes[n]) for n, arm in enumerate(self.study.arms)],
         )
         self.doing.done()
-        with Display(names, done, lambda: search.remaining, progress) as display:
-            listeners: list[Listener] = [display, self.tracker]
+        with (
+            Display(names, done, lambda: search.remaining, progress) as display,
+            mirrors.opened(self.args.also, self.study.name, self.study.arms, self.out) as mirror,
+        ):
+            listeners: list[Listener] = [display, self.tracker, mirror]
             conductor = Conductor(search, listeners, self.places.own, self.out)
             self.execute(conductor, self.machine, self.places)
 
