@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from pathlib import Path
@@ -46,6 +47,17 @@ def commands() -> list[Command]:
     """Every command of every page, once: of shell blocks, indented lines and the running text."""
     found = [Command(path.stem, line) for path in PAGES for line in _lines(path)]
     return list({command.line: command for command in found}.values())
+
+
+def typed_in_docstrings() -> list[Command]:
+    """The commands that studies and the programs of analysis and `fl-study` show of themselves."""
+    files = [*ROOT.glob("studies/[!_]*.py"), *ROOT.glob("analysis/[!_]*.py")]
+    found = []
+    for path in (*sorted(files), ROOT / "fl_core/study/console.py"):
+        text = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+        lines = re.findall(r"^ {4}((?:python|fl-study) .+)$", text, re.M)
+        found += [Command(path.stem, re.sub(r"\s+#.*", "", line)) for line in lines]
+    return found
 
 
 def _lines(path: Path) -> list[str]:

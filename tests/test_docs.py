@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pages import PAGES, README, ROOT, Command, commands, own_methods, python_blocks
+from pages import (
+    PAGES,
+    README,
+    ROOT,
+    Command,
+    commands,
+    own_methods,
+    python_blocks,
+    typed_in_docstrings,
+)
 
 from fl_core.study import console, options
 from fl_core.study.resolved import resolve
@@ -122,7 +131,11 @@ def my_methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 
 
 @pytest.mark.usefixtures("my_methods")
-@pytest.mark.parametrize("command", commands(), ids=lambda c: f"{c.page}: {c.line[:60]}")
+@pytest.mark.parametrize(
+    "command",
+    [*commands(), *typed_in_docstrings()],
+    ids=lambda command: f"{command.page}: {command.line[:60]}",
+)
 def test_a_command_can_be_typed(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -117,22 +117,29 @@ def soaked(found: list[str], which: Collection[str]) -> list[object]:
     return [pytest.param(command, marks=m) for command, m in zip(found, marks, strict=True)]
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        *soaked(commands("studies", "default"), TWICE),
-        *soaked(others(images=False), others(images=False)),
-    ],
-)
+@pytest.mark.parametrize("command", soaked(commands("studies", "default"), TWICE))
 def test_a_study_by_default(command: str, tmp_path: Path, cache: Path) -> None:
+    study, options = _short(command)
+    run(study, options, tmp_path, cache)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("command", others(images=False))
+def test_a_command_of_another_page(command: str, tmp_path: Path, cache: Path) -> None:
+    """What it is about are its options: the first and the last arm will do."""
+    study, options = _short(command)
+    ends = [study.arms[0], study.arms[-1]] if len(study.arms) > 1 else study.arms
+    run(replace(study, arms=ends), options, tmp_path, cache)
+
+
+def _short(command: str) -> tuple[Study, list[str]]:
+    """A command's study with a handful of local steps, and its options."""
     file, *options = shlex.split(command)
     study = load_study(Path(file).stem)
     small = study.presets["smoke"]
-    preset = "smoke" if "--preset" in options else "embedded"
     budget = small.budget if study.budget_counts_head else min(small.budget, 16)
     short = replace(small, budget=budget, eval_steps=16, trials=1)
-    study = replace(study, presets={preset: short})
-    run(study, options, tmp_path, cache)
+    return replace(study, presets={"embedded": short}), options
 
 
 @pytest.fixture
