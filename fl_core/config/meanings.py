@@ -21,7 +21,7 @@ MEANINGS: Mapping[str, str] = {
     "backbone.tag": "timm's name of the pre-trained weights",
     "backbone.weights": "pretrained, random, or sha256:HEX of the file that --weights names",
     "backbone.image_size": "pixels that images are scaled to, height and width",
-    "backbone.patch_size": "pixels of a patch of a transformer; none: the model's own",
+    "backbone.patch_size": "pixels of a patch of a transformer; null: the model's own",
     "federation.clients": "K, the number of clients; 1: centralised training",
     "federation.participation": "C, the share of the clients that takes part in a round",
     "federation.sharding": (
@@ -112,7 +112,7 @@ MEANINGS: Mapping[str, str] = {
     ),
     "compute.precision": "of forward and backward pass; parameters are always float32",
     "rounds": "T, communication rounds of the main stage; a study sets it from its budget and J",
-    "stop_round": "rounds that are done of them, as many as another trial's best; none: all",
+    "stop_round": "rounds that are done of them, as many as another trial's best; null: all",
     "eval_every": "rounds between two evaluations; a study sets it",
     "eval_train": "evaluations measure a sample of the training examples, too",
     "patience": "evaluations without a better one before a trial stops; 0: never",
