@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import json
 import sys
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 from pages import ROOT
 
 from fl_core.study.result import Result
+from fl_core.study.screen import console
 from studies import load_study
 
 FILE = ROOT / "docs" / "colab.ipynb"
@@ -33,6 +35,17 @@ def test_what_it_shows_is_of_no_machine() -> None:
     assert not any(o["output_type"] == "error" or o.get("name") == "stderr" for o in outputs)
     assert "<table" in shown
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 2
+
+
+def test_lines_are_plain_in_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its stdout says that it is a terminal: a moving line would be thousands of outputs."""
+    shell = type("ZMQInteractiveShell", (), {})
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert console().is_terminal
+    monkeypatch.setattr(builtins, "get_ipython", shell, raising=False)
+    assert not console().is_terminal
 
 
 @pytest.mark.soak

@@ -14,7 +14,10 @@ from rich.status import Status
 
 def console() -> Console:
     """For what a study shows: rich without markup, emoji codes and guesses at highlighting."""
-    return Console(markup=False, emoji=False, highlight=False, force_jupyter=False)
+    live = False if Console().is_jupyter else None  # a kernel's stdout calls itself a terminal
+    return Console(
+        markup=False, emoji=False, highlight=False, force_jupyter=False, force_terminal=live
+    )
 
 
 def say(line: str) -> None:

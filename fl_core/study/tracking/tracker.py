@@ -3,7 +3,7 @@
 Runs are found again by their tags, so a resumed trial continues its own run. All writes go
 through one background queue (`outbox`): the search does not wait for the store, and what a
 store that is away for a while should have heard waits for it. `analysis/` reads what is written
-here; the schema is in its README section.
+here; what the store holds: docs/results.md.
 """
 
 from __future__ import annotations
