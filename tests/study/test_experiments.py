@@ -69,13 +69,13 @@ def commands(kind: str, status: str = "") -> list[str]:
 def others(images: bool) -> list[str]:
     """The commands of studies elsewhere in the docs; of a backbone that trains, or of features.
 
-    Not here: what needs a cluster or a GPU (its options are looked at in `test_docs`), the file
-    of one's own (`test_own_command`), what a test runs at its full size (`--preset smoke`).
+    Not here: what needs a cluster, a GPU or an extra package (its options are looked at in
+    `test_docs`), and the file of one's own (`test_own_command`).
     """
     lines = [command.line.removeprefix("python ") for command in all_commands()]
     told = {*commands("studies")}
     found = [line for line in lines if line.startswith("studies/") and line not in told]
-    never = ("--ray-address", "--gpus-per-trial", "my_methods", "--help", "--fields", "DIR")
+    never = "--ray-address --gpus-per-trial my_methods --help --fields --also DIR".split()
     here = [line for line in found if not any(word in line for word in never)]
     return [line for line in here if images == (" paper" in line or " vit-tiny" in line)]
 
