@@ -34,18 +34,11 @@ from studies import load_study
 #: What no test can start, by its first words: it needs another machine, a network, or installs.
 OF_OTHERS = (
     *("git clone", "cd ", "source .venv/bin/activate", "pip install", "export RAY_AUTH_"),
-    *(
-        "ray start",
-        "ray up",
-        "ray attach",
-        "srun",
-        "head=$(scontrol",
-        "sleep ",
-        "optuna-dashboard ",
-    ),
-)
+    *("ray start", "ray up", "ray attach", "srun", "head=$(scontrol", "sleep "),
+    *("optuna-dashboard ", "tensorboard "),
+)  # fmt: skip
 #: Options of programs that are not ours.
-THEIR_OPTIONS = {"--torch-backend", "--extra-index-url"}
+THEIR_OPTIONS = {"--torch-backend", "--extra-index-url", "--logdir"}
 #: Words that stand for something of the reader's.
 PLACEHOLDERS = {"DIR", "FILE", "RUN", "NAME"}
 ANALYSIS = {"report", "final_tables", "figures", "explore_data"}

@@ -75,7 +75,8 @@ def others(images: bool) -> list[str]:
     lines = [command.line.removeprefix("python ") for command in all_commands()]
     told = {*commands("studies")}
     found = [line for line in lines if line.startswith("studies/") and line not in told]
-    never = "--ray-address --gpus-per-trial my_methods --help --fields --also DIR".split()
+    cannot = ["--ray-address", "--gpus-per-trial", "--also"]
+    never = [*cannot, "my_methods", "--help", "--fields", "DIR"]
     here = [line for line in found if not any(word in line for word in never)]
     return [line for line in here if images == (" paper" in line or " vit-tiny" in line)]
 
