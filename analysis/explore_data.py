@@ -30,7 +30,7 @@ from fl_analysis.plots.style import FORMATS, RC, render
 from fl_analysis.reading import cli as command
 from fl_analysis.reading.connect import AnalysisError
 from fl_analysis.reading.images import FOLDER, find_images, read_images, where
-from fl_analysis.reading.store import StudyRuns, read_study
+from fl_analysis.reading.store import StudyRuns
 from fl_analysis.results.outcome import outcomes
 from fl_analysis.tables.escapes import csv
 from fl_core.study.arguments import Parser, path, words
@@ -85,7 +85,7 @@ def write(args: argparse.Namespace, out: Path) -> list[Path]:
     """Explores, draws, writes; the files written."""
     command.check_folder(out)
     folder = find_images(args.data_dir)  # a wrong --data-dir ends here, before any work
-    runs = read_study(args.tracking_uri, args.study) if args.study else None
+    runs = command.read(args.tracking_uri, args.study) if args.study else None
     features = read_features(args.features or embedded())
     pixels = {}
     if folder is None:
@@ -127,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--format", choices=[*FORMATS, "all"], nargs="+", default=["png", "pdf"])
     add("--out", type=path, default=Path("results/data"), help="folder (default: results/data)")
     args = command.parsed(parser, argv)
-    return command.reported(lambda: command.say("\n".join(map(str, write(args, args.out)))))
+    return command.reported(lambda: print(*write(args, args.out), sep="\n"))
 
 
 if __name__ == "__main__":

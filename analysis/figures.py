@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def work(runs: StudyRuns, out: Path) -> None:
         for file in write_figures(runs, out, kinds, args.data_dir):
-            command.say(str(file))
+            print(file, flush=True)
 
     return command.run(args, work)
 

@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = command.formats(args.format, FORMATS)
 
     def work(runs: StudyRuns, out: Path) -> None:
-        command.say(write_tables(runs, out, chosen, args.published), end="")
+        print(write_tables(runs, out, chosen, args.published), end="", flush=True)
 
     return command.run(args, work)
 

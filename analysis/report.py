@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     code = command.run(args, work, lambda: command.check_file(file))
     if code != 0:
         return code
-    return command.reported(lambda: command.say(str(command.write(file, page(sections).encode()))))
+    return command.reported(lambda: print(command.write(file, page(sections).encode())))
 
 
 if __name__ == "__main__":

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import io
 import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from fl_analysis.reading.connect import AnalysisError
 from fl_analysis.reading.store import StudyRuns, list_studies, read_study
 from fl_core.base.errors import UserError, hidden
 from fl_core.base.files import replacing
+from fl_core.base.streams import steady
 from fl_core.study.arguments import Parser, path, told, words
 
 RESULTS = Path("results")
 _MOST = 100  # characters of a folder's name
+_SHOWN = 5  # ids of other runs
 
 
 def parser(doc: str | None, *, out: str = "folder (default: results/<study>)") -> Parser:
@@ -38,7 +38,7 @@ def parser(doc: str | None, *, out: str = "folder (default: results/<study>)") -
 
 def parsed(args: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
     """The values of the arguments; a mistake ends the program with one line."""
-    with told():
+    with steady(), told():
         return args.parse_args(argv)
 
 
@@ -72,12 +72,23 @@ def run(
         if not names:
             raise AnalysisError("the store holds no study; run one first, or pass --tracking-uri")
         for name in names:
-            runs = read_study(args.tracking_uri, name, args.run)
+            runs = read(args.tracking_uri, name, args.run)
             own = folder_of(runs.study)
             base = args.out or RESULTS / own
             work(runs, base / own if args.out and len(names) > 1 else base)
 
     return reported(studies)
+
+
+def read(tracking_uri: str | None, study: str | None, run_id: str | None = None) -> StudyRuns:
+    """`read_study`; where the store has several runs of the study, a line says which one it is."""
+    runs = read_study(tracking_uri, study, run_id)
+    if runs.others:
+        shown = ", ".join(runs.others[:_SHOWN]) + (", …" if len(runs.others) > _SHOWN else "")
+        which = f"the newest of its {1 + len(runs.others)} searches in this store"
+        line = f"{runs.study}: {which}, {runs.run_id}; others: --run {shown}"
+        print(f"note: {line}", file=sys.stderr)
+    return runs
 
 
 def folder_of(study: str) -> str:
@@ -93,9 +104,12 @@ def folder_of(study: str) -> str:
 
 
 def reported(task: Callable[[], object]) -> int:
-    """Do it; the exit code. An error is one line."""
+    """Do it; the exit code. An error is one line; a reader that has left (`| head`) is none: the
+    files are still written.
+    """
     try:
-        task()
+        with steady():
+            task()
     except UserError as error:
         print(f"error: {hidden(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
@@ -105,19 +119,6 @@ def reported(task: Callable[[], object]) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
-
-
-def say(text: str, end: str = "\n") -> None:
-    """Print it. A reader that has left (`| head`) and a terminal that cannot show a character are
-    no errors: the files are still written.
-    """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
-    try:
-        print(text, end=end, flush=True)
-    except BrokenPipeError:
-        with suppress(OSError, ValueError):  # no file stands below it
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def check_file(out: Path) -> None:

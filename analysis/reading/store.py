@@ -52,6 +52,7 @@ class StudyRuns:
     arms: pd.DataFrame
     trials: pd.DataFrame
     notes: tuple[str, ...]  # what was odd in the store; printed under every table
+    others: tuple[str, ...] = ()  # newer first: the study's other runs, where none was asked for
 
 
 def list_studies(tracking_uri: str | None = None) -> list[str]:
@@ -67,7 +68,7 @@ def read_study(tracking_uri: str | None, study: str | None, run_id: str | None =
     """The newest study run of `study`, or the one with `run_id`, with its arms and trials."""
     client, uri = connect(tracking_uri)
     with one_line(uri):
-        root, study = _study_run(client, uri, study, run_id)
+        (root, *others), study = _study_run(client, uri, study, run_id)
         tags = _with_long_facts(client, root)
         experiment = [root.info.experiment_id]
         digest = _digest(tags)
@@ -101,6 +102,7 @@ def read_study(tracking_uri: str | None, study: str | None, run_id: str | None =
         arms=arms,
         trials=trials,
         notes=(*notes, *trial_notes),
+        others=tuple(run.info.run_id for run in others),
     )
 
 
@@ -124,7 +126,8 @@ def _digest(tags: Mapping[str, str]) -> str | None:
 
 def _study_run(
     client: MlflowClient, uri: str, study: str | None, run_id: str | None
-) -> tuple[Run, str]:
+) -> tuple[list[Run], str]:
+    """The run with this id, or all of the study, the newest first; the study's name."""
     if run_id is not None:
         run = client.get_run(run_id)
         if run.data.tags.get("kind") != "study":
@@ -133,7 +136,7 @@ def _study_run(
         name = client.get_experiment(run.info.experiment_id).name
         if study is not None and study != name:
             raise AnalysisError(f"run {run_id}: belongs to study {name}, not {study}")
-        return run, name
+        return [run], name
     if study is None:
         raise AnalysisError("a study's name or a study run's id is needed")
     experiment = client.get_experiment_by_name(study)
@@ -143,4 +146,4 @@ def _study_run(
     if not found:
         known = ", ".join(list_studies(uri)) or "none"
         raise AnalysisError(f"study {study!r}: not in {uri}; studies there: {known}")
-    return max(found, key=started), study
+    return sorted(found, key=started, reverse=True), study

@@ -24,7 +24,8 @@ PLAIN = {
     **{"…": "...", "†": "!", "α": "alpha"},
 }
 GONE = (errno.EPIPE, errno.EIO, errno.ECONNRESET, errno.ENOTCONN)
-_UNREAD = "warning: nobody reads what is printed any more; the work goes on (Ctrl-C ends it)"
+#: The warning of a command that works for hours.
+UNREAD = "warning: nobody reads what is printed any more; the work goes on (Ctrl-C ends it)"
 
 
 def _in_ascii(error: UnicodeError) -> tuple[str, int]:
@@ -76,8 +77,10 @@ class Steady:
 
 
 @contextmanager
-def steady() -> Iterator[None]:
-    """Standard output and error are such streams within."""
+def steady(warning: str = "") -> Iterator[None]:
+    """Standard output and error are such streams within. warning: a line on standard error, once
+    nobody reads the output.
+    """
     for number in range(3):  # else the next file that is opened is taken for the terminal
         try:
             os.fstat(number)
@@ -87,7 +90,7 @@ def steady() -> Iterator[None]:
     for stream in filter(None, before):
         with suppress(AttributeError):  # no file's stream: a notebook's, a test's
             stream.reconfigure(errors="fl_core.ascii")
-    sys.stdout, sys.stderr = _steady(before[0], _UNREAD), _steady(before[1])
+    sys.stdout, sys.stderr = _steady(before[0], warning), _steady(before[1])
     try:
         yield
     finally:

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 from fl_core.base import addresses, host
 from fl_core.base.errors import UserError, kind_and_line
+from fl_core.base.stores import sqlite_file
 from fl_core.config.trial_config import TrialConfig
 from fl_core.doctor.software import Finding, Where, imported
 from fl_core.study import environment
@@ -163,13 +163,16 @@ def check_store(where: Where) -> Iterator[Finding]:
     environment.before_mlflow()
     imported("fl_core.study.tracking.tracker")
     mlflow = imported("mlflow")
-    file = None
-    if urlparse(uri).scheme == "sqlite":
-        file = Path(urlparse(uri).path.removeprefix("/"))
-        if not file.exists():
+    file = sqlite_file(uri)
+    if file is not None:
+        if not file.exists() or not file.stat().st_size:
             yield _new_store(file, mlflow.MlflowClient, where.quick)
             return
         _lock_for_writing(file)
+        if imported("fl_core.study.tracking.sqlite_store").half_made(file):
+            text = f"{file}: was left half made and holds no runs; the next study makes it again"
+            yield Finding("ok", "MLflow", text)
+            return
     try:
         mlflow.MlflowClient(uri).search_experiments(max_results=1)
     except Exception as error:  # MLflow, SQLAlchemy and requests each raise their own

@@ -56,7 +56,7 @@ def command_line(study: Study, argv: Sequence[str]) -> Result | None:
     """A study as a program: a user's mistake is one line on stderr and exit code 2, Ctrl-C 130,
     a --replay that differs 1.
     """
-    with streams.steady(), arguments.told():
+    with streams.steady(streams.UNREAD), arguments.told():
         try:
             return _called(study, options.parse(study, argv))
         except Differs as found:

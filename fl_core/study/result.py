@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fl_core.base.errors import hidden
 from fl_core.config.trial_config import TrialConfig
 from fl_core.study.jobs import Arm
 
@@ -23,7 +24,8 @@ class Result:
     are those of table.csv). pairs: paired tests between arms; no rows where arms share no seeds.
     best: the name of the best arm, by validation, and best_config its chosen configuration; None
     where no trial finished. configs: the chosen configuration of each arm that has one. figures:
-    the files drawn. folder: where tables and figures lie.
+    the files drawn. folder: where tables and figures lie. tracking_uri: the store, without the
+    password of a database.
     """
 
     study: str
@@ -74,7 +76,7 @@ def result_of(runs: Any, arms: Sequence[Arm], folder: Path, tracking_uri: str) -
         warnings=warnings,
         figures=[],
         folder=folder,
-        tracking_uri=tracking_uri,
+        tracking_uri=hidden(tracking_uri),
         html=render.html_fragment([pivot.pivot_block(found, warnings)]),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import io
 import sys
 from pathlib import Path
@@ -17,6 +18,9 @@ from fl_analysis.reading import cli
 from fl_analysis.reading.store import StudyRuns
 from fl_analysis.results.intervals import mean_interval, paired
 from fl_analysis.tables.final import table_csv
+from fl_core.config.trial_config import TrialConfig
+from fl_core.study.jobs import Arm
+from fl_core.study.result import result_of
 
 EVIL = "../../x\n\\input{/etc/passwd}<img src=x>[a](http://b)"
 COMMANDS = (final_tables, figures, report, explore_data)
@@ -126,7 +130,8 @@ def test_what_stands_in_the_way_is_named_before_the_work(
     at = ["--tracking-uri", uri, "--study", "golden", "--out"]
     (tmp_path / "o" / "table.csv").mkdir(parents=True)
     assert final_tables.main([*at, str(tmp_path / "o")]) == 2
-    assert capsys.readouterr().err == f"error: {tmp_path}/o/table.csv: is a folder, not a file\n"
+    said = capsys.readouterr().err
+    assert said.endswith(f"\nerror: {tmp_path}/o/table.csv: is a folder, not a file\n")
     file = tmp_path / "file"
     file.write_text("mine")
     for command in (final_tables, figures):
@@ -142,18 +147,27 @@ def test_what_stands_in_the_way_is_named_before_the_work(
 def test_a_reader_that_leaves_is_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     class Closed(io.StringIO):
         def write(self, _: str) -> int:
-            raise BrokenPipeError
+            raise BrokenPipeError(errno.EPIPE, "nobody reads it")
 
     monkeypatch.setattr(sys, "stdout", Closed())
     done: list[int] = []
 
     def task() -> None:
         for number in (1, 2):
-            cli.say("a line")
+            print("a line", flush=True)
             done.append(number)
 
     assert cli.reported(task) == 0
     assert done == [1, 2]  # the files of the next study are written, too
+
+
+def test_a_result_has_no_password(tmp_path: Path) -> None:
+    """It is shown in notebooks, which are mailed and published."""
+    runs = study([search(0, 0.8), *(confirm(0, s, 0.7, 0.6) for s in SEEDS)])
+    address = "postgresql://me:secret@db/runs"
+    found = result_of(runs, [Arm("iid", {}, TrialConfig())], tmp_path, address)
+    assert found.tracking_uri == "postgresql://me:***@db/runs"
+    assert "secret" not in repr(found) + found.html
 
 
 def test_classes_that_no_client_holds_are_a_warning() -> None:

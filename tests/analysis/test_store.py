@@ -26,6 +26,7 @@ def test_the_newest_study_run_is_read_and_an_older_one_on_request(
     uri: str, old_run: str, golden: StudyRuns
 ) -> None:
     assert golden.run_id != old_run
+    assert golden.others == (old_run,)
     assert (len(golden.arms), len(golden.trials)) == (4, 18)
     old = read_study(uri, "golden", old_run)
     assert (len(old.arms), len(old.trials)) == (1, 1)

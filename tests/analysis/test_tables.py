@@ -162,7 +162,12 @@ def test_a_repeated_seed_counts_once(golden: StudyRuns) -> None:
 
 
 def test_command(
-    uri: str, empty_uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    uri: str,
+    empty_uri: str,
+    golden: StudyRuns,
+    old_run: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = ["--out", str(tmp_path / "o")]
     at = ["--tracking-uri", uri]
@@ -171,7 +176,11 @@ def test_command(
     assert [p.name for p in sorted((tmp_path / "o").iterdir())] == ["pairs.csv", "table.csv"]
     assert final_tables.main([*at, *out]) == 0  # all studies, a folder each
     assert (tmp_path / "o" / "golden" / "table.md").exists()
-    capsys.readouterr()
+    told = capsys.readouterr().err  # of the two searches of one study the newest, and that is said
+    which = f"note: golden: the newest of its 2 searches in this store, {golden.run_id}; "
+    assert told == f"{which}others: --run {old_run}\n"
+    assert final_tables.main([*at, "--run", old_run, *out, "--format", "csv"]) == 0
+    assert not capsys.readouterr().err
     for bad in (
         [*at, "--study", "nothing"],
         ["--tracking-uri", empty_uri],

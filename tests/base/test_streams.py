@@ -15,8 +15,8 @@ from fl_core.base import streams
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import sys
-from fl_core.base.streams import steady
-with steady():
+from fl_core.base.streams import UNREAD, steady
+with steady(UNREAD):
     for n in range(20000):
         print(n, "70.1 ± 0.3 — N_c → ∞")
     sys.stdout.flush()
@@ -49,7 +49,7 @@ def test_the_work_goes_on_without_a_reader(shell: str, warned: bool, tmp_path: P
     assert ended.returncode == 0, ended.stderr
     assert (tmp_path / "done").read_text() == "the work is done"
     lines = ended.stderr.decode().splitlines()
-    assert lines == ([streams._UNREAD] if warned else [])
+    assert lines == ([streams.UNREAD] if warned else [])
 
 
 @pytest.mark.parametrize(

@@ -378,6 +378,30 @@ def test_a_store_that_is_locked(tmp_path: Path) -> None:
     assert "locked" in finding.text
 
 
+def test_a_store_that_a_study_would_repair(
+    tmp_path: Path, store_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Left by a kill while MLflow made it, and an empty file: neither is opened by MLflow here."""
+    from fl_core.study.tracking import sqlite_store
+
+    monkeypatch.setattr(sqlite_store, "_SETTLED", 0.0)
+    whole = next(store_cache.glob("mlflow-*.db"))
+    half, empty = tmp_path / "half.db", tmp_path / "empty.db"
+    shutil.copy(whole, half)
+    with sqlite3.connect(half) as store_file:
+        store_file.execute("DELETE FROM experiments")
+        store_file.execute("UPDATE alembic_version SET version_num = 'nonesuch'")
+    store_file.close()
+    empty.touch()
+    before = half.read_bytes()
+    finding = store(half)
+    assert finding.level == "ok", finding.text
+    assert "half made and holds no runs; the next study makes it again" in finding.text
+    assert half.read_bytes() == before
+    assert store(empty, quick=True).level == "ok"
+    assert empty.stat().st_size == 0
+
+
 def test_a_store_in_use(tmp_path: Path) -> None:
     from mlflow import MlflowClient
 

@@ -53,7 +53,7 @@ def provide(file: Path, cache: Path | None) -> None:
     OSError and MLflow's own errors where none can be made.
     """
     if file.exists() and file.stat().st_size:
-        if not _half_made(file):
+        if not half_made(file):
             return
         aside = aside_of(file)
         file.rename(aside)
@@ -111,8 +111,9 @@ def _copied(kept: Path, file: Path, artifacts: str) -> bool:
     return False
 
 
-def _half_made(file: Path) -> bool:
-    """Whether MLflow began to make a store here, did not come to its end, and nobody goes on.
+def half_made(file: Path) -> bool:
+    """Whether MLflow began to make a store here, did not come to its end, and nobody goes on: the
+    next study makes it again.
 
     Plain MLflow, which knows nothing of our lock, may be at it.
     """
