@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fl_core.base.errors import UserError, first_line, hidden
+from fl_core.base.stores import sqlite_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -59,13 +60,6 @@ def connect(tracking_uri: str | None) -> tuple[MlflowClient, str]:
 
     with one_line(uri):
         return MlflowClient(uri), uri
-
-
-def sqlite_file(uri: str) -> Path | None:
-    """The file that a sqlite URI names; None for other URIs."""
-    if not uri.startswith("sqlite:"):
-        return None
-    return Path(uri.removeprefix("sqlite:///").split("?")[0])
 
 
 def _check_sqlite(uri: str) -> None:

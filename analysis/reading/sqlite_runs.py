@@ -19,7 +19,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from fl_analysis.reading.connect import sqlite_file
+from fl_core.base.stores import sqlite_file
 
 #: Table -> the columns that are read.
 _KNOWN = {

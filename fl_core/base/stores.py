@@ -18,7 +18,7 @@ LONGEST = 200  # bytes of a file's name: SQLite and locks add to it, and 255 is 
 
 def sqlite_file(uri: str) -> Path | None:
     """The file that a SQLite URI names; None for other URIs."""
-    parsed = urlparse(uri)
+    parsed = urlparse(uri, allow_fragments=False)  # a folder may be called a#b
     return Path(parsed.path.removeprefix("/")) if parsed.scheme == "sqlite" else None
 
 
@@ -27,7 +27,7 @@ def check_sqlite(uri: str) -> None:
     file, option = sqlite_file(uri), f"--tracking-uri {uri}"
     if file is None:
         return
-    parsed = urlparse(uri)
+    parsed = urlparse(uri, allow_fragments=False)
     if parsed.netloc:
         raise UserError(f"{option}: three slashes before a path, four before an absolute one")
     in_memory = file.name.startswith((":memory:", "file:")) or "mode=memory" in parsed.query

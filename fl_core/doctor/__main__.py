@@ -22,6 +22,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 
 from fl_core.base.errors import UserError, kind_and_line
+from fl_core.base.streams import steady
 from fl_core.doctor import places as check_places
 from fl_core.doctor import software as checks
 from fl_core.doctor.software import Finding, Where
@@ -184,6 +185,7 @@ def place(text: str) -> str:
     return str(path(text))
 
 
+@steady()
 def main(argv: list[str] | None = None) -> int:
     """Print the report; the exit code."""
     with told():

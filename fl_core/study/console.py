@@ -20,6 +20,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from fl_core.base.streams import steady
 from fl_core.study.arguments import Parser, fail, told
 
 #: Command -> the module whose `main(argv)` does it, and what it does.
@@ -97,6 +98,7 @@ def _studies() -> list[Path]:
     return sorted(Path(spec.origin).parent.glob("[!_]*.py"))
 
 
+@steady()
 def _list(options: list[str]) -> None:
     """Each study's name and question; nothing is imported."""
     if options:

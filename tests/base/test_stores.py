@@ -14,6 +14,7 @@ from fl_core.base.stores import check_sqlite, sqlite_file
 def test_which_file() -> None:
     assert sqlite_file("sqlite:////a/b.db") == Path("/a/b.db")
     assert sqlite_file("sqlite:///b.db") == Path("b.db")
+    assert sqlite_file("sqlite:////a#1/b.db?timeout=9") == Path("/a#1/b.db")
     assert sqlite_file("http://host:5000") is None
 
 

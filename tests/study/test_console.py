@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -20,6 +21,15 @@ def test_the_list_has_every_study_and_its_question(capsys: pytest.CaptureFixture
     assert (
         "  How much does heterogeneity cost FedAvg, and does working longer locally help?" in shown
     )
+
+
+def test_a_reader_of_the_list_may_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `fl-study list | head -1` does."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        assert console.main(["list"]) is None
 
 
 def test_a_study_takes_its_own_options(
