@@ -50,7 +50,7 @@ def text_width(text: str) -> float:
     """Points of a text at ten points.
 
     >>> round(text_width("70.1 ± 0.3"))
-    44
+    45
     """
     return sum(_WIDTHS.get(c) or (7.4 if c.isupper() else 5.0) for c in text)
 

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import doctest
+import importlib
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from fl_analysis.plots import style
-from fl_analysis.reading import frames
-from fl_analysis.results import labels, selection
+import fl_analysis
+from fl_analysis.results import labels
 from fl_analysis.results.importance import importance, within_arm_ranks
 from fl_analysis.results.selection import best_validation, border_warnings, diverged_share
-from fl_analysis.tables import render
+
+
+def with_examples(folder: Path) -> list[str]:
+    """The modules below a folder that show examples."""
+    return [
+        ".".join(file.relative_to(folder).with_suffix("").parts)
+        for file in folder.rglob("*.py")
+        if ">>> " in file.read_text(encoding="utf-8")
+    ]
 
 
 def trials(**columns: list[Any]) -> pd.DataFrame:
@@ -114,9 +123,9 @@ def test_importance_finds_the_parameter_that_matters_and_knows_chance() -> None:
     assert importance(frame, {}).empty
 
 
-@pytest.mark.parametrize("module", [frames, labels, render, selection, style])
-def test_doctests(module: Any) -> None:
-    result = doctest.testmod(module)
+@pytest.mark.parametrize("module", sorted(with_examples(Path(fl_analysis.__path__[0]))))
+def test_doctests(module: str) -> None:
+    result = doctest.testmod(importlib.import_module(f"fl_analysis.{module}"))
     assert result.attempted
     assert not result.failed
 

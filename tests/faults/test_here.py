@@ -58,7 +58,7 @@ def test_disk_full(undisturbed: Place, tmp_path: Path) -> None:
             place.events.hold(*moment)
             place.here(fault=disk.fill).assert_refused(str(disk.folder), "No space left")
             assert not (place.out / "failures.log").exists()
-            place.here().assert_refused(str(place.out), "MB free")  # nobody has made room yet
+            place.here().assert_refused(str(place.out), "No space left")  # nobody has made room yet
             expect.nothing_running(place)
             disk.make_room()
         place.run_here()
