@@ -27,7 +27,7 @@ FLOORS = (
 #: The same within fl_core/study ("" is what lies in no room of it), but for the command, which
 #: puts all of them together.
 STUDY_FLOORS = (("",), ("tracking", "search"), ("workers",))
-COMMAND = ("command", "request", "session", "logbook", "replay", "ui")
+COMMAND = ("command", "request", "session", "description", "logbook", "replay", "ui")
 #: The rooms of analysis; those of one floor know nothing of each other.
 ANALYSIS_FLOORS = (("reading",), ("results",), ("tables", "plots"), ("page", "dataset"))
 #: Packages that only these modules of fl_core may import.

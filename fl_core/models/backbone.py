@@ -23,6 +23,7 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -142,20 +143,24 @@ def _create(config: BackboneConfig, options: dict[str, Any]) -> tuple[nn.Module,
     except TypeError as error:  # an option that this architecture does not take
         raise UserError(f"backbone.name={config.name!r}: {str(error)[:200]}") from error
     except Exception as error:  # timm, huggingface, safetensors and torch each raise their own
-        reason = " ".join(str(error).split())[:200]
-        source = options.get("pretrained_cfg_overlay", {}).get("file")
-        if source:
-            raise UserError(
-                f"--weights {source}: do not load as weights of {tagged} ({reason})"
-            ) from error
-        if "pretrained" not in options:
-            raise UserError(f"backbone.name={config.name!r}: cannot be built ({reason})") from error
-        raise UserError(
-            f"the weights of {tagged} are not on this machine and cannot be downloaded ({reason}): "
-            "give a file with --weights (the embedded preset needs none)"
-        ) from error
+        raise UserError(_why_not(config, tagged, options, error)) from error
     width: int = getattr(model, "head_hidden_size", None) or model.num_features  # type: ignore[assignment]
     return model, width
+
+
+def _why_not(
+    config: BackboneConfig, tagged: str, options: Mapping[str, Any], error: Exception
+) -> str:
+    """Why timm made no such model, and what to do."""
+    reason = " ".join(str(error).split())[:200]
+    if source := options.get("pretrained_cfg_overlay", {}).get("file"):
+        return f"--weights {source}: do not load as weights of {tagged} ({reason})"
+    if "pretrained" not in options:
+        return f"backbone.name={config.name!r}: cannot be built ({reason})"
+    return (
+        f"the weights of {tagged} are not on this machine and cannot be downloaded ({reason}): "
+        "give a file with --weights (the embedded preset needs none)"
+    )
 
 
 def _say_if_offline() -> None:

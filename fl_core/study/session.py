@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import shlex
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -17,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from fl_core.base.digests import digest_of
-from fl_core.base.errors import UserError, hidden
+from fl_core.base.errors import UserError
 from fl_core.base.files import write_atomically
 from fl_core.base.machine import Machine
 from fl_core.base.tables import csv_text
 from fl_core.config.trial_config import Value
-from fl_core.study.arguments import started_as
+from fl_core.study.description import describe
 from fl_core.study.folder import STUDY, generation, search_name
 from fl_core.study.jobs import Arm, Job, Listener
 from fl_core.study.logbook import log_findings
@@ -31,7 +28,6 @@ from fl_core.study.presets import PROBE_SEEDS
 from fl_core.study.progress import Progress, work_of
 from fl_core.study.resolved import ResolvedStudy
 from fl_core.study.result import Result, result_of
-from fl_core.study.selection import BEST, BEST_CONFIRMED
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +39,6 @@ if TYPE_CHECKING:
     from fl_core.study.workers.dispatch import Conductor
 
 Executor = Callable[["Conductor", Machine, "Places"], None]
-PACKAGES = ("torch", "torchvision", "timm", "ray", "optuna", "mlflow", "pandas", "numpy")
 
 
 @dataclass(frozen=True)
@@ -169,46 +164,6 @@ class Session:
                 table = partitions[arm.name]
                 text = csv_text(range(table.shape[1]), table.tolist())
                 self.tracker.text(self.tracker.arm_run(arm), text, "partition.csv")
-
-
-def describe(session: Session) -> dict[str, Any]:
-    """The resolved study: everything a reader needs to judge or repeat it."""
-    from fl_core.study.search.space import describe_space
-
-    study, args, plan = session.study, session.args, session.plan
-    return {
-        "study": study.name,
-        "preset": args.preset,
-        "question": study.question.strip(),
-        "selection": BEST_CONFIRMED if plan.finalists > 1 else BEST,
-        "objectives": list(study.objectives),
-        "trials": plan.trials,
-        "finalists": plan.finalists,
-        "seeds": session.seeds,
-        "seed": plan.seed,
-        "searcher": plan.searcher,
-        "scheduler": plan.pruner,
-        **({} if plan.pruner == "none" else {"floor": plan.floor}),
-        "neighbours": plan.neighbours,
-        **({} if plan.seconds is None else {"time_budget": plan.seconds}),
-        "confirm_on": args.confirm_on,
-        "probe": dict(study.probe),
-        "arms": [dict(arm.values) for arm in session.study.arms],
-        "space": describe_space(study.space),
-        "base": study.base.to_flat(),
-        "device": session.machine.device,
-        "command": hidden(f"{started_as(study.name)} {shlex.join(args.words)}".strip()),
-        "git_commit": _git_commit(),
-        "versions": {name: metadata.version(name) for name in PACKAGES},
-    }
-
-
-def _git_commit() -> str:
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
 
 
 def report(session: Session) -> Result:

@@ -1,4 +1,4 @@
-"""Which point of the space a search tries next, by name."""
+"""Which point of the space a search tries next, by name, also after an interruption."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import warnings
 import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.samplers import BaseSampler, CmaEsSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial
 
 from fl_core.base.errors import UserError
 from fl_core.study.plan import SEARCHERS, Space
@@ -40,6 +41,19 @@ def sampler_of(name: str, seed: int, objectives: int) -> BaseSampler:
             case "cmaes":
                 return CmaEsSampler(seed=seed, warn_independent_sampling=False)
     raise ValueError(f"no sampler {name!r}: {', '.join(SEARCHERS)}")
+
+
+def resumed(study: optuna.Study, old: FrozenTrial) -> optuna.Trial:
+    """A trial of an interrupted run, with the study's sampler as it was when it was asked. The kill
+    may have come between two of its values: those that are missing become what they would have
+    been.
+    """
+    trial = optuna.Trial(study, old._trial_id)
+    at_once = {*old.system_attrs.get("fixed_params", ()), *(trial.relative_params or ())}
+    for name, kind in old.distributions.items():
+        if name not in at_once and not kind.single():
+            study.sampler.sample_independent(study, old, name, kind)  # as it was: in its turn
+    return trial
 
 
 def check_searcher(name: str, space: Space, objectives: int) -> None:

@@ -22,7 +22,7 @@ from fl_core.study.plan import Plan, Space
 from fl_core.study.search.journal import UNNAMED, open_studies, try_again
 from fl_core.study.search.neighbours import Transfer, is_own, neighbours, transfers
 from fl_core.study.search.pruning import pruner_of
-from fl_core.study.search.samplers import sampler_of
+from fl_core.study.search.samplers import resumed, sampler_of
 from fl_core.study.search.space import grid_points
 from fl_core.study.selection import start_of
 
@@ -236,18 +236,11 @@ class Search:
         return trial
 
     def _resume(self, arm: int, old: FrozenTrial) -> optuna.Trial:
-        """A trial of an interrupted run. The kill may have come between two of its values: those
-        that are missing become what they would have been.
-        """
+        """A trial of an interrupted run."""
         study = self.studies[arm]
         before = study.get_trials(deepcopy=False)[: old.number]
         study.sampler = self._sampler(arm, sum(is_own(t) for t in before))
-        trial = optuna.Trial(study, old._trial_id)
-        at_once = {*old.system_attrs.get("fixed_params", ()), *(trial.relative_params or ())}
-        for name, kind in old.distributions.items():
-            if name not in at_once and not kind.single():
-                study.sampler.sample_independent(study, old, name, kind)  # as it was: in its turn
-        return trial
+        return resumed(study, old)
 
     def _sampler(self, arm: int, number: int) -> BaseSampler:
         """For the trial of an arm that has so many before it."""
