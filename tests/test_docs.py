@@ -26,7 +26,7 @@ from pages import (
     typed_in_docstrings,
 )
 
-from fl_core.study import console, options
+from fl_core.study import console, declared, options
 from fl_core.study.resolved import resolve
 from fl_core.study.study import Study
 from studies import load_study
@@ -123,7 +123,23 @@ def my_methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     sys.modules.pop("my_methods", None)
 
 
-@pytest.mark.usefixtures("my_methods")
+@pytest.fixture(scope="module")
+def each_study_checked_once() -> Iterator[None]:
+    """A study is the same for each of its commands: a hundred checks took most of the time here."""
+    checked = set()
+
+    def check(study: Study) -> None:
+        if study.name not in checked:
+            before(study)
+        checked.add(study.name)
+
+    before = declared.check
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(declared, "check", check)
+        yield
+
+
+@pytest.mark.usefixtures("my_methods", "each_study_checked_once")
 @pytest.mark.parametrize(
     "command",
     [*commands(), *typed_in_docstrings()],
@@ -206,8 +222,8 @@ def _blocks() -> list[Any]:
     """Every block but the study, which is a command, and the method, which test_own has."""
     found = {f"{path.stem}{n}": c for path in PAGES for n, c in enumerate(python_blocks(path))}
     left = {n: c for n, c in found.items() if "STUDY =" not in c and "my_methods" not in c}
-    trial = (pytest.mark.soak,)
-    return [pytest.param(c, marks=trial if "run_trial" in c else (), id=n) for n, c in left.items()]
+    long = {n: (pytest.mark.soak,) for n, c in left.items() if "run_trial(" in c or "main(" in c}
+    return [pytest.param(c, marks=long.get(n, ()), id=n) for n, c in left.items()]
 
 
 @pytest.mark.parametrize("code", _blocks())

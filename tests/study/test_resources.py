@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -92,38 +93,26 @@ def test_a_pipe_is_no_file_of_weights(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("argv", "words"),
+    ("main", "argv", "words"),
     [
-        (["--weights", "/nope"], "error: --weights /nope: cannot be read (No such file"),
-        (["--device", "cpu:abc"], "--device: invalid choice: 'cpu:abc'"),
-        (["--wieghts", "x"], "unrecognized arguments: --wieghts"),
+        (features.main, ["--weights", "/nope"], "--weights /nope: cannot be read (No such file"),
+        (features.main, ["--device", "cpu:abc"], "--device: invalid choice: 'cpu:abc'"),
+        (features.main, ["--wieghts", "x"], "unrecognized arguments: --wieghts"),
+        (ui.main, ["--port", "99999"], "99999 is not allowed: must be in [1, 65535]"),
+        (ui.main, ["--port", "0"], "0 is not allowed"),
+        (ui.main, ["--port", "x"], "x is not a whole number"),
+        (ui.main, ["--prot", "5000"], "--prot: no such option; did you mean --port?"),
+        (ui.main, ["--store", ""], "--store"),
     ],
 )
-def test_the_command_of_the_features(
-    argv: list[str], words: str, capsys: pytest.CaptureFixture[str]
+def test_a_mistake_is_one_line(
+    main: Callable[[list[str]], object],
+    argv: list[str],
+    words: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit) as stop:
-        features.main(argv)
-    assert stop.value.code == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert words in line
-
-
-@pytest.mark.parametrize(
-    ("argv", "words"),
-    [
-        (["--port", "99999"], "99999 is not allowed: must be in [1, 65535]"),
-        (["--port", "0"], "0 is not allowed"),
-        (["--port", "x"], "x is not a whole number"),
-        (["--prot", "5000"], "--prot: no such option; did you mean --port?"),
-        (["--store", ""], "--store"),
-    ],
-)
-def test_the_command_of_the_ui(
-    argv: list[str], words: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as stop:
-        ui.main(argv)
+        main(argv)
     assert stop.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert words in line
