@@ -219,7 +219,8 @@ def check_ray(where: Where) -> Iterator[Finding]:
         yield Finding("ok", "Ray", f"{version} loads; not started (--quick)")
         return
     started = time.monotonic()
-    with instance.ray_session(where.ray_address, 1):
+    with instance.ray_session(where.ray_address, 1) as started_ray:
+        started_ray.ready()
         ray.get(ray.remote(lambda: None).remote(), timeout=60)
     took = time.monotonic() - started
     yield Finding("ok", "Ray", f"{version} started and ran a task in {took:.0f} s")

@@ -6,7 +6,7 @@ import argparse
 import errno
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -115,7 +115,7 @@ def run(study: Study, args: argparse.Namespace) -> Result:
         doing("opening the store" if args.serial else f"starting {workers.slots} workers")
         # while Ray starts, which is waiting for the most part
         opening = pool.submit(_open_tracker, asked.uri, study.name, machine.cache_dir)
-        with _executor(args, workers) as execute:
+        with _executor(args, workers) as (execute, ready):
             tracker = opening.result()
             if args.fresh:
                 start_over(out)
@@ -124,7 +124,7 @@ def run(study: Study, args: argparse.Namespace) -> Result:
             if is_local(places.own):
                 sweep(places.own)
             session = Session(
-                resolved, args, machine, places, asked.plan, out, tracker, execute, doing
+                resolved, args, machine, places, asked.plan, out, tracker, execute, ready, doing
             )
             result = session.run(partitions)
     say(f"done in {time.monotonic() - started:.0f} s")
@@ -139,19 +139,22 @@ def _size(asked: Request) -> str:
 
 
 @contextmanager
-def _executor(args: argparse.Namespace, workers: Workers) -> Iterator[Executor]:
-    """What runs the jobs: Ray Tune's workers, or this process."""
+def _executor(
+    args: argparse.Namespace, workers: Workers
+) -> Iterator[tuple[Executor, Callable[[], None]]]:
+    """What runs the jobs, Ray Tune's workers or this process; and what waits until it can."""
     if args.serial:
         from fl_core.study.workers.dispatch import run_serial
 
-        yield run_serial
+        yield run_serial, lambda: None
         return
     environment.before_ray(cluster=args.ray_address is not None)
     from fl_core.study.workers.ray_instance import ray_session
-    from fl_core.study.workers.ray_tune import run_on_ray
 
-    with ray_session(args.ray_address, workers.slots) as logs:
-        yield partial(run_on_ray, workers=workers, logs=logs)
+    with ray_session(args.ray_address, workers.slots) as instance:
+        from fl_core.study.workers.ray_tune import run_on_ray  # meanwhile: it is a second, too
+
+        yield partial(run_on_ray, workers=workers, logs=instance.logs), instance.ready
 
 
 def check_inputs(arms: list[Arm], machine: Machine) -> dict[str, np.ndarray]:

@@ -79,7 +79,7 @@ class Display:
             self.live.update(self._table())
             self.live.stop()
         else:
-            self._print(self._line())
+            self._say_line()
 
     def expect(self, arm: int, jobs: list[Job]) -> None:
         """Count jobs of the confirmation: how many there are, an arm's search decides."""
@@ -134,9 +134,14 @@ class Display:
     def _show(self, at_once: bool = False) -> None:
         if self.live is not None:
             self.live.update(self._table())
+        elif self._ended() == self._total():
+            return  # its last line comes when it is closed, or more of it is known
         elif at_once or time.monotonic() - self.said > LINE_SECONDS:
-            self.said = time.monotonic()
-            self._print(self._line())
+            self._say_line()
+
+    def _say_line(self) -> None:
+        self.said = time.monotonic()
+        self._print(self._line())
 
     def _progress(self) -> str:
         """How far the phase is, and what is left of the study."""

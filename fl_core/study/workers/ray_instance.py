@@ -7,9 +7,10 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,23 @@ TOKEN = " (a cluster that has a token wants it here, too: RAY_AUTH_MODE=token, R
 SILENCE = 20  # seconds without an answer, after which a cluster's head is given up
 
 
+@dataclass(frozen=True)
+class Instance:
+    """Ray, perhaps still on its way. logs: the folder of a local one's.
+
+    ready: waits until it is there; UserError where it does not start.
+    """
+
+    logs: Path | None
+    ready: Callable[[], None]
+
+
 @contextmanager
-def ray_session(address: str | None = None, cpus: int | None = None) -> Iterator[Path | None]:
+def ray_session(address: str | None = None, cpus: int | None = None) -> Iterator[Instance]:
     """A local Ray instance for the time of a study (or a connection to a cluster's).
 
-    Gives the folder of a local one's logs.
+    A local one starts meanwhile, which takes some seconds, most of them in other processes. A
+    cluster has answered: it may refuse who comes.
     """
     logs = None
     options: dict[str, Any] = {"address": address or "local", "logging_level": "ERROR"}
@@ -51,14 +64,27 @@ def ray_session(address: str | None = None, cpus: int | None = None) -> Iterator
         # while a process is forked is lost; the kernel ends Ray's processes with this thread
         start = partial(ray.init, log_to_driver=False, configure_logging=True, **options)
         thread = stack.enter_context(ThreadPoolExecutor(1))
-        stack.callback(ray.shutdown)
-        try:
-            with nullcontext() if address is None else _without_stderr():
-                thread.submit(start).result()
-        except Exception as error:  # Ray raises bare ones, too, when a busy machine is slow
-            what = f"--ray-address {address}{TOKEN}" if address else "Ray does not start"
-            raise UserError(f"{what}: {' '.join(str(error).split())[:300]}") from error
-        yield logs
+        with nullcontext() if address is None else _without_stderr():
+            started = thread.submit(start)
+            stack.callback(_end, started)
+            instance = Instance(logs, partial(_wait, started, address))
+            if address is not None:
+                instance.ready()
+        yield instance
+
+
+def _wait(started: Future[Any], address: str | None) -> None:
+    try:
+        started.result()
+    except Exception as error:  # Ray raises bare ones, too, when a busy machine is slow
+        what = f"--ray-address {address}{TOKEN}" if address else "Ray does not start"
+        raise UserError(f"{what}: {' '.join(str(error).split())[:300]}") from error
+
+
+def _end(started: Future[Any]) -> None:
+    """Also of an instance that has not started yet: what is half there cannot be shut down."""
+    wait([started])
+    ray.shutdown()
 
 
 @contextmanager

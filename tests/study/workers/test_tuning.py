@@ -12,6 +12,7 @@ import pytest
 
 from fl_core.base.machine import Machine
 from fl_core.config.trial_config import TrialConfig
+from fl_core.study import display
 from fl_core.study.display import Display
 from fl_core.study.jobs import Job
 from fl_core.study.progress import Progress
@@ -133,6 +134,26 @@ def test_the_screen_counts_the_confirmation_as_the_searches_decide_it(
     assert "confirm 6/6 trials" in shown
     assert "best val_accuracy 0.5000 (a)" in shown
     assert "0.75" not in shown  # no test score before the table
+
+
+def test_the_end_of_a_phase_is_said_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a line is due just then."""
+    monkeypatch.setattr(display, "LINE_SECONDS", -1.0)
+    search, confirming = (Job(phase, 0, 1, TrialConfig()) for phase in ("search", "confirm"))
+    left = [search]
+    with Display(["a"], [Counter()], lambda: len(left), Progress(1, [1])) as shown:
+        left.remove(search)
+        shown.job_started(search)
+        shown.job_ended(search, "finished", "")
+        shown.expect(0, [confirming])
+        shown.job_started(confirming)
+        shown.job_record(confirming, {"val_accuracy": 0.5})
+        shown.job_ended(confirming, "finished", "")
+    lines = [line.partition(",")[0] for line in capsys.readouterr().out.splitlines()]
+    assert lines.count("search 1/1 trials") == lines.count("confirm 1/1 trials") == 1
+    assert "confirm 0/0 trials" not in lines  # what follows is not known yet
 
 
 def test_a_confirmation_on_all_images_shows_counts_alone(
