@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from fl_core.config.trial_config import TrialConfig
     from fl_core.study.result import Result
     from fl_core.study.tracking.tracker import Tracker
+    from fl_core.study.workers.ray_instance import Instance
 
 
 def main(study: Study, argv: Sequence[str] | None = None) -> Result | None:
@@ -115,7 +116,7 @@ def run(study: Study, args: argparse.Namespace) -> Result:
         doing("opening the store" if args.serial else f"starting {workers.slots} workers")
         # while Ray starts, which is waiting for the most part
         opening = pool.submit(_open_tracker, asked.uri, study.name, machine.cache_dir)
-        with _executor(args, workers) as (execute, ready):
+        with _executor(args, workers) as execute:
             tracker = opening.result()
             if args.fresh:
                 start_over(out)
@@ -124,7 +125,7 @@ def run(study: Study, args: argparse.Namespace) -> Result:
             if is_local(places.own):
                 sweep(places.own)
             session = Session(
-                resolved, args, machine, places, asked.plan, out, tracker, execute, ready, doing
+                resolved, args, machine, places, asked.plan, out, tracker, execute, doing
             )
             result = session.run(partitions)
     say(f"done in {time.monotonic() - started:.0f} s")
@@ -139,22 +140,34 @@ def _size(asked: Request) -> str:
 
 
 @contextmanager
-def _executor(
-    args: argparse.Namespace, workers: Workers
-) -> Iterator[tuple[Executor, Callable[[], None]]]:
-    """What runs the jobs, Ray Tune's workers or this process; and what waits until it can."""
+def _executor(args: argparse.Namespace, workers: Workers) -> Iterator[Executor]:
+    """What runs the jobs: Ray Tune's workers, or this process."""
     if args.serial:
         from fl_core.study.workers.dispatch import run_serial
 
-        yield run_serial, lambda: None
+        yield run_serial
         return
     environment.before_ray(cluster=args.ray_address is not None)
+    # Not in the main thread: what a signal raises there inside an import may leave Python's own
+    # lock behind, for which every other thread that imports waits for ever.
+    with ThreadPoolExecutor(1) as loader:
+        ray_session = loader.submit(_load_ray).result()
+        with ray_session(args.ray_address, workers.slots) as instance:
+            run_on_ray = loader.submit(_load_tune).result()  # while Ray starts
+            instance.ready()
+            yield partial(run_on_ray, workers=workers, logs=instance.logs)
+
+
+def _load_ray() -> Callable[[str | None, int], AbstractContextManager[Instance]]:
     from fl_core.study.workers.ray_instance import ray_session
 
-    with ray_session(args.ray_address, workers.slots) as instance:
-        from fl_core.study.workers.ray_tune import run_on_ray  # meanwhile: it is a second, too
+    return ray_session
 
-        yield partial(run_on_ray, workers=workers, logs=instance.logs), instance.ready
+
+def _load_tune() -> Callable[..., None]:
+    from fl_core.study.workers.ray_tune import run_on_ray
+
+    return run_on_ray
 
 
 def check_inputs(arms: list[Arm], machine: Machine) -> dict[str, np.ndarray]:

@@ -53,7 +53,6 @@ class Session:
     out: Path
     tracker: Tracker
     execute: Executor
-    ready: Callable[[], None]  # waits for the workers; UserError where there will be none
     doing: Doing
 
     @property
@@ -133,7 +132,6 @@ class Session:
             fmean(work_of(arm.config) for arm in self.study.arms),
             [self._confirming(arm, probes[n]) for n, arm in enumerate(self.study.arms)],
         )
-        self.ready()
         self.doing.done()
         with (
             Display(names, done, lambda: search.remaining, progress) as display,

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
-from fl_core.study import stopping
+from fl_core.study import command, stopping
+from fl_core.study.jobs import Workers
 from fl_core.study.stopping import Stopped, exit_code, stoppable
+from fl_core.study.workers.ray_instance import Instance
 
 
 @pytest.mark.parametrize("number", stopping.SIGNALS)
@@ -51,6 +57,31 @@ def test_what_is_ignored_stays_ignored() -> None:
             signal.raise_signal(signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_libraries_are_not_imported_where_signals_are_heard(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What a signal raises inside an import may leave Python's import lock held by this thread:
+    one that starts Ray, or opens the store, then waits for ever, and the study with it.
+    """
+    importing: list[threading.Thread] = []
+
+    @contextmanager
+    def session(address: str | None, cpus: int) -> Iterator[Instance]:
+        yield Instance(None, lambda: None)
+
+    def load(what: Any) -> Any:
+        importing.append(threading.current_thread())
+        return what
+
+    monkeypatch.setattr(command, "_load_ray", lambda: load(session))
+    monkeypatch.setattr(command, "_load_tune", lambda: load(print))
+    monkeypatch.setattr(command.environment, "before_ray", lambda cluster: None)
+    args = argparse.Namespace(serial=False, ray_address=None)
+    with command._executor(args, Workers(1, 1.0, 0.0)):
+        assert len(importing) == 2
+        assert threading.main_thread() not in importing
 
 
 def test_in_a_thread_no_signals_are_heard() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from fl_core.base.errors import UserError
 from fl_core.base.machine import Machine
 from fl_core.config.trial_config import TrialConfig
 from fl_core.study import display
@@ -18,6 +20,7 @@ from fl_core.study.jobs import Job
 from fl_core.study.progress import Progress
 from fl_core.study.reports import Evaluated, Failed, OutOfMemory, Report, from_json, to_json
 from fl_core.study.trial_files import Places
+from fl_core.study.workers import ray_instance
 from fl_core.study.workers import ray_tune as tuning
 from fl_core.study.workers.post_mortem import post_mortem
 from fl_core.study.workers.ray_tune import TrialRunner
@@ -108,6 +111,30 @@ def test_a_worker_that_ray_killed_for_its_memory_is_tried_alone(tmp_path: Path) 
     text = DEATH.format(detail="Task was killed due to the node running low on memory.")
     (tmp_path / "error.txt").write_text(text)
     assert post_mortem(tmp_path / "error.txt", None) == OutOfMemory()
+
+
+def test_ray_starts_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A study goes on until it needs the workers; what is half started is ended once it stands."""
+    go, ended = threading.Event(), []
+
+    def init(**_: object) -> None:
+        go.wait(10)
+        raise RuntimeError("no room\nat all")
+
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.setattr(ray_instance.ray, "init", init)
+    monkeypatch.setattr(ray_instance.ray, "shutdown", lambda: ended.append(go.is_set()))
+    with ray_instance.ray_session(None, 1) as instance:
+        assert not go.is_set()
+        go.set()
+        with pytest.raises(UserError, match=r"^Ray does not start: no room at all$"):
+            instance.ready()
+    go.clear()
+    threading.Timer(0.1, go.set).start()
+    with pytest.raises(KeyboardInterrupt), ray_instance.ray_session(None, 1):
+        raise KeyboardInterrupt
+    assert ended == [True, True]
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_screen_counts_the_confirmation_as_the_searches_decide_it(
