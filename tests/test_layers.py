@@ -56,8 +56,8 @@ OWNERS = {
 #: What fl_core and the analysis both read: names, how a winner is chosen, errors, whole files, how
 #: a command line is read, and what is printed.
 SHARED = {
-    *("base.errors", "base.files", "base.stores", "base.streams", "config.record"),
-    *("config.vocabulary", "study.arguments", "study.selection"),
+    *("base.addresses", "base.errors", "base.files", "base.stores", "base.streams"),
+    *("config.record", "config.vocabulary", "study.arguments", "study.selection"),
 }
 # enough below the study; huggingface_hub comes with timm, which downloads through it; upath is for
 # folders elsewhere

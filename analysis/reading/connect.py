@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fl_core.base.errors import UserError, first_line, hidden
+from fl_core.base.addresses import check_store_password
+from fl_core.base.errors import UserError, first_line
 from fl_core.base.stores import sqlite_file
 
 if TYPE_CHECKING:
@@ -41,9 +42,7 @@ def connect(tracking_uri: str | None) -> tuple[MlflowClient, str]:
     if uri.startswith("sqlite:"):
         _check_sqlite(uri)
     elif uri.startswith(("http:", "https:")):
-        if hidden(uri) != uri:
-            instead = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-            raise AnalysisError(f"{hidden(uri)}: no password here; {instead}")
+        check_store_password(uri)
         try:
             urllib.request.urlopen(uri.rstrip("/") + "/health", timeout=5).close()
         except urllib.error.HTTPError:

@@ -63,6 +63,12 @@ def check_no_password(option: str, address: str, instead: str) -> None:
         raise UserError(f"{option} {hidden(address)}: no password here; {instead}")
 
 
+def check_store_password(uri: str) -> None:
+    """UserError for a tracking server's address with a password in it."""
+    instead = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+    check_no_password("--tracking-uri", uri, instead)
+
+
 def check_tracking_uri(uri: str) -> None:
     """UserError for a kind of MLflow store that is none, or a server that does not answer."""
     option = f"--tracking-uri {hidden(uri)}"
@@ -71,8 +77,7 @@ def check_tracking_uri(uri: str) -> None:
     except ValueError as error:  # http://[::1
         raise UserError(f"{option}: no address ({error})") from error
     if parsed.scheme in ("http", "https"):
-        instead = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-        check_no_password("--tracking-uri", uri, instead)
+        check_store_password(uri)
         try:
             port = parsed.port or (443 if parsed.scheme == "https" else 80)
             _knock(parsed.hostname or "", port)

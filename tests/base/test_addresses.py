@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fl_analysis.reading.connect import AnalysisError, connect
+from fl_analysis.reading.connect import connect
 from fl_core.base import addresses
 from fl_core.base.addresses import answers, check_ray_address, check_tracking_uri, split
 from fl_core.base.errors import UserError, hidden
@@ -120,6 +120,6 @@ def test_addresses_with_a_password_are_refused() -> None:
         with pytest.raises(UserError, match="no password here; set ") as error:
             refused(option)
         assert "secret" not in str(error.value)
-    with pytest.raises(AnalysisError, match="MLFLOW_TRACKING_PASSWORD") as told:
+    with pytest.raises(UserError, match="MLFLOW_TRACKING_PASSWORD") as told:
         connect("http://me:secret@127.0.0.1:1")
     assert "secret" not in str(told.value)
