@@ -26,6 +26,7 @@ from fl_core.study.workers.dispatch import Conductor
 from fl_core.study.workers.scratch import base_of_ray, private_folder
 
 TOKEN = " (a cluster that has a token wants it here, too: RAY_AUTH_MODE=token, RAY_AUTH_TOKEN)"
+HALF_STARTED = 15  # seconds that a study which is asked to end waits for Ray to have started
 SILENCE = 20  # seconds without an answer, after which a cluster's head is given up
 
 
@@ -82,8 +83,17 @@ def _wait(started: Future[Any], address: str | None) -> None:
 
 
 def _end(started: Future[Any]) -> None:
-    """Also of an instance that has not started yet: what is half there cannot be shut down."""
-    wait([started])
+    """Also of an instance that has not started yet: what is half there cannot be shut down.
+
+    Who asks a whole group of processes to end has ended parts of Ray, for which its start waits a
+    minute and more: then this process ends at once, and with it what is left of Ray's; its folder
+    is swept by the next study.
+    """
+    number = stopping.asked()
+    if not wait([started], timeout=HALF_STARTED if number else None).done:
+        line = "interrupted; nothing is lost: the same command goes on from here"
+        print(f"\n{line}", file=sys.stderr, flush=True)
+        os._exit(128 + number)
     ray.shutdown()
 
 
