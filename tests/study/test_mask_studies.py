@@ -79,6 +79,7 @@ def few_test_images(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     inputs.forget_inputs()  # which are kept from call to call
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("few_test_images")
 def test_a_real_transformer_on_real_images(tmp_path: Path, cifar_dir: Path) -> None:
     """The vit-tiny preset cut to a round of two clients; without a head it needs no features."""

@@ -98,6 +98,7 @@ def test_same_command_again_repeats_nothing(ray: bool, with_ray: tuple[Place, st
     assert strip(again.printed) == strip(first)
 
 
+@pytest.mark.soak
 def test_several_arms_keep_their_order(tmp_path: Path) -> None:
     """The main study, without Ray."""
     short = ("--preset", "smoke", "--trials", "1", "--seeds", "1")
