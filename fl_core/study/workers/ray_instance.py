@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 import ray
+from ray._raylet import Config  # type: ignore[attr-defined]
 
 from fl_core.base.addresses import answers, check_ray_address, split
 from fl_core.base.errors import UserError
@@ -61,6 +62,9 @@ def ray_session(address: str | None = None, cpus: int | None = None) -> Iterator
             # the cluster's processes inherit nothing from this one
             variables = {name: os.environ.get(name, value) for name, value in KERNELS.items()}
             options["runtime_env"] = {"env_vars": variables}
+        # read when Ray was imported, which whoever holds this process (a notebook) may have done
+        # before the study's variables were set: whether a token is asked for is one of them
+        Config.initialize("")
         # not in the main thread, where it would take SIGTERM for itself, and what a signal raises
         # while a process is forked is lost; the kernel ends Ray's processes with this thread
         start = partial(ray.init, log_to_driver=False, configure_logging=True, **options)

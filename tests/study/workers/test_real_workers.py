@@ -199,3 +199,21 @@ def test_why_trials_failed_is_told(tmp_path: Path) -> None:
         assert words in log
     assert "Traceback" not in ended.errors
     assert time.monotonic() - started < 280
+
+
+def test_a_program_that_has_imported_ray_may_run_a_study() -> None:
+    """Ray reads its variables at that moment, and the study's token mode comes later."""
+    code = (
+        "import ray\n"
+        "from fl_core.study import environment\n"
+        "environment.before_ray()\n"
+        "from fl_core.study.workers.ray_instance import ray_session\n"
+        "with ray_session(cpus=1) as instance:\n"
+        "    instance.ready()\n"
+        "    print(ray.get(ray.remote(lambda: 42).remote()))\n"
+    )
+    env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip().endswith("42"), done.stderr
