@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from fl_core.study.tracking.arm_runs import ArmResult
     from fl_core.study.tracking.tracker import Tracker
 
+TABLES = (
+    "*.md",
+    "*.html",
+    "*.csv",
+    "*.tex",
+    "*.bib",
+)  # of a study's folder, each whole or not there
 DIGITS = 5  # after the point: MLflow's columns are narrow, and tables are made of the trials
 
 
@@ -39,7 +46,7 @@ def log_findings(tracker: Tracker, study: ResolvedStudy, runs: StudyRuns, out: P
             mine = drawn[drawn["arm"] == found.arm]
             tracker.arm_result(_result(study, found, mine))
     text = f"**{answer(results)}**\n\n{markdown('', [pivot_block(results)]).removeprefix('# ')}"
-    tables = [(path, "") for path in sorted(out.glob("table.*"))]
+    tables = [(path, "") for pattern in TABLES for path in sorted(out.glob(pattern))]
     figures = [(path, "figures") for path in sorted((out / "figures").glob("*.*"))]
     return tracker.summary(text, [*tables, *figures])
 

@@ -77,9 +77,10 @@ def test_mlflow_structure(with_ray: tuple[Place, str]) -> None:
         assert ("test_accuracy" in trial.data.metrics) == confirming
         assert ("test_loss" in trial.data.metrics) == confirming
         assert trial.data.tags["status"] == "finished"
-    history = MlflowClient(place.uri).get_metric_history(
-        kinds["trial"][0].info.run_id, "val_accuracy"
-    )
+    client = MlflowClient(place.uri)
+    files = {file.path for file in client.list_artifacts(study.info.run_id)}
+    assert {"table.md", "table.csv", "table.tex", "appendix.tex"} <= files
+    history = client.get_metric_history(kinds["trial"][0].info.run_id, "val_accuracy")
     steps = [metric.step for metric in history]
     assert steps == sorted(set(steps))
     assert steps[-1] == 64
