@@ -9,25 +9,14 @@ from typing import Any
 
 import optuna
 import pytest
+import small_study
+from small_study import SMALL, STUDY
 
 from fl_core.base.errors import UserError
 from fl_core.config.trial_config import Value
 from fl_core.study import declared, options
-from fl_core.study.presets import Preset
 from fl_core.study.request import request_of
 from fl_core.study.study import Study
-
-
-def space(trial: optuna.Trial) -> Mapping[str, Value]:
-    """A space without a mistake."""
-    return {
-        "local.lr": trial.suggest_float("local.lr", 0.1, 1.0),
-        "local.batch_size": trial.suggest_categorical("local.batch_size", [32, 64]),
-    }
-
-
-SMALL = Preset("small", budget=32, eval_steps=16, trials=2, seeds=1)
-STUDY = Study("mine", "Why?", {}, [{"local.steps": 4}, {"local.steps": 8}], space, {"small": SMALL})
 
 
 def refused(study: Study, *argv: str) -> str:
@@ -42,8 +31,8 @@ def refused(study: Study, *argv: str) -> str:
 
 
 def test_a_study_without_a_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert STUDY.file == str(Path(__file__).relative_to(Path.cwd()))
-    assert replace(STUDY, name="other").file == STUDY.file
+    assert STUDY.file == str(Path(small_study.__file__).relative_to(Path.cwd()))
+    assert replace(STUDY, name="other").file == str(Path(__file__).relative_to(Path.cwd()))
     monkeypatch.chdir(tmp_path)
     assert request_of(STUDY, options.parse(STUDY, [])).study.name == "mine"
     assert not list(tmp_path.iterdir())

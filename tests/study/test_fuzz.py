@@ -15,36 +15,24 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import hostile
-import optuna
 import pytest
+import small_study
 from hypothesis import HealthCheck, given, settings
+from small_study import STUDY
 
 from fl_core.base import addresses
-from fl_core.config.trial_config import TrialConfig, Value
+from fl_core.config.trial_config import TrialConfig
 from fl_core.study import command, options
-from fl_core.study.presets import Preset
 from fl_core.study.request import Request, request_of
 from fl_core.study.study import Study
 
 SECONDS = 5.0
 SHORT = {"derandomize": True, "deadline": None, "suppress_health_check": list(HealthCheck)}
-
-
-def space(trial: optuna.Trial) -> Mapping[str, Value]:
-    """A range and a choice."""
-    return {
-        "local.lr": trial.suggest_float("local.lr", 0.1, 1.0),
-        "local.batch_size": trial.suggest_categorical("local.batch_size", [32, 64]),
-    }
-
-
-SMALL = Preset("small", budget=32, eval_steps=16, trials=2, seeds=1)
-STUDY = Study("mine", "Why?", {}, [{"local.steps": 4}, {"local.steps": 8}], space, {"small": SMALL})
 PARSER = options.build_parser(STUDY)
 
 
@@ -164,22 +152,7 @@ def test_many_study_files(fuzz: Fuzz, changed: Study) -> None:
     fuzz.attempt(changed, [])
 
 
-FILE = f"""
-'''Why?'''
-from fl_core import Preset, Study, main
-
-
-def space(trial):
-    return {{
-        "local.lr": trial.suggest_float("local.lr", 0.1, 1.0),
-        "local.batch_size": trial.suggest_categorical("local.batch_size", [32, 64]),
-    }}
-
-
-SMALL = Preset("small", budget=32, eval_steps=16, trials=2, seeds=1)
-STUDY = Study("mine", __doc__, {{}}, {STUDY.arms!r}, space, {{"small": SMALL}})
-main(STUDY)
-"""
+FILE = f"{Path(small_study.__file__).read_text()}\n\nfrom fl_core import main\n\nmain(STUDY)\n"
 PROCESSES = 40
 
 
