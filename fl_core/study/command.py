@@ -136,7 +136,8 @@ def _size(asked: Request) -> str:
     """How much there is to do, in a line."""
     arms, trials = len(asked.study.arms), asked.plan.trials
     many = f"{arms} arm{'s' * (arms > 1)}, {trials} trial{'s' * (trials > 1)}{' each' * (arms > 1)}"
-    return f"{many}, then fresh seeds for the best; results in {asked.out}"
+    more = " and what won in neighbouring arms" if arms > 1 and asked.plan.neighbours else ""
+    return f"{many}{more}, then fresh seeds for the best; results in {asked.out}"
 
 
 @contextmanager
