@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fl_core.base.errors import UserError
     from fl_core.base.machine import Machine
-    from fl_core.config.sections import BackboneConfig, LocalConfig, ServerConfig
+    from fl_core.config.method_sections import LocalConfig, ServerConfig
+    from fl_core.config.sections import BackboneConfig
     from fl_core.config.trial_config import TrialConfig, Value
     from fl_core.config.vocabulary import FISHER_RULES
     from fl_core.data.sharding import (
@@ -71,7 +72,8 @@ _HOMES = {
     for module, names in {
         "base.errors": "UserError",
         "base.machine": "Machine",
-        "config.sections": "BackboneConfig LocalConfig ServerConfig",
+        "config.method_sections": "LocalConfig ServerConfig",
+        "config.sections": "BackboneConfig",
         "config.trial_config": "TrialConfig Value",
         "config.vocabulary": "FISHER_RULES",
         "data.sharding": "shard_by_classes shard_dirichlet shard_dirichlet_labels shard_iid",

@@ -9,16 +9,8 @@ from fl_analysis.reading.store import StudyRuns
 from fl_analysis.results.labels import unit_of_j
 from fl_analysis.results.matching import asked_of
 from fl_analysis.results.outcome import Outcome, rule_of
-from fl_core.config.vocabulary import (
-    DASH,
-    FISHER_RULES,
-    METHODS,
-    cell,
-    data_title,
-    field,
-    known,
-    masked,
-)
+from fl_core.config.methods import METHODS
+from fl_core.config.vocabulary import DASH, FISHER_RULES, cell, data_title, field, known, masked
 from fl_core.study.selection import BEST_CONFIRMED
 
 

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 from fl_core.config.fields import interval, specs
 from fl_core.config.meanings import meaning
+from fl_core.config.methods import METHODS
 from fl_core.config.trial_config import TrialConfig
-from fl_core.config.vocabulary import METHODS
 
 TYPES = {"int": "whole number", "float": "number", "bool": "true or false", "str": "text"}
 PAGE = """\

@@ -1,4 +1,7 @@
-"""The sections of a trial's configuration; `trial_config` puts them together."""
+"""The sections of a trial's configuration that say what is trained on what.
+
+Those of the methods stand in `method_sections`; `trial_config` puts all of them together.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from fl_core.config.fields import Section, choice, number, refuse, text, word_or_number
-from fl_core.config.vocabulary import DATA_SETS, METHODS
+from fl_core.config.method_sections import HeadLocalConfig
+from fl_core.config.vocabulary import DATA_SETS
 
 #: Fine-tuning strategies, and the part of the model that each trains.
 STRATEGIES = {
@@ -73,110 +77,6 @@ class FederationConfig(Section):
     sharding: str = choice("iid", "iid", "classes", "dirichlet", "dirichlet_labels")
     classes_per_client: int | None = number(None, 1)  # N_c, for sharding=classes
     alpha: float | None = number(None, 0, above=True)  # for either dirichlet
-
-
-@dataclass(frozen=True)
-class LocalConfig(Section):
-    """One client's work in one round: J steps (or epochs) of SGD with momentum."""
-
-    prefix: ClassVar[str] = "local."
-    steps: int = number(4, 1)
-    unit: str = choice("steps", "steps", "epochs")
-    lr: float = number(0.1, 0, above=True)
-    momentum: float = number(0.0, 0, 1, below=True)
-    dampening: float = number(0.0, 0, 1)
-    nesterov: bool = False
-    weight_decay: float = number(0.0, 0)
-    batch_size: int = number(64, 1)
-    keep_momentum: bool = False  # momentum survives the round: one client only (centralised)
-    #: What a client starts a round from: the server's parameters, or those blended with its own
-    #: old ones by its share of the Fisher information of the round's clients, or of all clients
-    #: (see federated.rules.blend).
-    blend: str = choice("none", *METHODS["local.blend"])
-    rule: str = choice("plain", *METHODS["local.rule"], own=True)  # see federated.rules
-    mu: float = number(0.01, 0)  # pull of rule=prox; 0 = FedAvg
-    option: int = number(2, 1, 2)  # how rule=scaffold renews a control variate
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.only_for("rule", METHODS["local.rule"])
-        if self.rule != "plain" and self.blend != "none":
-            raise refuse(f"{self.prefix}blend", self.blend, f"only for {self.prefix}rule=plain")
-        if self.rule == "scaffold" and self.momentum:
-            needs = "takes no momentum: it would gather outdated corrections"
-            rule = f"{self.prefix}rule=scaffold"
-            raise refuse(f"{self.prefix}momentum", self.momentum, f"{rule} {needs}")
-        if self.nesterov and (self.momentum == 0 or self.dampening != 0):
-            needs = f"needs {self.prefix}momentum > 0 and {self.prefix}dampening = 0"
-            raise refuse(f"{self.prefix}nesterov", True, needs)
-
-
-@dataclass(frozen=True)
-class HeadLocalConfig(LocalConfig):
-    """One client's work in one round of the head's own federated training."""
-
-    prefix: ClassVar[str] = "head.local."
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.keep_momentum:
-            allowed = "a head always keeps it where there is one client only"
-            raise refuse("head.local.keep_momentum", True, allowed)
-        if self.blend != "none":
-            raise refuse("head.local.blend", self.blend, "a head starts from the server's alone")
-
-
-@dataclass(frozen=True)
-class ScheduleConfig(Section):
-    """Learning-rate factor over the run's progress in [0, 1]; see federated.client.lr_factor."""
-
-    prefix: ClassVar[str] = "schedule."
-    name: str = choice("constant", *METHODS["schedule.name"])
-    warmup: float = number(0.1, 0, 1, above=True, below=True)  # share of the run, warmup_cosine
-    step_size: float = number(0.34, 0, 1, above=True)  # share of the run between drops, step
-    gamma: float = number(0.1, 0, 1, above=True)  # factor of each drop, step
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.only_for("name", METHODS["schedule.name"])
-
-
-@dataclass(frozen=True)
-class ServerConfig(Section):
-    """The server's step towards the aggregate of the clients' parameters.
-
-    sgd: w <- w + lr * (aggregate - w), FedAvg at lr = 1; momentum: FedAvgM (Hsu et al. 2019);
-    adagrad, adam, yogi: Reddi et al. 2021.
-    """
-
-    prefix: ClassVar[str] = "server."
-    optimiser: str = choice("sgd", *METHODS["server.optimiser"], own=True)
-    lr: float = number(1.0, 0, above=True)
-    momentum: float = number(0.9, 0, 1, below=True)
-    beta1: float = number(0.9, 0, 1, below=True)
-    beta2: float = number(0.99, 0, 1, below=True)
-    tau: float = number(1e-3, 0, above=True)  # added to the root of the second moment
-    bias_correction: bool = False  # Adam's, which Reddi et al. leave out
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.only_for("optimiser", METHODS["server.optimiser"])
-
-
-@dataclass(frozen=True)
-class SelectConfig(Section):
-    """Who takes part in a round."""
-
-    prefix: ClassVar[str] = "select."
-    rule: str = choice("uniform", *METHODS["select.rule"], own=True)
-
-
-@dataclass(frozen=True)
-class AggregateConfig(Section):
-    """How the clients' parameters become one."""
-
-    prefix: ClassVar[str] = "aggregate."
-    rule: str = choice("mean", *METHODS["aggregate.rule"], own=True)
 
 
 @dataclass(frozen=True)

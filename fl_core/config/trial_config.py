@@ -13,6 +13,7 @@ from typing import Self
 from fl_core.base.digests import digest_of
 from fl_core.base.errors import ConfigError
 from fl_core.config.aliases import meant
+from fl_core.config.combinations import check_combination
 from fl_core.config.fields import (
     Section,
     Value,
@@ -22,36 +23,35 @@ from fl_core.config.fields import (
     is_name,
     is_read,
     number,
-    refuse,
     shown,
     specs,
 )
 from fl_core.config.mask_presets import with_preset
 from fl_core.config.mask_section import MaskConfig
+from fl_core.config.method_sections import (
+    AggregateConfig,
+    LocalConfig,
+    ScheduleConfig,
+    SelectConfig,
+    ServerConfig,
+)
 from fl_core.config.own import source_of
 from fl_core.config.sections import (
     MOST_SEED,
     STRATEGIES,
-    AggregateConfig,
     BackboneConfig,
     ComputeConfig,
     DataConfig,
     FederationConfig,
     FineTuneConfig,
     HeadConfig,
-    LocalConfig,
-    ScheduleConfig,
-    SelectConfig,
-    ServerConfig,
 )
-from fl_core.config.vocabulary import DATA_SETS, DataSet
 
 __all__ = ["TRIAL_VERSION", "TrialConfig", "Value", "own_sources"]
 
 #: Part of every digest: raise it when the same configuration would give other numbers, and when a
 #: default changes (a digest hashes only what differs from the defaults).
 TRIAL_VERSION = 4
-MOST_STEPS = 10**10  # local steps of a client: more end in no lifetime
 
 
 @dataclass(frozen=True)
@@ -87,66 +87,7 @@ class TrialConfig(Section):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        fed, local, head = self.federation, self.local, self.head
-        for name, modes in (
-            ("classes_per_client", ("classes",)),
-            ("alpha", ("dirichlet", "dirichlet_labels")),
-        ):
-            value = getattr(fed, name)
-            if (fed.sharding in modes) != (value is not None):
-                need = "needed by" if value is None else "only for"
-                allowed = f"{need} federation.sharding={' or '.join(modes)}"
-                raise refuse(f"federation.{name}", value, allowed)
-        for name, rounds, one in (
-            ("rounds", self.rounds, local),
-            ("head.rounds", head.rounds, head.local),
-        ):
-            if rounds * one.steps > MOST_STEPS:
-                allowed = f"with {one.prefix}steps={one.steps} more than {MOST_STEPS:,} in all"
-                raise refuse(name, rounds, allowed)
-        if self.data.name in DATA_SETS:  # of the user's own the sharding itself finds out
-            self._check_sizes(DATA_SETS[self.data.name])
-        if self.stop_round is not None and self.stop_round > self.rounds:
-            raise refuse("stop_round", self.stop_round, f"must be at most rounds={self.rounds}")
-        if local.keep_momentum and fed.clients > 1:
-            raise refuse("local.keep_momentum", True, "only for federation.clients=1 (centralised)")
-        self._check_strategy()
-        for name in ("crop", "rotation") if self.part == "head" else ():
-            if value := getattr(self.data, name):
-                allowed = "a head (fine_tune.strategy=head) learns from cached features, which are "
-                raise refuse(f"data.{name}", value, allowed + "not augmented: must be 0")
-
-    def _check_sizes(self, data: DataSet) -> None:
-        """The data set is large enough for this federation."""
-        name, fed = self.data.name, self.federation
-        if fed.classes_per_client is not None and fed.classes_per_client > data.classes:
-            allowed = f"{name} has {data.classes} classes: must be in [1, {data.classes}]"
-            raise refuse("federation.classes_per_client", fed.classes_per_client, allowed)
-        for needed, count in (
-            ("federation.clients", fed.clients),
-            ("local.batch_size", self.local.batch_size),
-            ("head.local.batch_size", self.head.local.batch_size),
-        ):
-            if count > data.train:
-                raise refuse(needed, count, f"{name} has only {data.train} training examples")
-
-    def _check_strategy(self) -> None:
-        """The strategy, the head it starts from and the mask fit together."""
-        strategy, mask = self.fine_tune.strategy, self.mask
-        if strategy.startswith("head_then") and self.head.method == "none":
-            needs = "needs head.method=ridge or fedavg: the head comes first"
-            raise refuse("fine_tune.strategy", strategy, needs)
-        if strategy == "head" and mask.preset != "none":
-            needs = "freezes the head: needs a strategy that trains a backbone"
-            raise refuse("mask.preset", mask.preset, needs)
-        if strategy == "full" and mask.in_force:
-            raise refuse("fine_tune.strategy", "full", "is dense: masks need sparse_full")
-        from_zero = strategy == "head" and self.head.method == "none" and mask.in_force
-        if from_zero and mask.rule in ("low_magnitude", "high_magnitude", "hybrid"):
-            needs = "needs head.method=ridge or fedavg: a head of zeros has no magnitudes"
-            raise refuse("mask.rule", mask.rule, needs)
-        if mask.average == "all" and mask.scope == "shared":
-            raise refuse("mask.average", "all", "only for mask.scope=per_client")
+        check_combination(self)
 
     @property
     def part(self) -> str:

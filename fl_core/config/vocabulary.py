@@ -76,27 +76,6 @@ FIELDS: Mapping[str, Field] = {
     "mask.min_share": Field(caption="and a share of {} of it"),
     "mask.average": Field(caption="averaged over {}"),
 }
-#: The fields that choose how it is trained, one a seam: each choice with the fields of its section
-#: that it alone reads. The first choices together are FedAvg.
-METHODS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "local.rule": {"plain": (), "prox": ("mu",), "scaffold": ("option",)},
-    "local.blend": {"none": (), "fisher": (), "fisher_all": ()},
-    "server.optimiser": {
-        "sgd": (),
-        "momentum": ("momentum",),
-        "adagrad": ("beta1", "tau", "bias_correction"),
-        "adam": ("beta1", "beta2", "tau", "bias_correction"),
-        "yogi": ("beta1", "beta2", "tau", "bias_correction"),
-    },
-    "schedule.name": {
-        "constant": (),
-        "cosine": (),
-        "step": ("step_size", "gamma"),
-        "warmup_cosine": ("warmup",),
-    },
-    "select.rule": {"uniform": ()},
-    "aggregate.rule": {"mean": ()},
-}
 #: The fields that say together how the examples are spread over the clients.
 SHARDING = ("federation.sharding", "federation.classes_per_client", "federation.alpha")
 #: Mask rules that look at gradients, so that Fisher information and its examples mean something.

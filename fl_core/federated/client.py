@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fl_core.base.params import FlatModule
-from fl_core.config.sections import LocalConfig
+from fl_core.config.method_sections import LocalConfig
 from fl_core.data.sources import DRAWS_PER_IMAGE, Source
 from fl_core.federated.rule import PLAIN, LocalRule, Visit
 from fl_core.optim.sgdm import SGDM

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-from fl_core.config.sections import LocalConfig, ScheduleConfig
+from fl_core.config.method_sections import LocalConfig, ScheduleConfig
 
 
 def _cosine(progress: float) -> float:

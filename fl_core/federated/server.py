@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from fl_core.config.fields import refuse
+from fl_core.config.method_sections import ServerConfig
 from fl_core.config.own import resolve
-from fl_core.config.sections import ServerConfig
 from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.rule import Gathered, LocalRule
 from fl_core.federated.state import State

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 
 from fl_core.base.params import FlatModule, Layout
-from fl_core.config.sections import LocalConfig
+from fl_core.config.method_sections import LocalConfig
 from fl_core.data.sources import Source
 from fl_core.federated.client import Trained, Work, precision_context
 from fl_core.federated.rule import PLAIN, LocalRule, Visit

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fl_core.config.sections import LocalConfig
+from fl_core.config.method_sections import LocalConfig
 from fl_core.optim.sgdm import SGDM, Active, sgdm_step
 
 

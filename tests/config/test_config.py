@@ -25,7 +25,8 @@ from fl_core.config.artefact import stage_key
 from fl_core.config.fields import number, shown
 from fl_core.config.mask_presets import CONVENTIONS, USUAL
 from fl_core.config.mask_section import LAYERS
-from fl_core.config.sections import HeadConfig, HeadLocalConfig, LocalConfig
+from fl_core.config.method_sections import HeadLocalConfig, LocalConfig
+from fl_core.config.sections import HeadConfig
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.study.jobs import Arm
 

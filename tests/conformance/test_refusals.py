@@ -8,7 +8,7 @@ from other_values import another_value
 from tiny import configured
 
 from fl_core.base.errors import ConfigError
-from fl_core.config.sections import HeadLocalConfig
+from fl_core.config.method_sections import HeadLocalConfig
 from fl_core.config.trial_config import TrialConfig
 
 #: (settings, the field that the line names, the reason that it gives)

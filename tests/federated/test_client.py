@@ -17,7 +17,8 @@ from torch import nn
 
 from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
-from fl_core.config.sections import BackboneConfig, DataConfig, LocalConfig, ScheduleConfig
+from fl_core.config.method_sections import LocalConfig, ScheduleConfig
+from fl_core.config.sections import BackboneConfig, DataConfig
 from fl_core.data.sources import FeatureSource, ImageSource, Preprocess, Source
 from fl_core.federated.client import Work, local_update, plan_work
 from fl_core.federated.rule import Visit

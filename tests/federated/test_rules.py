@@ -12,7 +12,7 @@ from test_fedavg import CLASSES, WIDTH, config, linear_federation, run
 from torch import Tensor, nn
 
 from fl_core.base.rng import stream
-from fl_core.config.sections import LocalConfig
+from fl_core.config.method_sections import LocalConfig
 from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.client import local_update, plan_work
 from fl_core.federated.rule import PLAIN, Gathered, Visit

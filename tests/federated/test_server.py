@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fl_core.config.mask_section import MaskConfig
-from fl_core.config.sections import FederationConfig, ServerConfig
+from fl_core.config.method_sections import ServerConfig
+from fl_core.config.sections import FederationConfig
 from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.aggregate import aggregate
 from fl_core.federated.rule import PLAIN

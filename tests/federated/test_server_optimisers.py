@@ -11,7 +11,7 @@ from test_server import bits, update
 from torch import Tensor
 
 from fl_core.base.rng import stream
-from fl_core.config.sections import ServerConfig
+from fl_core.config.method_sections import ServerConfig
 from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.aggregate import aggregate
 from fl_core.federated.rule import PLAIN

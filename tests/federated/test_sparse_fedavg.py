@@ -12,7 +12,7 @@ from test_fedavg import CLASSES, WIDTH, cnn_federation, config, linear_federatio
 from test_server import aggregated
 
 from fl_core.base.rng import stream
-from fl_core.config.sections import ServerConfig
+from fl_core.config.method_sections import ServerConfig
 from fl_core.federated.memory import ClientMemory
 from fl_core.federated.rounds import fedavg
 from fl_core.federated.state import Federation, State

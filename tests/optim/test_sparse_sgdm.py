@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fl_core.base.errors import ConfigError
 from fl_core.base.params import Layout
-from fl_core.config.sections import LocalConfig
+from fl_core.config.method_sections import LocalConfig
 from fl_core.optim import sgdm, sparse_sgdm
 from fl_core.optim.sgdm import Active, sgdm_step
 from fl_core.optim.sparse_sgdm import SparseSGDM

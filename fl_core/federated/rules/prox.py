@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fl_core.config.sections import LocalConfig
+from fl_core.config.method_sections import LocalConfig
 from fl_core.federated.rule import PLAIN, LocalRule, Visit
 
 

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from fl_core.config.sections import LocalConfig
+from fl_core.config.method_sections import LocalConfig
 from fl_core.federated.rule import Gathered, LocalRule, Visit
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from fl_core.config.fields import refuse
+from fl_core.config.method_sections import LocalConfig
 from fl_core.config.own import resolve
-from fl_core.config.sections import LocalConfig
 from fl_core.federated.rule import PLAIN, LocalRule
 from fl_core.federated.rules.blend import blend
 from fl_core.federated.rules.prox import prox

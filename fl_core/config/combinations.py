@@ -1,0 +1,98 @@
+"""Which values of a trial's configuration go together: what spans sections, each refusal a line.
+
+What one section knows alone, it refuses itself. Every combination that makes no sense is a row of
+tests/conformance/test_refusals.py, with its reason.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fl_core.config.fields import refuse
+from fl_core.config.vocabulary import DATA_SETS, DataSet
+
+if TYPE_CHECKING:
+    from fl_core.config.trial_config import TrialConfig
+
+MOST_STEPS = 10**10  # local steps of a client: more end in no lifetime
+
+
+def check_combination(config: TrialConfig) -> None:
+    """ConfigError for the first combination that makes no sense."""
+    _check_sharding(config)
+    _check_steps(config)
+    if config.data.name in DATA_SETS:  # of the user's own the sharding itself finds out
+        _check_sizes(config, DATA_SETS[config.data.name])
+    if config.stop_round is not None and config.stop_round > config.rounds:
+        raise refuse("stop_round", config.stop_round, f"must be at most rounds={config.rounds}")
+    if config.local.keep_momentum and config.federation.clients > 1:
+        raise refuse("local.keep_momentum", True, "only for federation.clients=1 (centralised)")
+    _check_strategy(config)
+    _check_augmentation(config)
+
+
+def _check_sharding(config: TrialConfig) -> None:
+    """A sharding has its own parameter and no other's."""
+    fed = config.federation
+    for name, modes in (
+        ("classes_per_client", ("classes",)),
+        ("alpha", ("dirichlet", "dirichlet_labels")),
+    ):
+        value = getattr(fed, name)
+        if (fed.sharding in modes) != (value is not None):
+            need = "needed by" if value is None else "only for"
+            allowed = f"{need} federation.sharding={' or '.join(modes)}"
+            raise refuse(f"federation.{name}", value, allowed)
+
+
+def _check_steps(config: TrialConfig) -> None:
+    """A lifetime is enough for all local steps."""
+    for name, rounds, one in (
+        ("rounds", config.rounds, config.local),
+        ("head.rounds", config.head.rounds, config.head.local),
+    ):
+        if rounds * one.steps > MOST_STEPS:
+            allowed = f"with {one.prefix}steps={one.steps} more than {MOST_STEPS:,} in all"
+            raise refuse(name, rounds, allowed)
+
+
+def _check_sizes(config: TrialConfig, data: DataSet) -> None:
+    """The data set is large enough for this federation."""
+    name, fed = config.data.name, config.federation
+    if fed.classes_per_client is not None and fed.classes_per_client > data.classes:
+        allowed = f"{name} has {data.classes} classes: must be in [1, {data.classes}]"
+        raise refuse("federation.classes_per_client", fed.classes_per_client, allowed)
+    for needed, count in (
+        ("federation.clients", fed.clients),
+        ("local.batch_size", config.local.batch_size),
+        ("head.local.batch_size", config.head.local.batch_size),
+    ):
+        if count > data.train:
+            raise refuse(needed, count, f"{name} has only {data.train} training examples")
+
+
+def _check_strategy(config: TrialConfig) -> None:
+    """The strategy, the head it starts from and the mask fit together."""
+    strategy, mask, head = config.fine_tune.strategy, config.mask, config.head
+    if strategy.startswith("head_then") and head.method == "none":
+        needs = "needs head.method=ridge or fedavg: the head comes first"
+        raise refuse("fine_tune.strategy", strategy, needs)
+    if strategy == "head" and mask.preset != "none":
+        needs = "freezes the head: needs a strategy that trains a backbone"
+        raise refuse("mask.preset", mask.preset, needs)
+    if strategy == "full" and mask.in_force:
+        raise refuse("fine_tune.strategy", "full", "is dense: masks need sparse_full")
+    from_zero = strategy == "head" and head.method == "none" and mask.in_force
+    if from_zero and mask.rule in ("low_magnitude", "high_magnitude", "hybrid"):
+        needs = "needs head.method=ridge or fedavg: a head of zeros has no magnitudes"
+        raise refuse("mask.rule", mask.rule, needs)
+    if mask.average == "all" and mask.scope == "shared":
+        raise refuse("mask.average", "all", "only for mask.scope=per_client")
+
+
+def _check_augmentation(config: TrialConfig) -> None:
+    """Cached features are not augmented."""
+    for name in ("crop", "rotation") if config.part == "head" else ():
+        if value := getattr(config.data, name):
+            allowed = "a head (fine_tune.strategy=head) learns from cached features, which are "
+            raise refuse(f"data.{name}", value, allowed + "not augmented: must be 0")

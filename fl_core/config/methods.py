@@ -1,0 +1,31 @@
+"""Every method by name: the fields that choose one, their choices, and what each choice reads.
+
+Standard library only: `fl_core` builds the sections of the configuration from it, `analysis` the
+conditions of a table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+#: The fields that choose how it is trained, one a seam: each choice with the fields of its section
+#: that it alone reads. The first choices together are FedAvg.
+METHODS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "local.rule": {"plain": (), "prox": ("mu",), "scaffold": ("option",)},
+    "local.blend": {"none": (), "fisher": (), "fisher_all": ()},
+    "server.optimiser": {
+        "sgd": (),
+        "momentum": ("momentum",),
+        "adagrad": ("beta1", "tau", "bias_correction"),
+        "adam": ("beta1", "beta2", "tau", "bias_correction"),
+        "yogi": ("beta1", "beta2", "tau", "bias_correction"),
+    },
+    "schedule.name": {
+        "constant": (),
+        "cosine": (),
+        "step": ("step_size", "gamma"),
+        "warmup_cosine": ("warmup",),
+    },
+    "select.rule": {"uniform": ()},
+    "aggregate.rule": {"mean": ()},
+}
