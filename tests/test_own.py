@@ -225,7 +225,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fl_core.federated.aggregate import mean
+from fl_core.federated.aggregates.mean import mean
 from fl_core import LocalRule
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sources import Source
 from fl_core.federated.account import Clock, account
-from fl_core.federated.aggregate import aggregate
+from fl_core.federated.aggregates.table import aggregate
 from fl_core.federated.cost import Cost
 from fl_core.federated.evaluate import Evaluation, evaluate
 from fl_core.federated.ledger import Ledger

@@ -14,7 +14,7 @@ from other_values import FIELDS
 
 from fl_core.base.errors import ConfigError
 from fl_core.config.trial_config import TrialConfig, Value
-from fl_core.federated.aggregate import AGGREGATES
+from fl_core.federated.aggregates.table import AGGREGATES
 from fl_core.federated.rules.table import LOCAL_RULES
 from fl_core.federated.schedule import SCHEDULES
 from fl_core.federated.selection import SELECTIONS

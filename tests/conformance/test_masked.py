@@ -11,7 +11,7 @@ from test_fedavg import cnn_federation, linear_federation
 from tiny import EXECUTIONS, MASKS, bits, configured, federation, results, rough, start
 
 from fl_core.config.trial_config import TrialConfig
-from fl_core.federated.aggregate import aggregate
+from fl_core.federated.aggregates.table import aggregate
 from fl_core.federated.rules.table import rule_of
 from fl_core.federated.selection import select
 from fl_core.federated.server import begun, server_step

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fl_core.config.trial_config import TrialConfig
-from fl_core.federated.aggregate import aggregate
+from fl_core.federated.aggregates.table import aggregate
 from fl_core.federated.rule import LocalRule, Visit
 from fl_core.federated.rules.table import rule_of
 from fl_core.federated.server import begun, named, server_step

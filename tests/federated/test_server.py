@@ -14,7 +14,7 @@ from fl_core.config.mask_section import MaskConfig
 from fl_core.config.method_sections import ServerConfig
 from fl_core.config.sections import FederationConfig
 from fl_core.config.trial_config import TrialConfig
-from fl_core.federated.aggregate import aggregate
+from fl_core.federated.aggregates.table import aggregate
 from fl_core.federated.rule import PLAIN
 from fl_core.federated.selection import num_sampled, uniform
 from fl_core.federated.server import server_step

@@ -13,7 +13,7 @@ from torch import Tensor
 from fl_core.base.rng import stream
 from fl_core.config.method_sections import ServerConfig
 from fl_core.config.trial_config import TrialConfig
-from fl_core.federated.aggregate import aggregate
+from fl_core.federated.aggregates.table import aggregate
 from fl_core.federated.rule import PLAIN
 from fl_core.federated.server import OPTIMISERS, server_step
 from fl_core.federated.state import State

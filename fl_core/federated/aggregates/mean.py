@@ -1,23 +1,14 @@
-"""Many clients' parameters to one: the aggregate of a round.
-
-An aggregate is a function of the round's updates, which come one by one, and of the parameters
-that the round began with; what it gives is what the server then steps towards.
-"""
+"""FedAvg's aggregate: the clients' parameters averaged by their examples."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
-from fl_core.config.fields import refuse
-from fl_core.config.own import resolve
 from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.update import Update
-
-#: (updates, start (P,) float64, configuration) -> (P,) float64
-Aggregate = Callable[[Iterable[Update], Tensor, TrialConfig], Tensor]
 
 
 def mean(updates: Iterable[Update], start: Tensor, config: TrialConfig) -> Tensor:
@@ -48,18 +39,3 @@ def mean(updates: Iterable[Update], start: Tensor, config: TrialConfig) -> Tenso
     if missing is None:
         return total.div_(weights)
     return torch.where(missing < weights, total / (weights - missing), start)
-
-
-#: Values of `aggregate.rule`.
-AGGREGATES: Mapping[str, Aggregate] = {"mean": mean}
-
-
-def aggregate(updates: Iterable[Update], start: Tensor, config: TrialConfig) -> Tensor:
-    """The round's target (P,) float64."""
-    takes = ("updates", "start", "config")
-    chosen = resolve(AGGREGATES, config.aggregate.rule, "aggregate.rule", takes)
-    target = chosen(updates, start, config)
-    if target.shape != start.shape:
-        allowed = f"must give numbers of shape {tuple(start.shape)}, not {tuple(target.shape)}"
-        raise refuse("aggregate.rule", config.aggregate.rule, allowed)
-    return target
