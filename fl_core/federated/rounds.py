@@ -52,7 +52,7 @@ def fedavg(config: TrialConfig, fed: Federation, state: State) -> Iterator[Round
     clock, before = Clock(state.totals), fed.before()
     ledger = _ledger(run, state, before)
     state = begun(state, run.rule)
-    measured = Measured(state.params)
+    measured = Measured(state.params, moves=run.rule.moves)
     passed: list[dict[str, float]] = []  # rounds since the last result
     while state.round < config.last_round:
         clients = select(state, fed, config).tolist()  # S_t

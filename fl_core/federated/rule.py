@@ -32,9 +32,11 @@ class Visit:
     """One client's round as its rule sees it; in `correct` also m stacked clients'."""
 
     start: Tensor  # (P,) or (m, P): what the client starts from
-    server: Named  # the server's tensors of this rule, (P,) each
+    server: Named  # the server's tensors that are sent, (P,) each
     memory: Named  # the client's own, like `start`; zeros where it has not taken part before
-    travel: float = 0.0  # sum of the learning rates of the round's steps
+    travel: float | Tensor = 0.0  # sum of the learning rates of the round's steps; or (m, 1)
+    known: float | Tensor = 0.0  # 1 where it has taken part before, else 0; or (m, 1)
+    participation: float = 1.0  # share of the clients that take part in a round
     active: Active | None = None  # the entries that train, (P,) or like `start`; None = all
     gradient: Tensor | None = None  # of all its examples at `start`, for rules that ask for it
 
@@ -53,6 +55,10 @@ class Gathered:
     sums: Named  # (P,) float64: what the clients sent beside their parameters, summed
     senders: int  # clients whose updates arrived
     clients: int  # of the whole federation
+    round: int = 0  # rounds completed before this one
+    travel: float = 0.0  # sum of the learning rates of a client's steps, averaged as its parameters
+    moved: Tensor | None = None  # (P,) float64: sum of w_k - start, for rules that ask for it
+    trained: Tensor | None = None  # (P,) bool: what any of the senders trains; None = no difference
 
 
 @dataclass(frozen=True)
@@ -65,8 +71,10 @@ class LocalRule:
     starts(clients, state, fed): what each client of a round starts from, if not the server's
         parameters; asked for one after the other.
     serve(gathered): the server's tensors after the round, and the aggregate (changed or not).
-    memory, broadcast: names of the clients' and of the server's tensors, which begin as zeros;
-        the server's are sent down with the parameters.
+    remember(gathered, params): the same once the server has stepped to `params` (P,).
+    memory, broadcast, held: names of the clients' and of the server's tensors, which begin as
+        zeros; of the server's, `broadcast` are sent down with the parameters, `held` never are.
+    moves: `gathered.moved` is wanted.
     uniform: clients weigh the same in the average; otherwise by their examples.
     full_gradient: `visit.gradient` is wanted.
     fisher: whose Fisher information is summed: "round" (the round's clients: `fed.fisher`), "all"
@@ -77,8 +85,11 @@ class LocalRule:
     finish: Callable[[Tensor, Visit], tuple[Named, Named]] | None = None
     starts: Callable[[Sequence[int], State, Federation], Iterable[Tensor]] | None = None
     serve: Callable[[Gathered], tuple[Named, Tensor]] | None = None
+    remember: Callable[[Gathered, Tensor], Named] | None = None
     memory: Sequence[str] = field(default=())
     broadcast: Sequence[str] = field(default=())
+    held: Sequence[str] = field(default=())
+    moves: bool = False
     uniform: bool = False
     full_gradient: bool = False
     fisher: str = ""

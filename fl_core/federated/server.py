@@ -54,7 +54,8 @@ def optimiser_of(server: ServerConfig) -> Optimiser:
 
 def begun(state: State, rule: LocalRule) -> State:
     """The state with the server's tensors of the rule, zeros before the first round."""
-    missing = [f"rule/{n}" for n in rule.broadcast if f"rule/{n}" not in state.server]
+    names = (f"rule/{name}" for name in (*rule.broadcast, *rule.held))
+    missing = [name for name in names if name not in state.server]
     if not missing:
         return state
     fresh = {name: torch.zeros_like(state.params) for name in missing}
@@ -71,15 +72,8 @@ def server_step(
 ) -> State:
     """The state after a round. `target`: the aggregate (P,) float64."""
     server = dict(state.server)
+    gathered = _gathered(config, state, target, measured)
     if rule.serve is not None:
-        gathered = Gathered(
-            named(server, "rule/"),
-            measured.start,
-            target,
-            measured.sums,
-            len(measured.traffic),
-            config.federation.clients,
-        )
         told, target = rule.serve(gathered)
         server |= {f"rule/{name}": tensor for name, tensor in told.items()}
     optimiser = optimiser_of(config.server)
@@ -91,11 +85,31 @@ def server_step(
         params = measured.start.clone()
         optimiser.step(params, measured.start - target, memory, config.server.lr)
         server |= {f"optimiser/{name}": tensor for name, tensor in memory.items()}
+    params = params.float()
+    if rule.remember is not None:
+        told = rule.remember(gathered, params)
+        server |= {f"rule/{name}": tensor for name, tensor in told.items()}
     return replace(
         state,
-        params=params.float(),
+        params=params,
         round=state.round + 1,
         server=server,
         clients=measured.clients,
         participants=state.participants | {traffic.client for traffic in measured.traffic},
+    )
+
+
+def _gathered(config: TrialConfig, state: State, target: Tensor, measured: Measured) -> Gathered:
+    """The round as the clients' rule sees it at the server."""
+    return Gathered(
+        server=named(state.server, "rule/"),
+        start=measured.start,
+        target=target,
+        sums=measured.sums,
+        senders=len(measured.traffic),
+        clients=config.federation.clients,
+        round=state.round,
+        travel=measured.travel,
+        moved=measured.moved,
+        trained=measured.trained,
     )

@@ -23,6 +23,7 @@ class Update(NamedTuple):
     train_loss: Tensor  # () mean over the examples seen
     images: int  # training examples processed
     mask: Tensor | None = None  # (P,) bool: the entries it sends; None = whatever trains
+    travel: float = 0.0  # sum of its steps' learning rates
     #: (P,) the same parameters in float64, in memory that the next update takes: for aggregates
     #: that use each as it comes (a copy of their own would cost a linear head's round 3 %).
     exact: Tensor | None = None
@@ -41,11 +42,13 @@ class Measured:
 
     start: (P,) float64, the parameters that the round began with. One serves all rounds, since
     fresh memory costs more than the arithmetic: `begin` starts the next.
+    moves: whether to sum what the clients moved.
     """
 
-    def __init__(self, start: Tensor) -> None:
+    def __init__(self, start: Tensor, *, moves: bool = False) -> None:
         self.start = torch.empty_like(start, dtype=torch.float64)
         self._exact, self._moved = torch.empty_like(self.start), torch.empty_like(self.start)
+        self.moved = torch.empty_like(self.start) if moves else None  # (P,): sum of w_k - start
         self.begin(start, ClientMemory.empty())
 
     def begin(self, start: Tensor, clients: ClientMemory) -> None:
@@ -55,7 +58,11 @@ class Measured:
         self.images = 0
         self.sums: dict[str, Tensor] = {}  # (P,) float64: what was sent beside the parameters
         self.traffic: list[Traffic] = []
+        self.trained: Tensor | None = None  # (P,) bool: the union of the masks that were sent
+        if self.moved is not None:
+            self.moved.zero_()
         self._examples, self._loss, self._drift, self._drift_active = 0, 0.0, 0.0, 0.0
+        self._travel, self._weight = 0.0, 0
 
     def passing(self, updates: Iterable[Update]) -> Iterator[Update]:
         """The same updates, measured on their way."""
@@ -70,6 +77,11 @@ class Measured:
         self._drift += drift
         if update.mask is not None:
             drift = float(torch.where(update.mask, self._moved, 0.0).norm())
+            self.trained = update.mask if self.trained is None else self.trained | update.mask
+        if self.moved is not None:
+            self.moved.add_(self._moved)
+        self._travel += update.travel * update.weight
+        self._weight += update.weight
         self._drift_active += drift
         self._loss += float(update.train_loss) * update.num_examples
         self._examples += update.num_examples
@@ -90,6 +102,11 @@ class Measured:
     def train_loss(self) -> float:
         """Mean over the clients, weighted by their examples."""
         return self._loss / self._examples
+
+    @property
+    def travel(self) -> float:
+        """Mean sum of the steps' learning rates, weighted as the parameters are."""
+        return self._travel / self._weight
 
     @property
     def drift(self) -> dict[str, float]:

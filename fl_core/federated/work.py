@@ -15,6 +15,7 @@ from fl_core.data.sources import ImageSource
 from fl_core.federated.client import Trained, Work, full_gradient, local_update, plan_work
 from fl_core.federated.rule import LocalRule, Visit
 from fl_core.federated.schedule import step_rates
+from fl_core.federated.selection import num_sampled
 from fl_core.federated.server import named
 from fl_core.federated.stacked import stacked_updates
 from fl_core.federated.state import Federation, State
@@ -66,6 +67,7 @@ def client_updates(run: Run, state: State, clients: Sequence[int]) -> Iterator[U
             train_loss=result.train_loss,
             images=result.images + (examples if rule.full_gradient else 0),
             mask=visit.active.mask if visit.active is not None and _own_masks(run) else None,
+            travel=sum(turn.rates),
         )
 
 
@@ -97,12 +99,14 @@ def _visit(run: Run, state: State, turn: _Turn) -> Visit:
         )
     return Visit(
         start=turn.start,
-        server=named(state.server, "rule/"),
+        server={name: state.server[f"rule/{name}"] for name in rule.broadcast},
         memory={
             name: memory[name] if name in memory else torch.zeros_like(turn.start)
             for name in rule.memory
         },
         travel=sum(turn.rates),
+        known=float(any(name in memory for name in rule.memory)),
+        participation=num_sampled(config.federation) / config.federation.clients,
         active=None if fed.masks is None else fed.masks(turn.client),
         gradient=gradient,
     )
@@ -144,6 +148,9 @@ def _together(run: Run, state: State, each: Iterable[_Turn]) -> Iterator[_Done]:
         start=first.start if rule.starts is None else torch.stack([v.start for v in visits]),
         server=first.server,
         memory={name: torch.stack([v.memory[name] for v in visits]) for name in rule.memory},
+        travel=_column([v.travel for v in visits], first.start),
+        known=_column([v.known for v in visits], first.start),
+        participation=first.participation,
         active=active,
     )
     trained = stacked_updates(
@@ -157,6 +164,11 @@ def _together(run: Run, state: State, each: Iterable[_Turn]) -> Iterator[_Done]:
         rule=rule,
     )
     return zip(turns, visits, trained, strict=True)
+
+
+def _column(each: Sequence[float | Tensor], like: Tensor) -> Tensor:
+    """One number of every client, (m, 1)."""
+    return like.new_tensor(each).unsqueeze(1)
 
 
 def _own_masks(run: Run) -> bool:

@@ -29,7 +29,7 @@ from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.rule import LocalRule, Visit
 from fl_core.federated.rules.table import rule_of
 from fl_core.federated.selection import num_sampled, select
-from fl_core.federated.server import begun, named
+from fl_core.federated.server import begun
 from fl_core.federated.work import Run, client_updates
 
 every_method = pytest.mark.parametrize("method", METHODS, ids=str)
@@ -183,7 +183,7 @@ def test_its_tensors_begin_as_zeros(method: Method) -> None:
     cfg = configured(method)
     fed, rule = federation(cfg), rule_of(cfg.local)
     first = begun(start(fed), rule)
-    assert set(first.server) == {f"rule/{name}" for name in rule.broadcast}
+    assert set(first.server) == {f"rule/{name}" for name in (*rule.broadcast, *rule.held)}
     assert not any(tensor.any() for tensor in first.server.values())
     if not rule.memory:
         return
@@ -197,7 +197,7 @@ def test_its_tensors_begin_as_zeros(method: Method) -> None:
             for name, tensor in visit.memory.items():
                 wanted = own.get(name, torch.zeros_like(tensor))
                 assert bits(tensor) == bits(wanted)
-            assert set(visit.server) == set(named(state.server, "rule/"))
+            assert set(visit.server) == set(rule.broadcast)
 
 
 def watched(rule: LocalRule, visits: list[Visit]) -> LocalRule:

@@ -127,6 +127,6 @@ def same_update(one: Update, other: Update) -> None:
 def served(run: Run, state: State, updates: Sequence[Update]) -> tuple[torch.Tensor, State]:
     """(aggregate, state) after a round with these updates."""
     config: TrialConfig = run.config
-    measured = Measured(state.params)
+    measured = Measured(state.params, moves=run.rule.moves)
     target = aggregate(measured.passing(updates), measured.start, config)
     return target, server_step(config, run.rule, state, target, measured)

@@ -12,7 +12,7 @@ from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.aggregates.table import aggregate
 from fl_core.federated.rule import LocalRule, Visit
 from fl_core.federated.rules.table import rule_of
-from fl_core.federated.server import begun, named, server_step
+from fl_core.federated.server import begun, server_step
 from fl_core.federated.state import State
 from fl_core.federated.update import Measured, Update
 from fl_core.optim.sgdm import SGDM
@@ -61,9 +61,11 @@ def one_round(
         own = state.clients.of(client)
         visit = Visit(
             start=state.params,
-            server=named(state.server, "rule/"),
+            server={n: state.server[f"rule/{n}"] for n in rule.broadcast},
             memory={n: own.get(n, torch.zeros_like(state.params)) for n in rule.memory},
             travel=sum(rates(client)),
+            known=float(bool(own)),
+            participation=len(chosen) / len(clients),
             gradient=clients[client].gradient(state.params) if rule.full_gradient else None,
         )
         params = descend(rule, visit, clients[client], rates(client))
@@ -71,9 +73,10 @@ def one_round(
         examples = clients[client].examples
         updates.append(
             Update(client, state.round, examples, 1 if rule.uniform else examples,
-                   {"params": params, **sent}, kept, torch.tensor(0.0), examples)
+                   {"params": params, **sent}, kept, torch.tensor(0.0), examples,
+                   travel=sum(rates(client)))
         )  # fmt: skip
-    measured = Measured(state.params)
+    measured = Measured(state.params, moves=rule.moves)
     measured.begin(state.params, state.clients)
     target = aggregate(measured.passing(updates), measured.start, config)
     return server_step(config, rule, state, target, measured)
