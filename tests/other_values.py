@@ -44,6 +44,8 @@ SETTING: dict[str, dict[str, Value]] = {
     "mask.average": {"mask.scope": "per_client"},
     "local.mu": {"local.rule": "prox"},
     "local.option": {"local.rule": "scaffold"},
+    "local.alpha": {"local.rule": "dyn"},
+    "head.local.alpha": {"head.local.rule": "dyn"},
     "head.local.mu": {"head.local.rule": "prox"},
     "head.local.option": {"head.local.rule": "scaffold"},
     "schedule.warmup": {"schedule.name": "warmup_cosine"},

@@ -44,9 +44,10 @@ MEANINGS: Mapping[str, str] = {
         "a client starts from its own old and the server's new parameters, by its share of the "
         "Fisher information of the round's clients (fisher) or of all clients (fisher_all)"
     ),
-    "local.rule": "what clients do besides SGD: FedAvg, FedProx or SCAFFOLD",
+    "local.rule": "what clients do besides SGD: FedAvg, FedProx, SCAFFOLD or FedDyn",
     "local.mu": "strength of FedProx's pull to where the round began; 0: FedAvg",
     "local.option": "which of SCAFFOLD's two ways renews a client's control variate",
+    "local.alpha": "strength of FedDyn's regularisation",
     "schedule.name": "factor of the learning rate over the run",
     "schedule.warmup": "share of the run in which the rate rises from 0",
     "schedule.step_size": "share of the run between two drops of the rate",

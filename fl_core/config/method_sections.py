@@ -33,6 +33,7 @@ class LocalConfig(Section):
     rule: str = choice("plain", *METHODS["local.rule"], own=True)  # see federated.rules
     mu: float = number(0.01, 0)  # pull of rule=prox; 0 = FedAvg
     option: int = number(2, 1, 2)  # how rule=scaffold renews a control variate
+    alpha: float = number(0.1, 0, above=True)  # strength of rule=dyn's regularisation
 
     def __post_init__(self) -> None:
         super().__post_init__()

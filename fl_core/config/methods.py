@@ -11,7 +11,7 @@ from collections.abc import Mapping
 #: The fields that choose how it is trained, one a seam: each choice with the fields of its section
 #: that it alone reads. The first choices together are FedAvg.
 METHODS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "local.rule": {"plain": (), "prox": ("mu",), "scaffold": ("option",)},
+    "local.rule": {"plain": (), "prox": ("mu",), "scaffold": ("option",), "dyn": ("alpha",)},
     "local.blend": {"none": (), "fisher": (), "fisher_all": ()},
     "server.optimiser": {
         "sgd": (),

@@ -68,6 +68,7 @@ FACTS: dict[str, Facts] = {
         "no parameter of it gives FedAvg: clients weigh the same",
         {"1": {"local.option": 1}, "2": {"local.option": 2}}, down=2, up=2,
     ),
+    "local.rule=dyn": Facts({"local.alpha": 0.0}, {"": {"local.alpha": 0.2}}),
     "local.blend=none": FEDAVG,
     "local.blend=fisher": Facts("it has no parameter", fisher="round"),
     "local.blend=fisher_all": Facts("it has no parameter", fisher="all"),

@@ -22,6 +22,8 @@ LOCAL: list[tuple[Settings, str, str]] = [
     ({"local.rule": "prox", "local.option": 1}, "option=1", "only for local.rule=scaffold"),
     ({"local.rule": "scaffold", "local.option": 3}, "option=3", "must be in [1, 2]"),
     ({"local.rule": "fedprox"}, "rule='fedprox'", "must be plain or prox or scaffold"),
+    ({"local.alpha": 0.5}, "alpha=0.5", "only for local.rule=dyn"),
+    ({"local.rule": "dyn", "local.alpha": 0.0}, "alpha=0.0", "must be in (0, "),
     ({"local.nesterov": True}, "nesterov=True", "momentum > 0"),
     ({"local.momentum": 1.0}, "momentum=1.0", "must be in [0, 1)"),
 ]  # fmt: skip
@@ -29,6 +31,8 @@ OTHERS: list[tuple[Settings, str, str]] = [
     ({"local.rule": "prox", "local.blend": "fisher"}, "local.blend='fisher'",
      "only for local.rule=plain"),
     ({"local.rule": "scaffold", "local.blend": "fisher"}, "local.blend='fisher'",
+     "only for local.rule=plain"),
+    ({"local.rule": "dyn", "local.blend": "fisher"}, "local.blend='fisher'",
      "only for local.rule=plain"),
     ({"local.keep_momentum": True}, "local.keep_momentum=True", "only for federation.clients=1"),
     ({"server.beta1": 0.5}, "server.beta1=0.5", "only for server.optimiser=adagrad or adam"),

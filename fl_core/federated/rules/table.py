@@ -9,6 +9,7 @@ from fl_core.config.method_sections import LocalConfig
 from fl_core.config.own import resolve
 from fl_core.federated.rule import PLAIN, LocalRule
 from fl_core.federated.rules.blend import blend
+from fl_core.federated.rules.dyn import dyn
 from fl_core.federated.rules.prox import prox
 from fl_core.federated.rules.scaffold import scaffold
 
@@ -17,6 +18,7 @@ LOCAL_RULES: Mapping[str, Callable[[LocalConfig], LocalRule]] = {
     "plain": lambda local: PLAIN,
     "prox": prox,
     "scaffold": scaffold,
+    "dyn": dyn,
 }
 
 
