@@ -61,6 +61,7 @@ if TYPE_CHECKING:
         vit_tiny,
     )
     from fl_core.study.result import Result
+    from fl_core.study.settled import arm_of
     from fl_core.study.study import Study
     from fl_core.trial import run_trial
 
@@ -90,6 +91,7 @@ _HOMES = {
         "PROBE_FINE_TUNING PROBE_HEAD VIT_TINY VIT_TINY_SPARSE Preset embedded paper smoke "
         "sparse_backbone vit_tiny",
         "study.result": "Result",
+        "study.settled": "arm_of",
         "study.study": "Study",
         "trial": "run_trial",
     }.items()

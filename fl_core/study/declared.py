@@ -17,6 +17,7 @@ from fl_core.base.errors import UserError
 from fl_core.config.fields import shown
 from fl_core.config.record import METRICS
 from fl_core.config.trial_config import check_value
+from fl_core.study.plan import SEARCHERS
 from fl_core.study.presets import MOST_WORK, PACE, Preset
 from fl_core.study.resolved import resolve
 from fl_core.study.study import Study
@@ -93,7 +94,9 @@ def _check_preset(preset: Preset) -> None:
     _require("first", preset.first, _is_sequence, "a list of dictionaries")
     for number, point in enumerate(preset.first):
         _check_values(f"first[{number}]", point)
-    _require("prune", preset.prune, _is_bool, "True or False")
+    for name in ("prune", "neighbours"):
+        _require(name, getattr(preset, name), _is_bool, "True or False")
+    _require("searcher", preset.searcher, SEARCHERS.__contains__, " or ".join(SEARCHERS))
     if preset.probe is not None:
         _check_values("probe", preset.probe)
 

@@ -20,7 +20,7 @@ PACKAGES = ("torch", "torchvision", "timm", "ray", "optuna", "mlflow", "pandas",
 
 def describe(session: Session) -> dict[str, Any]:
     """The resolved study: everything a reader needs to judge or repeat it."""
-    from fl_core.study.search.space import describe_space
+    from fl_core.study.search.space import describe_spaces, in_arms
 
     study, args, plan = session.study, session.args, session.plan
     return {
@@ -41,7 +41,7 @@ def describe(session: Session) -> dict[str, Any]:
         "confirm_on": args.confirm_on,
         "probe": dict(study.probe),
         "arms": [dict(arm.values) for arm in session.study.arms],
-        "space": describe_space(study.space),
+        "space": describe_spaces(in_arms(study.space, study.arms)),
         "base": study.base.to_flat(),
         "device": session.machine.device,
         "command": hidden(f"{started_as(study.name)} {shlex.join(args.words)}".strip()),

@@ -24,20 +24,23 @@ class Arm:
     """One setting of the scientific parameters, with its complete base configuration.
 
     objectives: metrics of a trial's last record that its search minimises while it maximises
-    the score; with any, a search has a Pareto front of winners.
+    the score; with any, a search has a Pareto front of winners. settled: the fields that it sets,
+    where another arm with the same configuration leaves one of them to the search.
     """
 
     name: str
     values: Mapping[str, Value]
     config: TrialConfig
     objectives: tuple[str, ...] = ()
+    settled: tuple[str, ...] = ()
 
     def digest(self) -> str:
-        """Names the arm's search: base configuration (nuisance parameters at their defaults), and
-        what it minimises.
+        """Names the arm's search: base configuration (nuisance parameters at their defaults), what
+        it minimises, and what is not searched in it alone.
         """
         minimised = {"objectives": self.objectives} if self.objectives else {}
-        return digest_of({"arm": self.config.digest(), **minimised})
+        settled = {"settled": self.settled} if self.settled else {}
+        return digest_of({"arm": self.config.digest(), **minimised, **settled})
 
 
 @dataclass(frozen=True)

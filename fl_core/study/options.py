@@ -113,8 +113,8 @@ def _what_to_run(parser: argparse.ArgumentParser, study: Study) -> None:
 
 def _how_to_search(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("how to search").add_argument
-    add("--searcher", choices=SEARCHERS, default="tpe", help="what is tried next (tpe)")
-    add("--scheduler", choices=PRUNERS, help="what stops trials early (asha)")
+    add("--searcher", choices=SEARCHERS, help="what is tried next (tpe, or the preset's)")
+    add("--scheduler", choices=PRUNERS, help="what stops trials early (asha, or the preset's)")
     add(
         "--no-neighbours",
         action="store_true",
@@ -204,19 +204,20 @@ def tracking_uri(args: argparse.Namespace) -> str:
 
 def plan_of(args: argparse.Namespace, study: ResolvedStudy) -> Plan:
     """How the search goes about it."""
-    possible = not (
-        args.search_arms or study.objectives or args.searcher == "grid"  # has tried all there is
+    searcher = args.searcher or study.preset.searcher
+    possible = study.preset.neighbours and not (
+        args.search_arms or study.objectives or searcher == "grid"  # has tried all there is
     )
     pruner = study.pruner(args.scheduler)
     way = [
-        args.searcher if args.searcher != SEARCHERS[0] else "",
+        searcher if searcher != study.preset.searcher else "",
         pruner if pruner != study.pruner(None) else "",
         "alone" if possible and args.no_neighbours else "",
     ]
     return Plan(
         trials=args.trials or study.preset.trials,
         seed=args.seed,
-        searcher=args.searcher,
+        searcher=searcher,
         pruner=pruner,
         grace_steps=study.preset.eval_steps,
         first=study.preset.first,

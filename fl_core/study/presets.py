@@ -8,7 +8,7 @@ from functools import partial
 
 from fl_core.config.fields import refuse
 from fl_core.config.trial_config import Value
-from fl_core.study.plan import Space
+from fl_core.study.plan import SEARCHERS, Space
 
 PROBE_SHARE = 5  # a probe has one such part of the budget
 PROBE_SEEDS = 2  # at most, of an arm
@@ -32,6 +32,8 @@ class Preset:
     arms: Sequence[Mapping[str, Value]] | None = None  # None = the study's own
     first: Sequence[Mapping[str, Value]] = ()  # points of the space that are tried first
     prune: bool = True  # ASHA; without it a search of random trials does not depend on timing
+    searcher: str = SEARCHERS[0]
+    neighbours: bool = True  # arms try what their neighbours found
     finalists: int = 1  # best trials of an arm that are confirmed
     #: Nuisance values that are the same in every arm, at which the clients' drift is measured: at
     #: its own an arm's drift tells which learning rate won. Searched are others. None = no probe.

@@ -18,6 +18,7 @@ from fl_core.study import options, resources
 from fl_core.study.folder import check_fresh
 from fl_core.study.plan import Plan
 from fl_core.study.resolved import ResolvedStudy, resolve
+from fl_core.study.settled import within
 from fl_core.study.study import Study
 from fl_core.study.tracking.mirrors import check_mirrors
 
@@ -53,7 +54,9 @@ def request_of(study: Study, args: argparse.Namespace) -> Request:
     from fl_core.study.search import probing, samplers
 
     probing.check_space(resolved.space, resolved.arms, study.file)
-    samplers.check_searcher(plan.searcher, resolved.space, 1 + len(resolved.objectives))
+    for arm in resolved.arms:
+        space = within(resolved.space, arm)
+        samplers.check_searcher(plan.searcher, space, 1 + len(resolved.objectives))
     machine = resources.machine_of(args)
     if args.fresh:
         check_fresh(out, study.name)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from fl_core.base.errors import ConfigError, UserError
-from fl_core.config.fields import refuse, shown
+from fl_core.config.fields import refuse
 from fl_core.config.mask_presets import conventions
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.config.vocabulary import arm_name
@@ -15,6 +16,7 @@ from fl_core.study.arms import Setting
 from fl_core.study.jobs import Arm
 from fl_core.study.plan import Space
 from fl_core.study.presets import PACE, PROBE_SHARE, Preset
+from fl_core.study.settled import settled, within
 from fl_core.study.study import Study
 
 if TYPE_CHECKING:
@@ -27,7 +29,8 @@ SEEDS = "the search has this one, and the confirmation those that follow it"
 class ResolvedStudy:
     """What is asked, of which arms, in which space.
 
-    base: what all arms start from. space: the dimensions that the user leaves open. uses_images:
+    base: what all arms start from. space: the dimensions that the user leaves open; in an arm,
+    see `settled.within`. uses_images:
     whether any of the study's arms trains on images rather than on cached features. named: the
     fields that study, preset or user give a value to. probe: nuisance values that are the same in
     every arm, at which drift is measured; none = it is not.
@@ -123,8 +126,7 @@ def resolve(
         config = config.override(preset.pace(config.local.steps, fixed, spent))
         return Arm(arm_name(values), dict(values), config, study.objectives)
 
-    asked = [arm(values) for values in settings]
-    _check_different(asked)
+    asked = _told_apart([arm(values) for values in settings])
     own_space = preset.space or study.space
     arms, space = asked, _open(own_space, preset, fixed, counted)
     if joint and study.joint_space is not None:
@@ -150,13 +152,20 @@ def resolve(
     )
 
 
-def _check_different(arms: Sequence[Arm]) -> None:
-    """UserError for two arms that ask the same."""
-    seen: dict[TrialConfig, int] = {}
+def _told_apart(arms: Sequence[Arm]) -> list[Arm]:
+    """Arms with the same configuration differ in what they settle; UserError for two that ask the
+    same.
+    """
+    seen: dict[tuple[TrialConfig, tuple[str, ...]], int] = {}
     for number, arm in enumerate(arms):
-        first = seen.setdefault(arm.config, number)
+        first = seen.setdefault((arm.config, tuple(sorted(arm.values))), number)
         if first != number:
             raise UserError(f"arms[{number}]: the same as arms[{first}], {arm.name}")
+    count = Counter(config for config, _ in seen)
+    return [
+        replace(arm, settled=settled) if count[config] > 1 else arm
+        for arm, (config, settled) in zip(arms, seen, strict=True)
+    ]
 
 
 def _spent(config: TrialConfig, preset: Preset) -> int:
@@ -187,8 +196,9 @@ def _choosing(arms: Sequence[Arm], space: Space) -> Space:
     own = sorted({*PACE, *(name for arm in arms for name in arm.values)})
 
     def choosing(trial: optuna.Trial) -> Mapping[str, Value]:
-        flat = by_name[trial.suggest_categorical("arm", list(by_name))].config.to_flat()
-        return {**{name: flat[name] for name in own}, **space(trial)}
+        arm = by_name[trial.suggest_categorical("arm", list(by_name))]
+        flat = arm.config.to_flat()
+        return {**{name: flat[name] for name in own}, **within(space, arm)(trial)}
 
     return choosing
 
@@ -197,13 +207,10 @@ def _open(space: Space, preset: Preset, fixed: Mapping[str, Value], counted: boo
     """The space less what the user fixes. If it searches J it sets the rounds too, as an arm, which
     it cannot where the arms' heads are counted, too.
     """
+    unfixed = settled(space, fixed)
 
     def open_dimensions(trial: optuna.Trial) -> Mapping[str, Value]:
-        chosen = space(cast("optuna.Trial", _Fixing(trial, fixed)))
-        if not isinstance(chosen, Mapping):
-            needs = "must return a dictionary of fields and values"
-            raise UserError(f"returns {shown(chosen)}: {needs}")
-        free = {name: value for name, value in chosen.items() if name not in fixed}
+        free = unfixed(trial)
         steps = free.get("local.steps")
         if counted and steps is not None and "rounds" not in fixed:
             raise refuse(
@@ -212,20 +219,3 @@ def _open(space: Space, preset: Preset, fixed: Mapping[str, Value], counted: boo
         return free if steps is None else {**preset.pace(cast("int", steps), fixed), **free}
 
     return open_dimensions
-
-
-class _Fixing:
-    """An Optuna trial that answers with the user's value, unsearched, where there is one."""
-
-    def __init__(self, trial: optuna.Trial, fixed: Mapping[str, Value]) -> None:
-        self._trial, self._fixed = trial, fixed
-
-    def __getattr__(self, method: str) -> Any:
-        inner = getattr(self._trial, method)
-        if not method.startswith("suggest_"):
-            return inner
-
-        def suggest(name: str, *args: Any, **kwargs: Any) -> Any:
-            return self._fixed[name] if name in self._fixed else inner(name, *args, **kwargs)
-
-        return suggest

@@ -14,6 +14,7 @@ from fl_core.config.mask_section import RULES
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.study.arms import DENSE, each, grid, rules, shardings
 from fl_core.study.resolved import resolve
+from fl_core.study.settled import within
 from studies import ROOT, load_study
 
 SPARSE = {"fine_tune.strategy": "head_then_sparse_backbone"}
@@ -62,7 +63,7 @@ def test_every_study_gives_valid_configurations(path: Path) -> None:
             sampler = optuna.samplers.RandomSampler(seed=0)
             search = optuna.create_study(sampler=sampler)
             for arm, _ in itertools.product(arms, range(max(2, 30 // len(arms)))):
-                config = arm.config.override(asked.space(search.ask()))
+                config = arm.config.override(within(asked.space, arm)(search.ask()))
                 assert isinstance(config, TrialConfig)
                 assert config.seed == 3
                 steps = config.rounds * config.local.steps
@@ -71,7 +72,7 @@ def test_every_study_gives_valid_configurations(path: Path) -> None:
                 assert abs(steps - preset.budget) < config.local.steps  # contract 7
         for point in preset.first:  # points of the space
             search.enqueue_trial(dict(point))
-            chosen = asked.space(search.ask())
+            chosen = within(asked.space, arms[0])(search.ask())
             assert {name: chosen[name] for name in point} == point
 
 

@@ -140,10 +140,6 @@ def upside_down(trial: optuna.Trial) -> Mapping[str, Value]:
     return {"local.lr": trial.suggest_float("local.lr", 1.0, 0.1)}
 
 
-def of_an_arm(trial: optuna.Trial) -> Mapping[str, Value]:
-    return {"local.steps": trial.suggest_int("local.steps", 1, 4)}
-
-
 def too_far(trial: optuna.Trial) -> Mapping[str, Value]:
     return {"local.momentum": trial.suggest_float("local.momentum", 0.0, 1.0)}
 
@@ -162,7 +158,6 @@ def of_lists(trial: optuna.Trial) -> Mapping[str, Any]:
         (raises, ["raises KeyError: 'no such thing'"]),
         (lambda trial: None, ["returns None: must return a dictionary"]),
         (upside_down, ["raises ValueError", "low"]),
-        (of_an_arm, ["local.steps=", "is searched, and arm J=4 sets it"]),
         (too_far, ["local.momentum=1.0: must be in [0, 1)", "arm J=4"]),
         (unknown, ["learning_rate: no such configuration field; did you mean local.lr?"]),
         (of_lists, ["local.lr=["]),

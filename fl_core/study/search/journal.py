@@ -19,7 +19,7 @@ import shutil
 import sys
 import warnings
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from types import MappingProxyType
@@ -100,24 +100,27 @@ def _keep_sound_part(journal: Path, damage: str) -> None:
 
 def open_studies(
     arms: list[Arm],
-    space: Space,
+    spaces: Sequence[Space],
     journal: Path,
     way: str = "",
     labels: Mapping[str, str] = UNNAMED,
 ) -> list[optuna.Study]:
-    """Each arm's Optuna study, new or reopened from the journal file. `labels`: what the studies
-    are shown with, the name of ours (`study`) before the arm's.
+    """Each arm's Optuna study, of its own space, new or reopened from the journal file. `labels`:
+    what the studies are shown with, the name of ours (`study`) before the arm's.
 
     The caller holds the study folder's lock, so a lock left by a killed run can be removed.
     """
     optuna.logging.set_verbosity(logging.ERROR)
-    kinds = {name: found[0] for name, found in distributions(space).items()}
+    kinds = {s: {n: its[0] for n, its in distributions(s).items()} for s in dict.fromkeys(spaces)}
     try:
         journal.parent.mkdir(parents=True, exist_ok=True)
         for stale in journal.parent.glob(journal.name + ".lock*"):
             stale.unlink()
         storage = JournalStorage(JournalFileBackend(str(journal)))
-        return [_open_study(arm, kinds, storage, way, labels) for arm in arms]
+        return [
+            _open_study(arm, kinds[its], storage, way, labels)
+            for arm, its in zip(arms, spaces, strict=True)
+        ]
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{journal}: the search state cannot be read ({error})") from error
 

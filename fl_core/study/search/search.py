@@ -23,8 +23,9 @@ from fl_core.study.search.journal import UNNAMED, open_studies, try_again
 from fl_core.study.search.neighbours import Transfer, is_own, neighbours, transfers
 from fl_core.study.search.pruning import pruner_of
 from fl_core.study.search.samplers import resumed, sampler_of
-from fl_core.study.search.space import grid_points
+from fl_core.study.search.space import grid_points, in_arms
 from fl_core.study.selection import start_of
+from fl_core.study.settled import within
 
 Then = Callable[[int, optuna.Study], list[Job]]  # an arm's confirmation, once its search has ended
 
@@ -46,13 +47,15 @@ class Search:
         then: Then | None = None,
         labels: Mapping[str, str] = UNNAMED,
     ) -> None:
-        self.arms, self.space, self.plan = arms, space, plan
+        self.arms, self.plan = arms, plan
+        self.spaces = [within(space, arm) for arm in arms]
         self._then = then or (lambda arm, study: [])
-        self._points = grid_points(space) if plan.searcher == "grid" else list(plan.first)
-        self.trials = plan.trials
+        self._points = [list(plan.first) for _ in arms]
+        self._trials = [plan.trials for _ in arms]
         if plan.searcher == "grid":
-            self.trials = min(plan.trials, len(self._points))
-        self.studies = open_studies(arms, space, journal, plan.way, labels)
+            self._points = [grid_points(space) for space in self.spaces]
+            self._trials = [min(plan.trials, len(points)) for points in self._points]
+        self.studies = open_studies(arms, in_arms(space, arms), journal, plan.way, labels)
         for study in self.studies:
             study.pruner = pruner_of(plan.pruner, plan.grace_steps, plan.floor)
         beside = neighbours([arm.values for arm in arms])
@@ -158,7 +161,7 @@ class Search:
 
     def _left(self, arm: int) -> int:
         """Trials that an arm is still to get."""
-        return self.trials + self._again[arm] - self._asked[arm]
+        return self._trials[arm] + self._again[arm] - self._asked[arm]
 
     def _overtime(self) -> bool:
         seconds = self.plan.seconds
@@ -169,7 +172,7 @@ class Search:
         return bool(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
 
     def _job(self, arm: int, trial: optuna.Trial) -> Job:
-        chosen = dict(self.space(trial))
+        chosen = dict(self.spaces[arm](trial))
         config = self.arms[arm].config.override(chosen)
         trial.set_user_attr("digest", config.digest())
         trial.set_user_attr("chosen", chosen)
@@ -221,8 +224,8 @@ class Search:
     def _own(self, arm: int) -> optuna.Trial:
         """A new trial of an arm's own search, unless one waits from a run that was killed."""
         number = self._asked[arm]
-        if number < len(self._points):
-            self.studies[arm].enqueue_trial(dict(self._points[number]), skip_if_exists=True)
+        if number < len(self._points[arm]):
+            self.studies[arm].enqueue_trial(dict(self._points[arm][number]), skip_if_exists=True)
         return self._ask(arm)
 
     def _ask(self, arm: int) -> optuna.Trial:

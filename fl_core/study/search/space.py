@@ -7,8 +7,8 @@ and a conditional dimension in some draws only.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, cast
 
 import optuna
 from optuna.distributions import (
@@ -21,12 +21,15 @@ from optuna.samplers import BaseSampler, RandomSampler
 
 from fl_core.base.errors import UserError
 from fl_core.config.trial_config import Value
+from fl_core.study.jobs import Arm
 from fl_core.study.plan import Space
 from fl_core.study.presets import PACE
+from fl_core.study.settled import within
 
 Point = Mapping[str, Value]
 MOST_POINTS = 1000  # of a grid
 DRAWS = 100  # that show a space
+_ARM = "arm"  # attribute of a trial that knows its arm, see `settled`
 FIX = "fix it with --set NAME=VALUE, or use tpe"
 
 
@@ -48,6 +51,62 @@ def distributions(space: Space) -> dict[str, list[BaseDistribution]]:
         for name, kind in trial.distributions.items():
             found.setdefault(name, []).append(kind)
     return found
+
+
+def in_arms(space: Space, arms: Sequence[Arm]) -> list[Space]:
+    """The space in each arm, to be described: one and the same object, described once, where no
+    draw looks at an arm.
+    """
+    asked: set[str] = set()
+
+    def watched(trial: optuna.Trial) -> Mapping[str, Value]:
+        values = space(cast("optuna.Trial", _Watched(trial, asked)))
+        asked.update(values)
+        return values
+
+    for _ in drawn(watched, RandomSampler(seed=0), DRAWS):
+        pass
+    looks = not asked.isdisjoint({_ARM, *(name for arm in arms for name in arm.values)})
+    return [within(space, arm) for arm in arms] if looks else [space] * len(arms)
+
+
+class _Watched:
+    """An Optuna trial that notes what a space asks it for."""
+
+    def __init__(self, trial: optuna.Trial, asked: set[str]) -> None:
+        self._trial, self._asked = trial, asked
+
+    def __getattr__(self, method: str) -> Any:
+        if method == _ARM:
+            self._asked.add(_ARM)
+        inner = getattr(self._trial, method)
+        if not method.startswith("suggest_"):
+            return inner
+
+        def suggest(name: str, *args: Any, **kwargs: Any) -> Any:
+            self._asked.add(name)
+            return inner(name, *args, **kwargs)
+
+        return suggest
+
+
+def describe_spaces(spaces: Iterable[Space]) -> dict[str, dict[str, Any]]:
+    """Bounds or choices of every configuration field that any of the spaces sets."""
+    found: dict[str, dict[str, Any]] = {}
+    for space in dict.fromkeys(spaces):
+        for name, spec in describe_space(space).items():
+            found[name] = _both(found[name], spec) if name in found else spec
+    return found
+
+
+def _both(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """All that two spaces allow for a field."""
+    if "choices" in one and "choices" in other:
+        return {"choices": list(dict.fromkeys([*one["choices"], *other["choices"]]))}
+    if "choices" in one or "choices" in other:  # a number that one of them chooses from a few
+        return one if "low" in one else other
+    ends = {"low": min(one["low"], other["low"]), "high": max(one["high"], other["high"])}
+    return {**one, **ends}
 
 
 def describe_space(space: Space) -> dict[str, dict[str, Any]]:

@@ -21,6 +21,7 @@ from fl_core.federated.selection import num_sampled
 from fl_core.study.jobs import Arm
 from fl_core.study.plan import Space
 from fl_core.study.search.space import various_points
+from fl_core.study.settled import within
 
 #: Parameters and width of a backbone by the word in its name; the last is for names without one.
 SIZES = {"tiny": (6e6, 192), "small": (22e6, 384), "base": (86e6, 768), "large": (304e6, 1024),
@@ -43,9 +44,9 @@ def largest_config(
     `draws` points of the define-by-run space, half of them with every number at one of the ends
     of its range; points that are not possible with an arm are left out. Of equal ones the first.
     """
-    points = [{}, *various_points(space, draws, _deciding)]
     largest, most = arms[0].config, -1.0
     for arm in arms:
+        points = [{}, *various_points(within(space, arm), draws, _deciding)]
         for config in _configs(arm.config, points):
             estimate = estimated_bytes(config, device)
             if estimate > most:

@@ -142,7 +142,7 @@ def test_a_search_learns_both_objectives(tmp_path: Path) -> None:
 
 def test_one_objective_and_two_are_two_searches(tmp_path: Path) -> None:
     """A study that gets another objective does not go on with trials that were told one value."""
-    both = open_studies([arm(), arm("bytes_up")], space, tmp_path / JOURNAL)
+    both = open_studies([arm(), arm("bytes_up")], [space, space], tmp_path / JOURNAL)
     assert [len(study.directions) for study in both] == [1, 2]
     assert arm().digest() != arm("bytes_up").digest() != arm("bytes_down").digest()
 
