@@ -18,6 +18,7 @@ from fl_analysis.plots.style import FORMATS, render
 from fl_analysis.reading import cli as command
 from fl_analysis.reading.images import FOLDER
 from fl_analysis.reading.store import StudyRuns
+from fl_analysis.results.expected import unsuitable
 from fl_analysis.results.outcome import outcomes
 from fl_analysis.tables.conditions import caption
 from fl_analysis.tables.escapes import markdown
@@ -39,6 +40,8 @@ def write_figures(
     ]
     lines = [f"# {markdown(runs.study)}: captions", "", markdown(caption(runs, outcomes(runs)))]
     lines += [line for name in figures for line in ("", f"**{name}.** {markdown(text[name])}")]
+    if reason := unsuitable(runs):
+        lines += ["", f"**expected.** Not drawn: {markdown(reason)}."]
     return [*paths, command.write(out / "captions.md", ("\n".join(lines) + "\n").encode())]
 
 

@@ -5,8 +5,9 @@
 writes results/fedavg_noniid/table.md and table.html (the answer as a grid, then every arm and all
 that was tested), table.csv (every arm at full precision), and for a paper table.tex (the grid) and
 appendix.tex (the rest). Beside table.csv stand, where a study has them, epochs.csv (when runs were
-best), pairs.csv (paired tests between arms), finalists.csv (what was confirmed) and front.csv (the
-Pareto front of several objectives). --published adds what others published for the same problems,
+best), expected.csv (what n random trials are expected to find), pairs.csv (paired tests between
+arms), finalists.csv (what was confirmed) and front.csv (the Pareto front of several objectives).
+--published adds what others published for the same problems,
 in a block of its own with its sources, and references.bib for the paper.
 """
 
@@ -19,9 +20,11 @@ from pathlib import Path
 
 from fl_analysis.reading import cli as command
 from fl_analysis.reading.store import StudyRuns
+from fl_analysis.results.expected import read_expected
 from fl_analysis.results.outcome import outcomes
 from fl_analysis.tables.bibliography import bibliography
 from fl_analysis.tables.epochs import epochs_csv
+from fl_analysis.tables.expected import expected_csv
 from fl_analysis.tables.final import answer_first, blocks, table_csv
 from fl_analysis.tables.finalists import finalists_csv
 from fl_analysis.tables.front import front_csv
@@ -56,6 +59,7 @@ def write_tables(
             "table.csv": table_csv(runs),
             "pairs.csv": pairs_csv(results),
             "epochs.csv": epochs_csv(runs, results),
+            "expected.csv": expected_csv(read_expected(runs, results)),
             "finalists.csv": finalists_csv(runs, results),
             "front.csv": front_csv(runs, results),
         }

@@ -33,6 +33,7 @@ from fl_analysis.reading.frames import json_tag
 from fl_analysis.reading.store import StudyRuns
 from fl_analysis.results.answer import answer
 from fl_analysis.results.curves import read_curves
+from fl_analysis.results.expected import unsuitable
 from fl_analysis.results.outcome import Outcome, outcomes
 from fl_analysis.results.traffic import read_traffic
 from fl_analysis.tables import final as tables
@@ -47,6 +48,7 @@ SVG_BYTES = 250_000  # larger drawings are lighter as pixels
 #: Titles of the figures that the suite draws; another figure's name is its title.
 TITLES = {
     "accuracy": "Test accuracy",
+    "expected": "Expected best validation accuracy after n trials",
     "communication": "Accuracy against communication",
     "test_curves": "Test accuracy on the way (chose nothing)",
     "test_loss": "Test loss on the way (chose nothing)",
@@ -177,6 +179,8 @@ def _plots(
         absent["importance"] = "Too few search trials to estimate importance."
     elif not runs.space:
         absent["importance"] = "Nothing was searched: there is no importance to estimate."
+    if runs.space and (reason := unsuitable(runs)):
+        absent["expected"] = f"No expected best accuracy after n trials: {reason}."
     found = [
         *(accuracy, curves, loss_plot(results, courses), pareto_plot(runs, results)),
         traffic_plot(results, read_traffic(runs, results)),

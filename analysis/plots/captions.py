@@ -75,6 +75,13 @@ def captions(
         "its end asks for more trials; one that is flat from the first has found nothing since. "
         "Lower starts lie below the panel. Crosses: winners of neighbouring arms, tried in this "
         "one too.",
+        "expected": "Best validation accuracy that a search of n random trials is expected to "
+        "find (Dodge et al. 2019): mean over all subsets of n of an arm's trials, the unbiased "
+        "estimate of Tang et al. 2020; at its right end a line is at the best trial found. Band: ± "
+        "one standard deviation of the best of n draws, cut at the best trial: how far one search "
+        "is from another, no confidence interval of the line. Trials that diverged count as "
+        "chance. A method that is better is above at every n; one that needs more tuning crosses "
+        "late. Panels differ in scale; what the first few trials reach lies below them.",
         "communication": "Validation accuracy against the bytes sent so far by every stage (head, "
         "masks, main), up and down, summed over all clients. Stars: before the first round of the "
         f"main stage. {_SEEDS}.{tail}",

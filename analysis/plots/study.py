@@ -15,6 +15,7 @@ from fl_analysis.plots.captions import captions, model_captions
 from fl_analysis.plots.confusion import confusion_figure, errors_figure, pairs_figure
 from fl_analysis.plots.curves import bytes_figure, curve_figure, curve_on_test_figure
 from fl_analysis.plots.drift import drift_figure
+from fl_analysis.plots.expected import expected_figure
 from fl_analysis.plots.importance import importance_figure
 from fl_analysis.plots.loss import loss_figure, loss_on_test_figure
 from fl_analysis.plots.mask_layers import active_figure, overlap_figure, read_layers
@@ -35,6 +36,7 @@ from fl_analysis.reading.connect import AnalysisError
 from fl_analysis.reading.images import find_images, read_images
 from fl_analysis.reading.store import StudyRuns
 from fl_analysis.results.curves import peaks, read_curves
+from fl_analysis.results.expected import read_expected
 from fl_analysis.results.outcome import Outcome, outcomes
 from fl_analysis.results.predictions import Predicted, chosen, read_clients, read_predictions
 from fl_analysis.results.probes import probe_values, read_probes
@@ -61,6 +63,7 @@ def draw_figures(
             "test_curves": curve_on_test_figure(results, data),
             "test_loss": loss_on_test_figure(results, data),
             "search": search_figure(results, courses(runs)),
+            "expected": expected_figure(read_expected(runs, results)),
             "communication": bytes_figure(results, data),
             "traffic": traffic_figure(results, read_traffic(runs, results)),
             "pareto": pareto_figure(runs, results),

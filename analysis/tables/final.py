@@ -18,6 +18,7 @@ import pandas as pd
 
 from fl_analysis.reading.store import StudyRuns
 from fl_analysis.results.best import Best, best_arm
+from fl_analysis.results.expected import read_expected
 from fl_analysis.results.labels import axis_value, percent, points, span
 from fl_analysis.results.outcome import (
     Outcome,
@@ -31,6 +32,7 @@ from fl_analysis.results.searching import study_lines
 from fl_analysis.tables.conditions import caption, shared_hybrid_weight
 from fl_analysis.tables.epochs import epochs_block
 from fl_analysis.tables.escapes import csv
+from fl_analysis.tables.expected import expected_block
 from fl_analysis.tables.finalists import finalists_block
 from fl_analysis.tables.front import front_block
 from fl_analysis.tables.masks import cost_cells, cost_notes, mask_columns, overlap_block
@@ -124,6 +126,7 @@ def blocks(runs: StudyRuns, published: bool = False) -> list[Block]:
         warnings.append("no published number is known for the problem of any arm")
     ours = _our_block(runs, results, warnings)
     more = [epochs_block(runs, results), pairs_block(results), finalists_block(results)]
+    more += [expected_block(read_expected(runs, results))]
     more += [overlap_block(results), front_block(runs, results), *theirs]
     return [ours, *(block for block in more if block is not None)]
 

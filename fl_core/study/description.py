@@ -34,6 +34,7 @@ def describe(session: Session) -> dict[str, Any]:
         "seeds": session.seeds,
         "seed": plan.seed,
         "searcher": plan.searcher,
+        **({"first": len(plan.first)} if plan.first else {}),
         "scheduler": plan.pruner,
         **({} if plan.pruner == "none" else {"floor": plan.floor}),
         "neighbours": plan.neighbours,

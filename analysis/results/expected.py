@@ -1,0 +1,183 @@
+"""What a search of n random trials is expected to find: does a method win, or was it tuned more?
+
+After Dodge et al., "Show Your Work" (EMNLP 2019): of an arm's B trials, drawn independently from
+one space, the expected best validation accuracy of n of them, for n = 1 to B. Their estimator puts
+the empirical distribution F in for the true one, E[max of n] = sum_i v_i (F(v_i)^n - F(v_i-)^n): n
+draws WITH replacement. Tang et al., "Showing Your Work Doesn't Always Work" (ACL 2020), show that
+it is too low, most where n comes near B, and give the unbiased one: the mean over all subsets of n
+different trials. The line is that one, so at n = B it is the best trial found, the search's score.
+
+The band is one standard deviation of the best of n trials (as in Dodge et al., with replacement):
+how far one search is from another. It is no confidence interval of the line; Tang et al. find that
+those by bootstrap cover too rarely, and so there is none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fl_analysis.reading.store import StudyRuns
+from fl_analysis.results.outcome import Outcome
+from fl_analysis.results.selection import own, searched
+from fl_core.config.methods import METHODS
+from fl_core.config.vocabulary import DATA_SETS, SHARDING, arm_name, known
+
+LEAST = 2  # trials of an arm: one has no course
+_NEUTRAL = {name: next(iter(choices)) for name, choices in METHODS.items()}
+
+
+@dataclass(frozen=True)
+class Expected:
+    """One arm. Arrays have an entry for each number of trials, from 1 to as many as it has."""
+
+    arm: Outcome
+    stratum: str  # what it shares with the arms that it is compared with: N_c=5
+    label: str  # what tells it from them
+    fedavg: bool  # whether every choice of a method is the neutral one
+    scores: tuple[float, ...]  # of its trials, the lowest first; a diverged one's is chance
+    mean: np.ndarray  # expected best validation accuracy
+    std: np.ndarray  # standard deviation of the best
+
+
+def unsuitable(runs: StudyRuns) -> str | None:
+    """Why a study's trials are no independent draws that ran to their end; None where they are."""
+    searcher = runs.tags.get("searcher", "")
+    if searcher != "random":
+        tried = searcher or "the searcher"
+        return f"trials that {tried} proposes are not drawn independently (--searcher random)"
+    if (scheduler := runs.tags.get("scheduler", "")) != "none":
+        return f"{scheduler or 'the scheduler'} stops trials early (--scheduler none)"
+    return None
+
+
+def read_expected(runs: StudyRuns, results: Sequence[Outcome]) -> list[Expected]:
+    """Every arm with enough trials, in table order; none where the study is unsuitable.
+
+    What was no random draw is left out: the points a study began with, and neighbours' winners.
+    """
+    if unsuitable(runs) is not None or runs.trials.empty:
+        return []
+    text = runs.tags.get("first", "0")
+    first = int(text) if text.isdigit() else 0
+    shared = _shared_names([o.setting for o in results])
+    found = []
+    for arm in results:
+        mine = own(searched(runs.trials[runs.trials["arm"] == arm.arm]))
+        mine = mine[[not isinstance(n, int) or n >= first for n in mine["number"]]]
+        scores = _scores(mine, arm.config)
+        if len(scores) >= LEAST:
+            found.append(_expected(arm, shared, scores))
+    return found
+
+
+def _expected(arm: Outcome, shared: Sequence[str], scores: Sequence[float]) -> Expected:
+    chosen = {name: arm.config.get(name) for name in _NEUTRAL}
+    plain = all(value == _NEUTRAL[name] for name, value in chosen.items() if known(value))
+    rest = {name: value for name, value in arm.setting.items() if name not in shared}
+    label = arm_name(rest) if rest else "FedAvg" if plain else arm.name
+    stratum = arm_name({n: v for n, v in arm.setting.items() if n in shared})
+    mean, std = expected_best(scores), best_std(scores)
+    return Expected(arm, stratum, label, plain, tuple(sorted(scores)), mean, std)
+
+
+def _shared_names(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What makes a stratum: the sharding; where arms are of several methods, whatever every arm
+    sets that belongs to none.
+    """
+    methods = {*METHODS}
+    methods |= {
+        f"{name.split('.')[0]}.{field}"
+        for name, choices in METHODS.items()
+        for fields in choices.values()
+        for field in fields
+    }
+    several = any(name in METHODS for setting in settings for name in setting)
+    everywhere = set(settings[0]).intersection(*settings) if several else set()
+    return [*SHARDING, *(everywhere - methods)]
+
+
+def _scores(mine: pd.DataFrame, config: Mapping[str, Any]) -> list[float]:
+    """Validation accuracy of each trial. One that diverged has none that could be chosen: it counts
+    as what guessing reaches.
+    """
+    data = DATA_SETS.get(str(config.get("data.name")))
+    chance = 0.0 if data is None else 1 / data.classes
+    ended = (mine["status"] == "finished") & np.isfinite(mine["val_accuracy"].astype(float))
+    return [float(v) for v in mine["val_accuracy"].where(ended, chance)]
+
+
+def expected_best(scores: Sequence[float]) -> np.ndarray:
+    """Mean of the best over all subsets of n scores, for n = 1 to all (Tang et al. 2020).
+
+    Of B sorted scores the i lowest hold all n with probability C(i, n) / C(B, n).
+
+    >>> expected_best([0.1, 0.4, 0.7]).round(6).tolist()  # pairs: 0.4, 0.7, 0.7
+    [0.4, 0.6, 0.7]
+    """
+    values, count = np.sort(np.asarray(scores, dtype=float)), len(scores)
+    place = np.arange(1, count + 1)
+    below = np.ones(count)  # P(best of n <= v_i)
+    means = []
+    for n in range(count):
+        below = below * np.maximum(place - n, 0) / (count - n)
+        means.append(float(values @ np.diff(below, prepend=0.0)))
+    return np.array(means)
+
+
+def best_std(scores: Sequence[float]) -> np.ndarray:
+    """Standard deviation of the best of n draws with replacement, for n = 1 to all (Dodge et al.).
+
+    >>> best_std([0.0, 1.0]).round(6).tolist()  # sqrt(1/2 * 1/2), sqrt(1/4 * 3/4)
+    [0.5, 0.433013]
+    """
+    values = np.sort(np.asarray(scores, dtype=float))
+    chances = [_best_chances(len(values), n) for n in range(1, len(values) + 1)]
+    means = [values @ p for p in chances]
+    return np.array([math.sqrt(p @ (values - m) ** 2) for p, m in zip(chances, means, strict=True)])
+
+
+def wins(one: Sequence[float], other: Sequence[float], n: int) -> float:
+    """How often the best of n draws (with replacement) of `one` is above that of `other`; a tie
+    counts half. 0.5 is a coin's toss.
+
+    >>> wins([0.1, 0.3], [0.2], 1), wins([0.1, 0.3], [0.2], 2), wins([0.2], [0.2], 5)
+    (0.5, 0.75, 0.5)
+    """
+    mine, theirs = np.sort(one), np.sort(other)
+    chances = _best_chances(len(mine), n)
+    under = (np.searchsorted(theirs, mine, "left") / len(theirs)) ** n
+    upto = (np.searchsorted(theirs, mine, "right") / len(theirs)) ** n
+    return float(chances @ (under + upto) / 2)
+
+
+def _best_chances(count: int, n: int) -> np.ndarray:
+    """Probability that the i-th of `count` sorted scores is the best of n draws."""
+    return np.diff((np.arange(count + 1) / count) ** n)
+
+
+def ahead(one: Expected, other: Expected) -> list[tuple[int, int]]:
+    """The numbers of trials at which `one` is expected to find more, as spans (first, last)."""
+    count = min(len(one.mean), len(other.mean))
+    above = [n for n in range(1, count + 1) if one.mean[n - 1] > other.mean[n - 1]]
+    spans: list[tuple[int, int]] = []
+    for n in above:
+        if spans and spans[-1][1] == n - 1:
+            spans[-1] = (spans[-1][0], n)
+        else:
+            spans.append((n, n))
+    return spans
+
+
+def rival(one: Expected, found: Sequence[Expected]) -> Expected | None:
+    """FedAvg in the stratum of this arm: the first arm that chooses no method; None without, or
+    where the study compares no methods.
+    """
+    if all(e.fedavg for e in found):
+        return None
+    return next((e for e in found if e.fedavg and e.stratum == one.stratum), None)
