@@ -5,12 +5,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from fl_core.base.cache import DamagedArtefact, load_artefact, save_artefact
 from fl_core.config.record import Record
 from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.memory import ClientMemory
+from fl_core.federated.selections.uniform import uniform
 from fl_core.federated.state import State
 
 
@@ -48,10 +55,25 @@ def resume_trial(path: Path | None, device: str) -> tuple[list[Record], State | 
         if "params" not in tensors:  # a curve without its state: useful if it is the whole curve
             return (records if records[-1]["done"] else []), None
         clients = None if records[-1]["done"] else clients_path(path)  # no round comes any more
-        return records, State.from_tensors(tensors, meta["state"], clients, device)
+        return records, State.from_tensors(tensors, _counted(meta), clients, device)
     except DamagedArtefact:
         drop_trial(path)  # noticed, and computed again
         return [], None
+
+
+def _counted(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a state. Those of a checkpoint that was written before selections were counted
+    lack the counts: a uniform selection is drawn again, another is not known.
+    """
+    values: dict[str, Any] = meta["state"]
+    if "selected" in values:
+        return values
+    config, start = TrialConfig.from_flat(meta["config"]), State(torch.empty(0))
+    if config.select.rule != "uniform":
+        raise DamagedArtefact("it does not say how often each client was selected")
+    rounds = (uniform(replace(start, round=r), None, config) for r in range(values["round"]))
+    counts = Counter(client for chosen in rounds for client in chosen.clients.tolist())
+    return {**values, "selected": list(counts.items())}
 
 
 def recorded_curve(folder: Path, config: TrialConfig) -> list[Record]:

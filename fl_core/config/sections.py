@@ -78,6 +78,11 @@ class FederationConfig(Section):
     classes_per_client: int | None = number(None, 1)  # N_c, for sharding=classes
     alpha: float | None = number(None, 0, above=True)  # for either dirichlet
 
+    @property
+    def sampled(self) -> int:
+        """m, the clients of a round: round(C * K), at least one."""
+        return max(1, round(self.participation * self.clients))
+
 
 @dataclass(frozen=True)
 class HeadConfig(Section):

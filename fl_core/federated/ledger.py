@@ -23,6 +23,9 @@ Every count is the length of an encoded message. What the stages before it send:
   the start goes to ALL clients and their information comes up before the first round; their sum
   goes to each client once, with its first round.
 * What the vector lacks and a client needs, a frozen head, comes with its first download.
+* A client that is asked before it is chosen (`Selection.asked`) sends one float32. The model that
+  it answers for is the one that it then trains; who is not chosen was sent the model for nothing,
+  and keeps none of it: the whole vector where it has never trained, else what has changed.
 
 Clients to whom an earlier stage sent the start (`told`: they made the masks) get at first only
 what has changed.
@@ -43,6 +46,8 @@ from torch import Tensor
 
 from fl_core.federated.messages import COMPARED, ENCODINGS, HEADER, cheapest, encode, encode_mask
 from fl_core.federated.update import Traffic
+
+ANSWER = 4  # bytes of what a client says that is asked: one float32
 
 Masks = Callable[[int], "Tensor | None"]  # of a client; None only in a dense run
 
@@ -96,19 +101,27 @@ class Ledger:
         self._changed: dict[str, int] = {}  # of the union, until it grows
 
     def round_trip(
-        self, params: Tensor, traffic: Sequence[Traffic], broadcast: int, masks: Masks
+        self,
+        params: Tensor,
+        traffic: Sequence[Traffic],
+        broadcast: int,
+        masks: Masks,
+        asked: Sequence[int] = (),
     ) -> None:
         """Account one round: the clients' downloads, and their uploads after training.
 
         `params` is any vector of the run's layout: lengths do not depend on values. `broadcast`:
         vectors that come down with the parameters. `masks` is asked for what has not been measured
-        yet.
+        yet. `asked`: the clients that answered with a number, chosen or not.
         """
         if params.numel() != self._size:
             raise ValueError(f"params: {params.numel()} entries, the ledger is of {self._size}")
         self._dense = self._dense or len(encode(params, None, "dense"))
         down = [m for t in traffic for m in self._downloads(params, t.client, broadcast, masks)]
+        in_vain = set(asked) - {t.client for t in traffic}
+        down += [self._to_judge(params, client, masks) for client in in_vain]
         up = [m for t in traffic for m in self._uploads(params, t, masks)]
+        up += [_opaque(ANSWER)] * len(asked)
         if self._fisher == "all" and not self.seen:
             down += [self._whole(0 if self._told else self._dense, self._mask)] * self._clients
             up += [self._trained(params, traffic[0].client, masks)] * self._clients
@@ -146,6 +159,12 @@ class Ledger:
         if self._fisher and first == exchanged:
             messages.append(self._trained(params, client, masks))  # the sum
         return messages
+
+    def _to_judge(self, params: Tensor, client: int, masks: Masks) -> _Message:
+        """The model for a client that will not train it."""
+        if client in self.seen or self._told or self._fisher == "all":
+            return self._changes(params, client, 0, masks)[0]
+        return self._whole(self._dense).heavier(0, self._beside)
 
     def _everything(
         self, params: Tensor, client: int, broadcast: int, masks: Masks

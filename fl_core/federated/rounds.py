@@ -21,7 +21,7 @@ from fl_core.federated.cost import Cost
 from fl_core.federated.evaluate import Evaluation, evaluate
 from fl_core.federated.ledger import Ledger
 from fl_core.federated.rules.table import rule_of
-from fl_core.federated.selection import select
+from fl_core.federated.selections.table import select
 from fl_core.federated.server import begun, server_step
 from fl_core.federated.state import Federation, State
 from fl_core.federated.update import Measured
@@ -55,14 +55,16 @@ def fedavg(config: TrialConfig, fed: Federation, state: State) -> Iterator[Round
     measured = Measured(state.params, moves=run.rule.moves)
     passed: list[dict[str, float]] = []  # rounds since the last result
     while state.round < config.last_round:
-        clients = select(state, fed, config).tolist()  # S_t
-        updates = client_updates(run, state, clients)  # w_k after J corrected steps from w
+        chosen = select(state, fed, config)  # S_t
+        updates = client_updates(run, state, chosen)  # w_k after J corrected steps from w
         measured.begin(state.params, state.clients)
         target = aggregate(measured.passing(updates), measured.start, config)  # w + mean D_k
+        target = chosen.scaled(target, measured.start)
         state = server_step(config, run.rule, state, target, measured)
         clock.charge("seconds_train")
         clock.totals["images"] += measured.images
-        ledger.round_trip(state.params, measured.traffic, len(run.rule.broadcast), _mask_of(fed))
+        broadcast, masks = len(run.rule.broadcast), _mask_of(fed)
+        ledger.round_trip(state.params, measured.traffic, broadcast, masks, chosen.asked)
         passed.append(_round_row(config, state.round, measured, ledger))
         result = _evaluated(run, state, measured, clock, ledger, before)
         if result is None:

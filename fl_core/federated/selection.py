@@ -1,43 +1,43 @@
-"""Who takes part in a round."""
+"""What a selection is: who takes part in a round, how much each weighs, who was asked.
+
+A rule is a function of the state before the round, the federation and the configuration; all that
+it draws comes from streams that name the seed and the round. The user's own may give an array of
+clients alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
+from torch import Tensor
 
-from fl_core.base.rng import stream
-from fl_core.config.fields import refuse
-from fl_core.config.own import resolve
-from fl_core.config.sections import FederationConfig
 from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.state import Federation, State
 
-Select = Callable[[State, Federation, TrialConfig], np.ndarray]
+
+class Selection(NamedTuple):
+    """The clients of one round.
+
+    weights: what each weighs in the average; None: its examples, or 1 where its rule says so.
+    scale: how far the server goes along the average, for an estimator whose weights need not sum
+        to those of all clients (`select.reweight`).
+    asked: the clients that were sent the model and answered with one number each, so that the
+        server could choose; they may be among those chosen.
+    """
+
+    clients: np.ndarray  # (m,) distinct, in increasing order
+    weights: Sequence[float] | None = None  # (m,)
+    scale: float = 1.0
+    asked: Sequence[int] = ()
+
+    def scaled(self, target: Tensor, start: Tensor) -> Tensor:
+        """The aggregate (P,), drawn towards the start or beyond; what did not move keeps its bits.
+
+        start - 0.0 is start, also where that is -0.0.
+        """
+        return target if self.scale == 1 else start - (start - target).mul_(self.scale)
 
 
-def num_sampled(federation: FederationConfig) -> int:
-    """Clients of a round: round(C * K), at least one."""
-    return max(1, round(federation.participation * federation.clients))
-
-
-def uniform(state: State, fed: Federation, config: TrialConfig) -> np.ndarray:
-    """A uniform sample of distinct clients, in increasing order."""
-    rng = stream(config.seed, "clients", state.round)
-    count = num_sampled(config.federation)
-    return np.sort(rng.choice(config.federation.clients, count, replace=False, shuffle=False))
-
-
-#: Values of `select.rule`.
-SELECTIONS: Mapping[str, Select] = {"uniform": uniform}
-
-
-def select(state: State, fed: Federation, config: TrialConfig) -> np.ndarray:
-    """The clients of the coming round."""
-    takes = ("state", "fed", "config")
-    chosen = resolve(SELECTIONS, config.select.rule, "select.rule", takes)(state, fed, config)
-    last = config.federation.clients - 1
-    if len(set(chosen.tolist())) < len(chosen) or not ((chosen >= 0) & (chosen <= last)).all():
-        allowed = f"must give distinct clients, each in [0, {last}]"
-        raise refuse("select.rule", config.select.rule, allowed)
-    return chosen
+Select = Callable[[State, Federation, TrialConfig], Selection | np.ndarray]

@@ -7,6 +7,7 @@ which is FedAvg.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -95,7 +96,7 @@ def server_step(
         round=state.round + 1,
         server=server,
         clients=measured.clients,
-        participants=state.participants | {traffic.client for traffic in measured.traffic},
+        selected=dict(Counter(state.selected) + Counter(t.client for t in measured.traffic)),
     )
 
 

@@ -50,11 +50,16 @@ class State:
     round: int = 0  # rounds completed
     server: Mapping[str, Tensor] = field(default_factory=dict)  # rule/… and optimiser/…
     clients: ClientMemory = field(default_factory=ClientMemory.empty)
-    participants: frozenset[int] = frozenset()  # clients of the rounds completed
+    selected: Mapping[int, int] = field(default_factory=dict)  # client -> its rounds so far
     best: Tensor | None = None  # parameters of the best evaluation, if they are kept
     best_accuracy: float = -1.0
     evaluations_since_best: int = 0
     totals: dict[str, float] = field(default_factory=_nothing)
+
+    @property
+    def participants(self) -> frozenset[int]:
+        """The clients of the rounds completed."""
+        return frozenset(self.selected)
 
     def to_tensors(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Named tensors and JSON values. What clients keep is made durable in its own files, of
@@ -67,7 +72,7 @@ class State:
         values = {
             "round": self.round,
             "clients": self.clients.save(),
-            "participants": sorted(self.participants),
+            "selected": sorted(self.selected.items()),
             "best_accuracy": self.best_accuracy,
             "evaluations_since_best": self.evaluations_since_best,
             "totals": self.totals,
@@ -96,7 +101,7 @@ class State:
             clients=ClientMemory.empty()
             if folder is None
             else ClientMemory.load(values["clients"], folder, device),
-            participants=frozenset(values["participants"]),
+            selected=dict(values["selected"]),
             best=own.get("best"),
             best_accuracy=values["best_accuracy"],
             evaluations_since_best=values["evaluations_since_best"],

@@ -17,7 +17,7 @@ class Update(NamedTuple):
     client: int
     version: int  # the round it started from
     num_examples: int  # training examples of the client
-    weight: int  # in the average
+    weight: float  # in the average
     sent: Mapping[str, Tensor]  # all that travels up; "params" (P,) are those after its steps
     kept: Mapping[str, Tensor]  # what stays with it for its next round
     train_loss: Tensor  # () mean over the examples seen
@@ -62,7 +62,7 @@ class Measured:
         if self.moved is not None:
             self.moved.zero_()
         self._examples, self._loss, self._drift, self._drift_active = 0, 0.0, 0.0, 0.0
-        self._travel, self._weight = 0.0, 0
+        self._travel, self._weight = 0.0, 0.0
 
     def passing(self, updates: Iterable[Update]) -> Iterator[Update]:
         """The same updates, measured on their way."""

@@ -15,7 +15,7 @@ from fl_core.data.sources import ImageSource
 from fl_core.federated.client import Trained, Work, full_gradient, local_update, plan_work
 from fl_core.federated.rule import LocalRule, Visit
 from fl_core.federated.schedule import step_rates
-from fl_core.federated.selection import num_sampled
+from fl_core.federated.selection import Selection
 from fl_core.federated.server import named
 from fl_core.federated.stacked import stacked_updates
 from fl_core.federated.state import Federation, State
@@ -45,23 +45,25 @@ class _Turn(NamedTuple):
 _Done = tuple[_Turn, Visit, Trained]
 
 
-def client_updates(run: Run, state: State, clients: Sequence[int]) -> Iterator[Update]:
+def client_updates(run: Run, state: State, chosen: Selection) -> Iterator[Update]:
     """The sampled clients' updates of the coming round, stacked where that is faster."""
-    config, rule = run.config, run.rule
+    config, rule, clients = run.config, run.rule, chosen.clients.tolist()
     same = [state.params] * len(clients)
     starts = same if rule.starts is None else rule.starts(clients, state, run.fed)
     turns = (_turn(run, state, *each) for each in zip(clients, starts, strict=True))
     stacked = len(clients) > 1 and use_stacked(config, run.fed.model, state.params.device)
-    for turn, visit, result in (_together if stacked else _one_by_one)(run, state, turns):
+    done = (_together if stacked else _one_by_one)(run, state, turns)
+    for index, (turn, visit, result) in enumerate(done):
         sent, kept = ({}, {}) if rule.finish is None else rule.finish(result.params, visit)
         if config.local.keep_momentum:
             kept = {**kept, **{KEPT + name: tensor for name, tensor in result.state.items()}}
         examples = turn.work.num_examples
+        own = 1 if rule.uniform else examples
         yield Update(
             client=turn.client,
             version=state.round,
             num_examples=examples,
-            weight=1 if rule.uniform else examples,
+            weight=own if chosen.weights is None else chosen.weights[index],
             sent={"params": result.params, **sent},
             kept=kept,
             train_loss=result.train_loss,
@@ -106,7 +108,7 @@ def _visit(run: Run, state: State, turn: _Turn) -> Visit:
         },
         travel=sum(turn.rates),
         known=float(any(name in memory for name in rule.memory)),
-        participation=num_sampled(config.federation) / config.federation.clients,
+        participation=config.federation.sampled / config.federation.clients,
         active=None if fed.masks is None else fed.masks(turn.client),
         gradient=gradient,
     )

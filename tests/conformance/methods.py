@@ -17,7 +17,7 @@ from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.federated.aggregates.table import AGGREGATES
 from fl_core.federated.rules.table import LOCAL_RULES
 from fl_core.federated.schedule import SCHEDULES
-from fl_core.federated.selection import SELECTIONS
+from fl_core.federated.selections.table import SELECTIONS
 from fl_core.federated.server import OPTIMISERS
 
 Settings = Mapping[str, Value]

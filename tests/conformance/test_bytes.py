@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.rules.table import rule_of
-from fl_core.federated.selection import select
+from fl_core.federated.selections.table import select
 from fl_core.federated.server import begun
 from fl_core.federated.state import Federation, State
 from fl_core.federated.work import Run, client_updates
@@ -29,11 +29,13 @@ def test_every_byte_is_counted(method: Method, masks: str) -> None:
     fed = federation(cfg)
     state, seen = start(fed), set[int]()
     for result in results(cfg, fed):
-        clients = select(state, fed, cfg).tolist()
+        chosen = select(state, fed, cfg)
+        clients = chosen.clients.tolist()
         down = sum(download(fed, masks, client, seen, facts) for client in clients)
         up = sum(upload(fed, masks, client, seen, facts.up) for client in clients)
         more_down, more_up = exchange(fed, masks, clients, seen, facts.fisher)
-        down, up = down + more_down, up + more_up
+        down, up = down + more_down, up + more_up + len(chosen.asked) * (HEADER + 4)
+        down += sum(judged(fed, masks, c, seen, facts) for c in set(chosen.asked) - set(clients))
         assert result.metrics["bytes_down_round"] == down
         assert result.metrics["bytes_up_round"] == up
         seen |= set(clients)
@@ -76,6 +78,16 @@ def download(fed: Federation, masks: str, client: int, seen: set[int], facts: Fa
     if masks == "shared":
         return vectors * values(active)
     return changed + (vectors - 1) * values(union)
+
+
+def judged(fed: Federation, masks: str, client: int, seen: set[int], facts: Facts) -> int:
+    """The model alone, for a client that was asked and not chosen, which then forgets it."""
+    size = fed.model.layout.size
+    if fed.masks is None or (client not in seen and facts.fisher != "all"):
+        return values(size)
+    if masks == "shared":
+        return values(int(fed.masks(client).mask.sum()))
+    return download(fed, masks, client, seen | {client}, replace(facts, down=1))
 
 
 def shared_mask(active: int, size: int) -> int:
@@ -123,7 +135,7 @@ def test_what_is_sent_is_of_the_entries_counted(method: Method, masks: str) -> N
     fed, rule = federation(cfg), rule_of(cfg.local)
     assert 1 + len(rule.broadcast) == facts.down
     for state in states(fed, cfg):
-        for update in client_updates(Run(cfg, fed, rule), state, select(state, fed, cfg).tolist()):
+        for update in client_updates(Run(cfg, fed, rule), state, select(state, fed, cfg)):
             assert len(update.sent) == facts.up
             frozen = ~trained(fed, [update.client])
             for name, tensor in update.sent.items():
@@ -144,10 +156,10 @@ def test_a_client_needs_no_more_than_it_is_sent(method: Method) -> None:
     fed, rule = federation(cfg), rule_of(cfg.local)
     sent = {f"rule/{name}" for name in rule.broadcast}
     for state in states(fed, cfg):
-        clients = select(state, fed, cfg).tolist()
+        chosen = select(state, fed, cfg)
         less = replace(state, server={n: t for n, t in state.server.items() if n in sent})
         for one, other in zip(
-            *(client_updates(Run(cfg, fed, rule), s, clients) for s in (state, less)), strict=True
+            *(client_updates(Run(cfg, fed, rule), s, chosen) for s in (state, less)), strict=True
         ):
             assert {n: bits(t) for n, t in one.sent.items()} == {
                 n: bits(t) for n, t in other.sent.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -28,7 +29,8 @@ from fl_core.base.errors import ConfigError
 from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.rule import LocalRule, Visit
 from fl_core.federated.rules.table import rule_of
-from fl_core.federated.selection import num_sampled, select
+from fl_core.federated.selection import Selection
+from fl_core.federated.selections.table import select
 from fl_core.federated.server import begun
 from fl_core.federated.work import Run, client_updates
 
@@ -160,12 +162,13 @@ def test_only_those_that_took_part_keep_something(method: Method) -> None:
     fed, rule = federation(cfg), rule_of(cfg.local)
     state, took_part = start(fed), set()
     for result in results(cfg, fed):
-        chosen = select(state, fed, cfg).tolist()
-        assert len(set(chosen)) == len(chosen) == num_sampled(cfg.federation)
+        chosen = select(state, fed, cfg).clients.tolist()
+        assert len(set(chosen)) == len(chosen) == cfg.federation.sampled
         assert set(chosen) <= set(range(cfg.federation.clients))
         took_part |= set(chosen)
-        state = result.state
+        before, state = state, result.state
         assert state.participants == took_part
+        assert state.selected == Counter(before.selected) + Counter(chosen)
         assert set(state.clients.clients()) <= took_part
         if rule.memory:
             assert set(state.clients.clients()) == took_part
@@ -173,8 +176,8 @@ def test_only_those_that_took_part_keep_something(method: Method) -> None:
             kept = state.clients.of(client)
             assert set(rule.memory) <= set(kept)
             assert all(tensor.numel() > 0 for tensor in kept.values())
-    everyone = num_sampled(cfg.federation) == cfg.federation.clients
-    assert everyone or len(took_part) > num_sampled(cfg.federation)  # not the same every round
+    everyone = cfg.federation.sampled == cfg.federation.clients
+    assert everyone or len(took_part) > cfg.federation.sampled  # not the same every round
 
 
 @every_method
@@ -188,10 +191,11 @@ def test_its_tensors_begin_as_zeros(method: Method) -> None:
     if not rule.memory:
         return
     for state in (first, *(r.state for r in results(cfg, fed))):
-        clients = select(state, fed, cfg).tolist() if state.round else list(range(6))
+        everyone = Selection(np.arange(cfg.federation.clients))
+        chosen = select(state, fed, cfg) if state.round else everyone
         visits: list[Visit] = []
-        list(client_updates(Run(cfg, fed, watched(rule, visits)), state, clients))
-        for client, visit in zip(clients, visits, strict=True):
+        list(client_updates(Run(cfg, fed, watched(rule, visits)), state, chosen))
+        for client, visit in zip(chosen.clients.tolist(), visits, strict=True):
             assert set(visit.memory) == set(rule.memory)
             own = state.clients.of(client)
             for name, tensor in visit.memory.items():

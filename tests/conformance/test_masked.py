@@ -13,7 +13,7 @@ from tiny import EXECUTIONS, MASKS, bits, configured, federation, results, rough
 from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.aggregates.table import aggregate
 from fl_core.federated.rules.table import rule_of
-from fl_core.federated.selection import select
+from fl_core.federated.selections.table import select
 from fl_core.federated.server import begun, server_step
 from fl_core.federated.state import Federation, State
 from fl_core.federated.update import Measured, Update
@@ -99,9 +99,11 @@ def test_the_order_of_clients_changes_nothing(method: Method, masks: str, execut
     fed = federation(cfg)
     state = begun(results(cfg, fed)[1].state, rule_of(cfg.local))
     run = Run(cfg, fed, rule_of(cfg.local))
-    clients = select(state, fed, cfg).tolist()
-    updates = list(client_updates(run, state, clients))
-    reverse = list(client_updates(run, state, clients[::-1]))
+    chosen = select(state, fed, cfg)
+    weights = None if chosen.weights is None else chosen.weights[::-1]
+    other_way = chosen._replace(clients=chosen.clients[::-1], weights=weights)
+    updates = list(client_updates(run, state, chosen))
+    reverse = list(client_updates(run, state, other_way))
     for one, other in zip(updates, reverse[::-1], strict=True):
         same_update(one, other)
     targets, states = zip(*(served(run, state, u) for u in (updates, updates[::-1])), strict=True)
@@ -109,7 +111,7 @@ def test_the_order_of_clients_changes_nothing(method: Method, masks: str, execut
     close(states[0].params, states[1].params, 1e-6)
     for name, tensor in states[0].server.items():
         close(tensor, states[1].server[name], 1e-6)
-    assert states[0].participants == states[1].participants
+    assert states[0].selected == states[1].selected
 
 
 def same_update(one: Update, other: Update) -> None:

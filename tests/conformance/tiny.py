@@ -96,7 +96,7 @@ def content(state: State) -> dict[str, object]:
     found: dict[str, object] = {n: None if t is None else bits(t) for n, t in named.items()}
     totals = {n: v for n, v in state.totals.items() if not n.startswith("seconds")}
     return found | {
-        "round": state.round, "participants": state.participants, "totals": totals,
+        "round": state.round, "selected": dict(state.selected), "totals": totals,
         "best accuracy": (state.best_accuracy, state.evaluations_since_best),
     }  # fmt: skip
 

@@ -24,7 +24,7 @@ from fl_core.federated import work as rounds
 from fl_core.federated.client import plan_work
 from fl_core.federated.memory import ClientMemory
 from fl_core.federated.rounds import RoundResult, fedavg
-from fl_core.federated.selection import select
+from fl_core.federated.selections.table import select
 from fl_core.federated.state import Federation, State
 
 CLASSES, WIDTH = 4, 6
@@ -380,7 +380,7 @@ def test_two_seeds_differ_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(set(indices)) == len(set(draws)) == 30  # over seeds, rounds and clients alike
     assert not torch.equal(*finals)
     chosen = [
-        tuple(select(replace(start, round=round), fed, config(seed=seed)))
+        tuple(select(replace(start, round=round), fed, config(seed=seed)).clients)
         for seed in (0, 1)
         for round in range(20)
     ]

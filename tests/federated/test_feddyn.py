@@ -13,7 +13,7 @@ from fl_core.config.method_sections import LocalConfig
 from fl_core.federated.rule import Gathered, Visit
 from fl_core.federated.rules.dyn import dyn
 from fl_core.federated.rules.table import rule_of
-from fl_core.federated.selection import select
+from fl_core.federated.selections.table import select
 from fl_core.federated.work import Run, client_updates
 from fl_core.optim.sgdm import SGDM, Active
 
@@ -79,7 +79,7 @@ def test_both_forms_of_the_paper_agree(scope: str) -> None:
     state, moved = at_random(fed), torch.zeros(size, dtype=torch.float64)
     first = state.params
     for result in run(cfg, fed, state):
-        chosen = select(state, fed, cfg).tolist()
+        chosen = select(state, fed, cfg)
         updates = list(client_updates(Run(cfg, fed, rule_of(cfg.local)), state, chosen))
         changes = [u.sent["params"].double() - state.params.double() for u in updates]
         moved += torch.stack(changes).sum(0) / 4
@@ -109,7 +109,7 @@ def test_an_entry_that_nobody_trains_stays_though_others_bent_it() -> None:
     fed.masks = lambda client: Active(own[client], None)
     state, rested = at_random(fed), 0
     for result in run(cfg, fed, state):
-        idle = ~torch.stack([own[c] for c in select(state, fed, cfg).tolist()]).any(0)
+        idle = ~torch.stack([own[c] for c in select(state, fed, cfg).clients.tolist()]).any(0)
         assert torch.equal(result.state.params[idle], state.params[idle])
         rested += int(result.state.server["rule/linear"][idle].count_nonzero())
         state = result.state

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -20,7 +21,8 @@ from fl_core.federated.rules.prox import prox
 from fl_core.federated.rules.scaffold import scaffold
 from fl_core.federated.rules.table import rule_of
 from fl_core.federated.schedule import step_rates
-from fl_core.federated.selection import select
+from fl_core.federated.selection import Selection
+from fl_core.federated.selections.table import select
 from fl_core.federated.server import begun
 from fl_core.federated.state import Federation, State
 from fl_core.federated.work import Run, client_updates
@@ -169,8 +171,8 @@ def test_the_first_round_is_fedavg_in_which_clients_weigh_the_same(option: int) 
     same = {**FOUR, "federation__participation": 0.75, "rounds": 1}
     plain, start = config(**same), at_random(fed)
     controlled = config(**same, local__rule="scaffold", local__option=option)
-    clients = select(start, fed, plain).tolist()
-    sent = [u.sent["params"] for u in client_updates(Run(plain, fed, PLAIN), start, clients)]
+    chosen = select(start, fed, plain)
+    sent = [u.sent["params"] for u in client_updates(Run(plain, fed, PLAIN), start, chosen)]
     (result,) = run(controlled, fed, start)
     torch.testing.assert_close(result.state.params, torch.stack(sent).mean(0), rtol=1e-6, atol=1e-7)
     (weighted,) = run(plain, fed, start)
@@ -182,7 +184,8 @@ def controlled_updates(cfg: TrialConfig, fed: Federation) -> tuple[State, list[A
     state = run(cfg, fed, at_random(fed))[1].state
     rule = rule_of(cfg.local)
     state = begun(state, rule)
-    return state, list(client_updates(Run(cfg, fed, rule), state, [0, 1, 2, 3]))
+    everyone = Selection(np.arange(4))
+    return state, list(client_updates(Run(cfg, fed, rule), state, everyone))
 
 
 def test_option_1_is_the_gradient_of_all_examples_at_the_server_s_parameters() -> None:

@@ -16,7 +16,7 @@ from fl_core.config.sections import FederationConfig
 from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.aggregates.table import aggregate
 from fl_core.federated.rule import PLAIN
-from fl_core.federated.selection import num_sampled, uniform
+from fl_core.federated.selections.uniform import uniform
 from fl_core.federated.server import server_step
 from fl_core.federated.state import State
 from fl_core.federated.update import Measured, Update
@@ -44,7 +44,8 @@ def aggregated(
 
 def selected(config: FederationConfig, seed: int, round: int) -> np.ndarray:
     trial = TrialConfig(federation=config, seed=seed)
-    return uniform(State(torch.zeros(1), round=round), None, trial)  # type: ignore[arg-type]
+    state = State(torch.zeros(1), round=round)
+    return uniform(state, None, trial).clients
 
 
 def bits(tensor: torch.Tensor) -> list[int]:
@@ -134,7 +135,7 @@ def test_average_of_many_is_as_good_as_float64() -> None:
 def test_selection_is_distinct_and_in_range(clients: int, fraction: float, round: int) -> None:
     config = FederationConfig(clients=clients, participation=fraction)
     chosen = selected(config, 0, round)
-    assert len(chosen) == num_sampled(config)
+    assert len(chosen) == config.sampled
     assert abs(len(chosen) - fraction * clients) <= 0.5 or len(chosen) == 1
     assert (np.diff(chosen) > 0).all()
     assert chosen.min() >= 0
@@ -146,7 +147,7 @@ def test_selection_is_distinct_and_in_range(clients: int, fraction: float, round
     [(100, 0.1, 10), (100, 1.0, 100), (10, 0.01, 1), (1, 0.1, 1), (10_000, 0.01, 100)],
 )
 def test_how_many_are_selected(clients: int, fraction: float, count: int) -> None:
-    assert num_sampled(FederationConfig(clients=clients, participation=fraction)) == count
+    assert FederationConfig(clients=clients, participation=fraction).sampled == count
 
 
 def test_everyone_is_chosen_in_time_and_equally_often() -> None:

@@ -26,7 +26,7 @@ def mean(updates: Iterable[Update], start: Tensor, config: TrialConfig) -> Tenso
     total = torch.full_like(start, -0.0)  # not +0.0: that would take the sign of a -0.0
     missing: Tensor | None = None  # (P,) weight of the clients that did not send an entry
     senders = config.mask.average == "senders"
-    weights = 0
+    weights = 0.0
     for update in updates:
         params = update.sent["params"].double() if update.exact is None else update.exact
         if update.mask is not None:

@@ -17,7 +17,6 @@ from fl_core.config.vocabulary import DATA_SETS
 from fl_core.data.tasks import task_of
 from fl_core.federated.memory import LIMIT
 from fl_core.federated.rules.table import rule_of
-from fl_core.federated.selection import num_sampled
 from fl_core.study.jobs import Arm
 from fl_core.study.plan import Space
 from fl_core.study.search.space import various_points
@@ -86,7 +85,7 @@ def clients_at_a_time(config: TrialConfig, device: str = "cuda") -> int:
     """Clients that train stacked: all of a round, or one (see federated.work.use_stacked)."""
     execution = config.compute.execution
     auto = execution == "auto" and (config.part == "head" or device.startswith("cuda"))
-    return num_sampled(config.federation) if auto or execution == "stacked" else 1
+    return config.federation.sampled if auto or execution == "stacked" else 1
 
 
 def describe(config: TrialConfig, device: str = "cuda") -> str:

@@ -1,0 +1,29 @@
+"""The selections by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from fl_core.config.fields import refuse
+from fl_core.config.own import resolve
+from fl_core.config.trial_config import TrialConfig
+from fl_core.federated.selection import Select, Selection
+from fl_core.federated.selections.uniform import uniform
+from fl_core.federated.state import Federation, State
+
+#: Values of `select.rule`.
+SELECTIONS: Mapping[str, Select] = {"uniform": uniform}
+
+
+def select(state: State, fed: Federation, config: TrialConfig) -> Selection:
+    """The clients of the coming round."""
+    takes = ("state", "fed", "config")
+    rule = config.select.rule
+    found = resolve(SELECTIONS, rule, "select.rule", takes)(state, fed, config)
+    chosen = found if isinstance(found, Selection) else Selection(np.asarray(found))
+    clients, last = chosen.clients, config.federation.clients - 1
+    if len(set(clients.tolist())) < len(clients) or not ((clients >= 0) & (clients <= last)).all():
+        raise refuse("select.rule", rule, f"must give distinct clients, each in [0, {last}]")
+    return chosen
