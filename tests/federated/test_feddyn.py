@@ -86,7 +86,9 @@ def test_both_forms_of_the_paper_agree(scope: str) -> None:
         trained = torch.ones(size, dtype=torch.bool)
         if masks:
             assert fed.masks is not None
-            trained = torch.stack([fed.masks(client).mask for client in chosen]).any(0)
+            trained = torch.stack(
+                [fed.masks(client).mask for client in chosen.clients.tolist()]
+            ).any(0)
         wanted = state.params.double() + torch.stack(changes).mean(0)
         wanted = torch.where(trained, wanted + moved, wanted)
         torch.testing.assert_close(result.state.params.double(), wanted, rtol=1e-5, atol=1e-6)
