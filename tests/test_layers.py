@@ -57,7 +57,15 @@ OWNERS = {
 #: a command line is read, and what is printed.
 SHARED = {
     *("base.addresses", "base.errors", "base.files", "base.stores", "base.streams"),
-    *("config.methods", "config.record", "config.vocabulary", "study.arguments", "study.selection"),
+    *(
+        "config.methods",
+        "config.papers",
+        "config.record",
+        "config.titles",
+        "config.vocabulary",
+        "study.arguments",
+        "study.selection",
+    ),
 }
 # enough below the study; huggingface_hub comes with timm, which downloads through it; upath is for
 # folders elsewhere

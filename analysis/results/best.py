@@ -11,8 +11,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fl_analysis.results.labels import arm_axes, axis_value
 from fl_analysis.results.matching import validated
 from fl_analysis.results.outcome import Outcome
+from fl_core.config.titles import METHOD
 from fl_core.study.selection import complete_means, winner
 
 BY_CONFIRMATION = "highest mean validation accuracy over the confirmation seeds"
@@ -41,6 +43,24 @@ def best_arm(results: Sequence[Outcome]) -> Best | None:
     if by_search and math.isfinite(_score(by_search[0])):
         return Best(by_search[0], BY_SEARCH)
     return None
+
+
+def best_arms(results: Sequence[Outcome]) -> list[Best]:
+    """The best arm; where arms are methods, the best method in each setting of all else."""
+    groups = beside(results).values()
+    return [found for group in groups if (found := best_arm(group)) is not None]
+
+
+def beside(results: Sequence[Outcome]) -> dict[tuple[str, ...], list[Outcome]]:
+    """The arms that are compared with each other, in table order: all; where arms are methods,
+    those that differ in nothing else, by their levels of all else.
+    """
+    axes = arm_axes([o.setting for o in results], [o.config for o in results])
+    others = [axis for axis in axes if axis != METHOD] if METHOD in axes else []
+    groups: dict[tuple[str, ...], list[Outcome]] = {}
+    for o in results:
+        groups.setdefault(tuple(axis_value(axis, o.config) for axis in others), []).append(o)
+    return groups
 
 
 def _score(arm: Outcome) -> float:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from fl_core.config.titles import METHOD, TITLES, method_fields, method_title, title
 from fl_core.config.vocabulary import (
     DASH,
     DENSE,
@@ -83,15 +84,12 @@ def unit_of_j(configs: Iterable[Mapping[str, Any]]) -> str:
 def arm_axes(
     settings: Sequence[Mapping[str, Any]], configs: Sequence[Mapping[str, Any]]
 ) -> list[str]:
-    """The independent names over which arms vary; `sharding` stands for its three fields.
+    """The independent names over which arms vary; `sharding` stands for its three fields, `method`
+    for those of `method_fields`.
 
     A name that another one decides (rounds that fall as J grows) is no axis of its own.
     """
-    names: list[str] = []
-    for name in dict.fromkeys(k for setting in settings for k in setting):
-        axis = "sharding" if name in SHARDING else name
-        if axis not in names:
-            names.append(axis)
+    names = axis_names(settings)
     levels = {n: [axis_value(n, config) for config in configs] for n in names}
     axes = [n for n in names if len(set(levels[n])) > 1]
     axes.sort(key=lambda n: n in ("rounds", "eval_every"))  # the first to be found redundant
@@ -100,6 +98,17 @@ def arm_axes(
         if any(_decides(levels[other], levels[name]) for other in others):
             axes.remove(name)
     return axes
+
+
+def axis_names(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What arms set, fields that say one thing together as one.
+
+    >>> axis_names([{"federation.sharding": "iid", "local.rule": "plain", "server.lr": 1.0}])
+    ['sharding', 'method', 'server.lr']
+    """
+    names = dict.fromkeys(k for setting in settings for k in setting)
+    stands = dict.fromkeys(SHARDING, "sharding") | dict.fromkeys(method_fields(settings), METHOD)
+    return list(dict.fromkeys(stands.get(name, name) for name in names))
 
 
 def axis_value(axis: str, config: Mapping[str, Any]) -> str:
@@ -113,6 +122,10 @@ def axis_value(axis: str, config: Mapping[str, Any]) -> str:
     """
     if axis == "sharding":
         return shards(config)
+    if axis == METHOD:  # which an outcome knows from its setting; else by what the values choose
+        return str(config.get(METHOD) or method_title(config))
+    if axis in TITLES:
+        return title(axis, cell(config.get(axis)))
     if axis.startswith("mask.") and not masked(config):
         return DENSE if axis == "mask.sparsity" else DASH
     if axis == "mask.sparsity" and known(config.get("mask.threshold")):

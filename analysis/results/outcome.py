@@ -26,7 +26,8 @@ from fl_analysis.results.selection import (
     pareto_front,
     searched,
 )
-from fl_core.config.vocabulary import DATA_SETS, cell, known
+from fl_core.config.titles import METHOD, TOGETHER, method_fields
+from fl_core.config.vocabulary import DATA_SETS, arm_name, cell, known
 from fl_core.study.selection import BEST, BEST_CONFIRMED
 
 __all__ = [
@@ -42,7 +43,9 @@ class Outcome:
     arm: int
     name: str
     setting: dict[str, Any]  # the arm's own overrides
-    config: dict[str, Any]  # its whole configuration: the chosen trial's where there is one
+    #: Its whole configuration: the chosen trial's where there is one. METHOD: how the arm's own
+    #: method is called, where arms differ in it.
+    config: dict[str, Any]
     trials: int  # of the arm's own search, that gave a result
     diverged: float
     best: pd.Series | None
@@ -148,10 +151,13 @@ def _outcome(runs: StudyRuns, arm: int) -> Outcome:
 def _config(runs: StudyRuns, arm: int, best: pd.Series | None) -> dict[str, Any]:
     row = runs.arms.loc[arm].drop(["run_id", "arm_name"])
     base = {str(k): v for k, v in row.items()} | runs.settings[arm]
+    if fields := method_fields(runs.settings):
+        own = {name: value for name, value in runs.settings[arm].items() if name in fields}
+        base[METHOD] = arm_name({name: base[name] for name in TOGETHER if name in base} | own)
     if best is None:
         return base
-    fields = parameters(runs.trials, runs.objectives)
-    return base | {name: best[name] for name in (*base, *fields) if name in best.index}
+    dotted = parameters(runs.trials, runs.objectives)
+    return base | {name: best[name] for name in (*base, *dotted) if name in best.index}
 
 
 def front_of(runs: StudyRuns, arm: int) -> pd.DataFrame:

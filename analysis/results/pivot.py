@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from fl_analysis.results.best import Best, best_arm
+from fl_analysis.results.best import Best, best_arms
 from fl_analysis.results.labels import (
     arm_axes,
     axis_label,
@@ -37,8 +37,8 @@ MARK = "†"  # after the number of an arm that was not searched enough
 
 @dataclass(frozen=True)
 class Pivot:
-    """`cells[row][column]`: the arm there; None where the study has none. The best arm is chosen by
-    validation (`best_arm`), as everywhere; None with one arm or without a choice.
+    """`cells[row][column]`: the arm there; None where the study has none. The best arms are chosen
+    by validation (`best_arms`), as everywhere; none with one arm or without a choice.
     """
 
     row_axes: tuple[str, ...]  # what runs down; () where rows are arms by their names
@@ -49,7 +49,7 @@ class Pivot:
     columns: tuple[str, ...]  # labels below column_head: ("4", "8")
     column_names: tuple[str, ...]  # the same where nothing stands over them: ("J=4", "J=8")
     cells: tuple[tuple[Outcome | None, ...], ...]
-    best: Best | None = None
+    best: tuple[Best, ...] = ()
 
     def text(self, row: int, column: int) -> str:
         """A cell as 70.1 ± 0.3, marked where its arm was not searched enough; — without a result,
@@ -62,20 +62,19 @@ class Pivot:
         return shown + MARK if arm.shortfalls and shown != DASH else shown
 
     @property
-    def bold(self) -> tuple[int, int] | None:
-        """Row and column of the best arm."""
-        places = [
+    def bold(self) -> frozenset[tuple[int, int]]:
+        """Row and column of each of the best arms."""
+        return frozenset(
             (y, x)
             for y, row in enumerate(self.cells)
             for x, arm in enumerate(row)
-            if self.best is not None and arm is self.best.arm
-        ]
-        return places[0] if places else None
+            if any(arm is best.arm for best in self.best)
+        )
 
 
 def pivot(results: Sequence[Outcome]) -> Pivot:
     """The grid of a study's arms, in table order."""
-    best = best_arm(results) if len(results) > 1 else None
+    best = tuple(best_arms(results)) if len(results) > 1 else ()
     axes = arm_axes([o.setting for o in results], [o.config for o in results])
     if not axes or len({_levels(axes, o) for o in results}) < len(results):
         rows, cells = tuple((o.name,) for o in results), tuple((o,) for o in results)
@@ -86,7 +85,7 @@ def pivot(results: Sequence[Outcome]) -> Pivot:
 
 
 def _grid(
-    results: Sequence[Outcome], axes: Sequence[str], across: str | None, best: Best | None
+    results: Sequence[Outcome], axes: Sequence[str], across: str | None, best: tuple[Best, ...]
 ) -> Pivot:
     unit = unit_of_j(o.config for o in results)
     down = tuple(axis for axis in axes if axis != across)

@@ -1,7 +1,8 @@
-"""The documents that published numbers are from, as BibTeX."""
+"""The documents that published numbers and methods are from, as BibTeX."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from fl_analysis.tables.escapes import tex
@@ -31,10 +32,12 @@ def _entry(key: str, source: Source) -> str:
 
 
 def _author(name: str) -> str:
-    """Last name, initial; a name without an initial is a last name, whatever its parts.
+    """Last name, initials; a name without any is a last name, whatever its parts.
 
-    >>> _author("F. Del Vecchio"), _author("Kotb Hatem")
-    ('{Del Vecchio}, F.', '{Kotb Hatem}')
+    >>> _author("F. Del Vecchio"), _author("A. C.-C. Yao"), _author("Kotb Hatem")
+    ('{Del Vecchio}, F.', '{Yao}, A. C.-C.', '{Kotb Hatem}')
     """
-    initial, _, last = name.partition(" ")
-    return f"{{{tex(last)}}}, {initial}" if initial.endswith(".") else f"{{{tex(name)}}}"
+    words = name.split(" ")
+    initials = list(itertools.takewhile(lambda word: word.endswith("."), words))
+    last = f"{{{tex(' '.join(words[len(initials) :]))}}}"
+    return f"{last}, {' '.join(initials)}" if initials else last

@@ -17,9 +17,9 @@ from typing import Any
 import pandas as pd
 
 from fl_analysis.reading.store import StudyRuns
-from fl_analysis.results.best import Best, best_arm
+from fl_analysis.results.best import Best, best_arms
 from fl_analysis.results.expected import read_expected
-from fl_analysis.results.labels import axis_value, percent, points, span
+from fl_analysis.results.labels import axis_names, axis_value, percent, points, span
 from fl_analysis.results.outcome import (
     Outcome,
     border_lines,
@@ -37,10 +37,12 @@ from fl_analysis.tables.finalists import finalists_block
 from fl_analysis.tables.front import front_block
 from fl_analysis.tables.masks import cost_cells, cost_notes, mask_columns, overlap_block
 from fl_analysis.tables.pairs import pairs_block
-from fl_analysis.tables.pivot import SHORT_NOTE, pivot_block
+from fl_analysis.tables.pivot import SHORT_NOTE, bold_note, pivot_block
 from fl_analysis.tables.published_tables import published_blocks
 from fl_analysis.tables.render import Block
-from fl_core.config.vocabulary import DASH, SHARDING, cell, compact, known
+from fl_analysis.tables.sources import source
+from fl_core.config.titles import cited
+from fl_core.config.vocabulary import DASH, cell, compact, known
 
 _ACCURACY = "test accuracy [%]"
 _CI_NOTE = (
@@ -140,7 +142,11 @@ def answer_first(results: Sequence[Outcome], blocks: Sequence[Block]) -> list[Bl
 def _our_block(runs: StudyRuns, results: Sequence[Outcome], warnings: Sequence[str]) -> Block:
     frame = _frame(runs, results)
     names = _arm_columns(runs)
-    tuned = [name for name in frame.columns if name in runs.space and name not in arm_names(runs)]
+    tuned = [
+        name
+        for name in frame.columns
+        if name in runs.space and any(name not in setting for setting in runs.settings)
+    ]
     cost = cost_cells(results)
     header = [compact(n) for n in names]
     header += [_ACCURACY, "95 % CI [%]", "seeds", "finished", "diverged [%]"]
@@ -162,9 +168,13 @@ def _our_block(runs: StudyRuns, results: Sequence[Outcome], warnings: Sequence[s
         row += [column[index] for column in cost.values()]
         row += [cell(record[n]) + ("*" if n in outcome.border else "") for n in tuned]
         rows.append(row)
-    best = best_arm(results)
-    bold = {(best.arm.arm, header.index(_ACCURACY))} if best and len(results) > 1 else set()
+    best = best_arms(results) if len(results) > 1 else []
+    bold = {(found.arm.arm, header.index(_ACCURACY)) for found in best}
+    papers = cited([o.config for o in results])
     notes = [*_notes(results, best), *cost_notes(results)]
+    if papers:
+        named = (f"{name} ({source(key).name})" for name, key in papers.items())
+        notes.append(f"methods: {', '.join(named)}.")
     return Block(
         "",
         caption(runs, results),
@@ -173,6 +183,7 @@ def _our_block(runs: StudyRuns, results: Sequence[Outcome], warnings: Sequence[s
         notes,
         list(warnings),
         frozenset(bold),
+        sources={key: source(key) for key in papers.values()},
         labels=labels,
         sections=[(start, words) for words, start in sections.items()],
     )
@@ -186,7 +197,7 @@ def _finished_text(outcome: Outcome) -> str:
     return f"{outcome.finished}/{tried}" + (MARK if outcome.shortfalls else "")
 
 
-def _notes(results: Sequence[Outcome], best: Best | None) -> list[str]:
+def _notes(results: Sequence[Outcome], best: Sequence[Best]) -> list[str]:
     """What the marks and columns of the final table mean."""
     notes = {
         "* at a bound of its search range": any(o.border for o in results),
@@ -199,15 +210,15 @@ def _notes(results: Sequence[Outcome], best: Best | None) -> list[str]:
         _CI_NOTE: any(known(o.interval[0]) for o in results),
         _GAP_NOTE: any(known(o.search_gap) for o in results),
     }
-    if best is not None and len(results) > 1:
-        notes[f"bold: the best arm, by the {best.by}; its test accuracy has no part in it."] = True
+    if best:
+        notes[bold_note(best, "its test accuracy has no part in it.")] = True
     return [note for note, applies in notes.items() if applies]
 
 
 def _arm_columns(runs: StudyRuns) -> list[str]:
-    """The columns that tell the arms apart: one `sharding` stands for its three fields, the
-    caption for a weight that all hybrid masks have in common.
+    """The columns that tell the arms apart; the caption stands for a weight that all hybrid masks
+    have in common.
     """
-    names = ["sharding" if name in SHARDING else name for name in arm_names(runs)]
     weight = shared_hybrid_weight(runs.settings)
-    return [n for n in dict.fromkeys(names) if n != "mask.hybrid_weight" or weight is None]
+    names = axis_names(runs.settings)
+    return [n for n in names if n != "mask.hybrid_weight" or weight is None]

@@ -46,7 +46,7 @@ def paper_table(title: str, block: Block, details: str) -> str:
 
 def paper_appendix(title: str, blocks: Sequence[Block]) -> str:
     r"""`appendix.tex`: each block with its notes and warnings."""
-    cites = any(block.cites for block in blocks)
+    cites = any(block.sources for block in blocks)
     more = "; cites references.bib" if cites else ""
     lines = [f"% {one_line(title)}: needs \\usepackage{{booktabs}}{more}"]
     for block in blocks:
@@ -61,12 +61,20 @@ def _label(title: str, name: str) -> str:
 
 def _prose(title: str, block: Block) -> list[str]:
     """The notes and warnings of a block."""
-    lines = [*map(tex, block.notes), *(f"Warning: {tex(text)}." for text in block.warnings)]
+    lines = [_citing(block, tex(note)) for note in block.notes]
+    lines += [f"Warning: {tex(text)}." for text in block.warnings]
     if not lines:
         return []
     head = rf"\textbf{{Notes to Table~\ref{{{_label(title, block.label)}}}.}}"
     body = [rf"  {line}\par" for line in (head, *lines)]
     return [r"{\footnotesize\raggedright\parindent=0pt", *body, r"\medskip}"]
+
+
+def _citing(block: Block, note: str) -> str:
+    r"""A note with \cite where it names a document in brackets."""
+    for key, source in block.sources.items():
+        note = note.replace(tex(f"({source.name})"), rf"\cite{{{key}}}")
+    return note
 
 
 def _floats(title: str, block: Block, small: Sequence[str]) -> Iterator[str]:

@@ -8,9 +8,10 @@ import pandas as pd
 
 from fl_analysis.results.labels import points, span
 from fl_analysis.results.outcome import Outcome
-from fl_analysis.results.significance import MOST, Pair, pairs, reference
+from fl_analysis.results.significance import MOST, Pair, against_fedavg, pairs, reference
 from fl_analysis.tables.escapes import csv
 from fl_analysis.tables.render import Block
+from fl_core.config.titles import FEDAVG
 from fl_core.config.vocabulary import DASH, known
 
 FEW = 5  # seeds; of fewer a p value says little
@@ -71,7 +72,9 @@ def p_text(p: float) -> str:
 
 def _caption(results: Sequence[Outcome], found: Sequence[Pair]) -> str:
     which = "all pairs of arms"
-    if len(results) > MOST:
+    if against_fedavg(results):
+        which = f"each method against {FEDAVG}, all else the same"
+    elif len(results) > MOST:
         best = reference(results)
         assert best is not None, "there are pairs"
         which = f"each arm against {best.arm.name}, which has the {best.by}"

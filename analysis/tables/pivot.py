@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fl_analysis.results.best import Best
 from fl_analysis.results.outcome import Outcome
 from fl_analysis.results.pivot import MARK, Pivot, pivot
 from fl_analysis.tables.conditions import field_values
@@ -27,7 +28,7 @@ def pivot_block(results: Sequence[Outcome], warnings: Sequence[str] = ()) -> Blo
         cells = [grid.text(y, x) for x in range(len(grid.columns))]
         rows.append(["" if i < same else label for i, label in enumerate(labels)] + cells)
         above = labels
-    bold = set() if grid.bold is None else {(grid.bold[0], grid.bold[1] + len(above))}
+    bold = frozenset((y, x + len(above)) for y, x in grid.bold)
     return Block(
         "",
         _caption(grid, results),
@@ -35,7 +36,7 @@ def pivot_block(results: Sequence[Outcome], warnings: Sequence[str] = ()) -> Blo
         rows,
         _notes(grid),
         list(warnings),
-        frozenset(bold),
+        bold,
         labels=len(above),
     )
 
@@ -57,11 +58,17 @@ def _caption(grid: Pivot, results: Sequence[Outcome]) -> str:
     )
 
 
+def bold_note(best: Sequence[Best], more: str) -> str:
+    """What is bold, and by what it was chosen."""
+    which = "the best arm" if len(best) == 1 else "the best method under the same conditions"
+    return f"bold: {which}, by the {' or '.join(dict.fromkeys(b.by for b in best))}; {more}"
+
+
 def _notes(grid: Pivot) -> list[str]:
     """What the marks mean."""
     notes = []
-    if grid.best is not None and grid.bold is not None:
-        notes.append(f"bold: the best arm, by the {grid.best.by}; the test has no part in it.")
+    if grid.best:
+        notes.append(bold_note(grid.best, "the test has no part in it."))
     if any(
         MARK in grid.text(y, x) for y in range(len(grid.rows)) for x in range(len(grid.columns))
     ):

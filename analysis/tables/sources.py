@@ -1,4 +1,5 @@
-"""The bibliography of the published numbers: who wrote what, which kind of document, and where.
+"""The bibliography of the published numbers: who wrote what, which kind of document, and where;
+the papers of the methods stand in `fl_core.config.papers`.
 
 A link stands here only where the document or its authors' repository is known to be public there.
 In the order in which they are shown: closest to the brief first, those that contradict themselves
@@ -9,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from fl_core.config.papers import PAPERS
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,15 @@ class Source:
         'Pirilli et al. 2025'
         """
         return f"{self.short} et al. {self.year}"
+
+
+def source(key: str) -> Source:
+    """A report, or the paper that a method is from."""
+    if key in SOURCES:
+        return SOURCES[key]
+    paper = PAPERS[key]
+    link = f"https://arxiv.org/abs/{paper.arxiv}"
+    return Source(paper.short, paper.year, paper.authors, paper.title, paper.venue, link)
 
 
 #: By the key of the CSV rows, which is also the key of \\cite.

@@ -1,8 +1,8 @@
 """The names of this suite and how they are shown: fields, data sets, arms (metrics: `record`).
 
-`fl_core` writes them and `analysis` reads them, so they stand here once, and this module needs
-nothing but the standard library. A new field of the configuration that is worth a symbol is one
-entry of FIELDS.
+`fl_core` writes them and `analysis` reads them, so they stand here once (methods: `titles`), and
+this module needs nothing but the standard library. A new field of the configuration that is worth a
+symbol is one entry of FIELDS.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from fl_core.config.titles import METHOD, TITLES, TOGETHER, method_title, title
 
 DASH = "—"  # there is no value
 DENSE = "dense"  # nothing is frozen
@@ -49,6 +51,9 @@ FIELDS: Mapping[str, Field] = {
     "local.momentum": Field("momentum"),
     "local.weight_decay": Field("weight decay"),
     "local.batch_size": Field("batch"),
+    METHOD: Field("method", plain=True),
+    "select.rule": Field("selection", plain=True),
+    "aggregate.rule": Field("aggregate", plain=True),
     "head.method": Field(level="head {}"),
     "fine_tune.strategy": Field("strategy", plain=True),
     "mask.preset": Field("mask preset", "preset", caption="conventions of {}"),
@@ -179,13 +184,20 @@ def arm_name(setting: Mapping[str, object]) -> str:
     'N_c=5, J=4, random, s=0.9'
     >>> arm_name({"federation.sharding": "iid", "mask.sparsity": 0.0}), arm_name({})
     ('iid, dense', 'all')
+    >>> arm_name({"local.rule": "plain", "server.optimiser": "adam", "server.lr": 0.1})
+    'FedAdam, server.lr=0.1'
     """
     spread = [name for name in setting if name in SHARDING]
+    method = [name for name in setting if name in TOGETHER]
     alone = [name for name in setting if name.startswith("mask.")] == ["mask.sparsity"]
     parts = []
     for name, value in setting.items():
         if name in spread:
             parts += [shards(setting)] if name == spread[0] else []
+        elif name in method:
+            parts += [method_title(setting)] if name == method[0] else []
+        elif name in TITLES:
+            parts.append(title(name, value))
         elif alone and name == "mask.sparsity" and value == 0:
             parts.append(DENSE)
         elif field(name).plain:

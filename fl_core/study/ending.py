@@ -52,8 +52,7 @@ def plain(grid: Any) -> list[str]:
     rows = [[*grid.row_heads, *grid.column_names]]
     for y, labels in enumerate(grid.rows):
         cells = [grid.text(y, x) or "." for x in range(len(grid.columns))]
-        if grid.bold and grid.bold[0] == y:
-            cells[grid.bold[1]] += BEST
+        cells = [text + BEST * ((y, x) in grid.bold) for x, text in enumerate(cells)]
         rows.append([*labels, *cells])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]

@@ -39,7 +39,7 @@ def test_sharding_runs_down_and_j_across() -> None:
     assert (found.row_heads, found.column_head) == (("sharding",), "J (local steps)")
     assert found.rows == (("iid",), ("N_c=5",), ("N_c=1",))
     assert (found.columns, found.column_names) == (("4", "8"), ("J=4", "J=8"))
-    assert found.bold == (1, 1)
+    assert found.bold == {(1, 1)}
     assert {found.text(y, x) for y in range(3) for x in range(2)} == {"70.0 ± 1.0"}
 
 

@@ -12,6 +12,7 @@ from toy import config, machine_of, write_features
 from fl_core.config import vocabulary
 from fl_core.config.mask_section import RULES
 from fl_core.config.record import METRICS
+from fl_core.config.titles import METHOD
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.config.vocabulary import DATA_SETS, FIELDS, FISHER_RULES, SHARDING, arm_name, compact
 from fl_core.federated.ledger import Ledger
@@ -28,7 +29,7 @@ def test_doctests() -> None:
 
 
 def test_every_entry_is_of_a_field_that_there_is() -> None:
-    assert {*FIELDS, *SHARDING} <= set(TrialConfig().to_flat())
+    assert {*FIELDS, *SHARDING} <= {METHOD, *TrialConfig().to_flat()}
     assert set(FISHER_RULES) < set(RULES)
 
 
@@ -54,6 +55,12 @@ def test_data_sets_can_be_asked_for(name: str) -> None:
         ({"mask.rule": "hybrid", "mask.hybrid_weight": 0.5}, "hybrid, w=0.5"),
         ({"head.method": "ridge", "server.lr": 0.123456}, "head.method=ridge, server.lr=0.123456"),
         ({"schedule.name": "cosine", "local.lr": 0.1}, "schedule=cosine, lr=0.1"),
+        ({"local.rule": "plain", "server.lr": 1.0}, "FedAvg, server.lr=1.0"),
+        (
+            {"server.optimiser": "adam", "local.rule": "prox", "local.mu": 0.1},
+            "FedProx + FedAdam, local.mu=0.1",
+        ),
+        ({"local.rule": "my:rule", "aggregate.rule": "mean"}, "my:rule, mean"),
         ({}, "all"),
     ],
 )

@@ -19,7 +19,7 @@ GRID = SimpleNamespace(
     rows=tuple((row,) for row in ROWS),
     columns=COLUMNS,
     text=lambda y, x: NUMBERS.get((ROWS[y], COLUMNS[x]), ""),
-    bold=(0, 0),
+    bold=frozenset({(0, 0)}),
 )
 BLOCK = SimpleNamespace(
     caption="Test accuracy [%] on CIFAR-100 by sharding and J: mean ± std over 2 seeds " * 2,

@@ -1,0 +1,188 @@
+"""The papers that the methods are from, by the key that `titles.TITLES` gives each method.
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Paper(NamedTuple):
+    """One paper: the first author's last name, year, all authors, title, where, arXiv's number."""
+
+    short: str
+    year: int
+    authors: str
+    title: str
+    venue: str
+    arxiv: str
+
+
+PAPERS: Mapping[str, Paper] = {
+    "mcmahan2017": Paper(
+        "McMahan",
+        2017,
+        "B. McMahan, E. Moore, D. Ramage, S. Hampson, B. Agüera y Arcas",
+        "Communication-Efficient Learning of Deep Networks from Decentralized Data",
+        "AISTATS",
+        "1602.05629",
+    ),
+    "li2020": Paper(
+        "Li",
+        2020,
+        "T. Li, A. K. Sahu, M. Zaheer, M. Sanjabi, A. Talwalkar, V. Smith",
+        "Federated Optimization in Heterogeneous Networks",
+        "MLSys",
+        "1812.06127",
+    ),
+    "karimireddy2020": Paper(
+        "Karimireddy",
+        2020,
+        "S. P. Karimireddy, S. Kale, M. Mohri, S. J. Reddi, S. U. Stich, A. T. Suresh",
+        "SCAFFOLD: Stochastic Controlled Averaging for Federated Learning",
+        "ICML",
+        "1910.06378",
+    ),
+    "acar2021": Paper(
+        "Acar",
+        2021,
+        "D. A. E. Acar, Y. Zhao, R. Matas Navarro, M. Mattina, P. N. Whatmough, V. Saligrama",
+        "Federated Learning Based on Dynamic Regularization",
+        "ICLR",
+        "2111.04263",
+    ),
+    "zaccone2025": Paper(
+        "Zaccone",
+        2025,
+        "R. Zaccone, S. P. Karimireddy, C. Masone, M. Ciccone",
+        "Communication-Efficient Heterogeneous Federated Learning with Generalized Heavy-Ball "
+        "Momentum",
+        "TMLR",
+        "2311.18578",
+    ),
+    "xu2021": Paper(
+        "Xu",
+        2021,
+        "J. Xu, S. Wang, L. Wang, A. C.-C. Yao",
+        "FedCM: Federated Learning with Client-level Momentum",
+        "Preprint",
+        "2106.10874",
+    ),
+    "hsu2019": Paper(
+        "Hsu",
+        2019,
+        "T.-M. H. Hsu, H. Qi, M. Brown",
+        "Measuring the Effects of Non-Identical Data Distribution for Federated Visual "
+        "Classification",
+        "Preprint",
+        "1909.06335",
+    ),
+    "reddi2021": Paper(
+        "Reddi",
+        2021,
+        "S. J. Reddi, Z. Charles, M. Zaheer, Z. Garrett, K. Rush, J. Konečný, S. Kumar, H. B. "
+        "McMahan",
+        "Adaptive Federated Optimization",
+        "ICLR",
+        "2003.00295",
+    ),
+    "wang2020": Paper(
+        "Wang",
+        2020,
+        "J. Wang, V. Tantia, N. Ballas, M. Rabbat",
+        "SlowMo: Improving Communication-Efficient Distributed SGD with Slow Momentum",
+        "ICLR",
+        "1910.00643",
+    ),
+    "arivazhagan2019": Paper(
+        "Arivazhagan",
+        2019,
+        "M. G. Arivazhagan, V. Aggarwal, A. K. Singh, S. Choudhary",
+        "Federated Learning with Personalization Layers",
+        "Preprint",
+        "1912.00818",
+    ),
+    "collins2021": Paper(
+        "Collins",
+        2021,
+        "L. Collins, H. Hassani, A. Mokhtari, S. Shakkottai",
+        "Exploiting Shared Representations for Personalized Federated Learning",
+        "ICML",
+        "2102.07078",
+    ),
+    "li2021bn": Paper(
+        "X. Li",
+        2021,
+        "X. Li, M. Jiang, X. Zhang, M. Kamp, Q. Dou",
+        "FedBN: Federated Learning on Non-IID Features via Local Batch Normalization",
+        "ICLR",
+        "2102.07623",
+    ),
+    "li2021ditto": Paper(
+        "T. Li",
+        2021,
+        "T. Li, S. Hu, A. Beirami, V. Smith",
+        "Ditto: Fair and Robust Federated Learning Through Personalization",
+        "ICML",
+        "2012.04221",
+    ),
+    "cho2020": Paper(
+        "Cho",
+        2020,
+        "Y. J. Cho, J. Wang, G. Joshi",
+        "Client Selection in Federated Learning: Convergence Analysis and Power-of-Choice "
+        "Selection Strategies",
+        "Preprint",
+        "2010.01243",
+    ),
+    "cho2023": Paper(
+        "Cho",
+        2023,
+        "Y. J. Cho, P. Sharma, G. Joshi, Z. Xu, S. Kale, T. Zhang",
+        "On the Convergence of Federated Averaging with Cyclic Client Participation",
+        "ICML",
+        "2302.03109",
+    ),
+    "yin2018": Paper(
+        "Yin",
+        2018,
+        "D. Yin, Y. Chen, K. Ramchandran, P. Bartlett",
+        "Byzantine-Robust Distributed Learning: Towards Optimal Statistical Rates",
+        "ICML",
+        "1803.01498",
+    ),
+    "sun2019": Paper(
+        "Sun",
+        2019,
+        "Z. Sun, P. Kairouz, A. T. Suresh, H. B. McMahan",
+        "Can You Really Backdoor Federated Learning?",
+        "Preprint",
+        "1911.07963",
+    ),
+    "pillutla2022": Paper(
+        "Pillutla",
+        2022,
+        "K. Pillutla, S. M. Kakade, Z. Harchaoui",
+        "Robust Aggregation for Federated Learning",
+        "IEEE Transactions on Signal Processing",
+        "1912.13445",
+    ),
+    "blanchard2017": Paper(
+        "Blanchard",
+        2017,
+        "P. Blanchard, E. M. El Mhamdi, R. Guerraoui, J. Stainer",
+        "Machine Learning with Adversaries: Byzantine Tolerant Gradient Descent",
+        "NeurIPS",
+        "1703.02757",
+    ),
+    "elmhamdi2018": Paper(
+        "El Mhamdi",
+        2018,
+        "E. M. El Mhamdi, R. Guerraoui, S. Rouault",
+        "The Hidden Vulnerability of Distributed Learning in Byzantium",
+        "ICML",
+        "1802.07927",
+    ),
+}

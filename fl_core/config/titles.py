@@ -1,0 +1,132 @@
+"""How a method is called in print, and which paper it is from: the one place that names methods.
+
+A choice that has no title is printed by its own name. Standard library only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from fl_core.config.methods import METHODS
+
+FEDAVG = "FedAvg"  # the neutral choices together
+
+
+class Title(NamedTuple):
+    """A method's name, and its paper's key in `papers.PAPERS` or among the published reports."""
+
+    name: str
+    cite: str = ""
+
+
+#: By field and choice.
+TITLES: Mapping[str, Mapping[str, Title]] = {
+    "local.rule": {
+        "plain": Title(FEDAVG, "mcmahan2017"),
+        "prox": Title("FedProx", "li2020"),
+        "scaffold": Title("SCAFFOLD", "karimireddy2020"),
+        "dyn": Title("FedDyn", "acar2021"),
+        "ghbm": Title("GHBM", "zaccone2025"),
+        "hbm": Title("FedHBM", "zaccone2025"),
+        "cm": Title("FedCM", "xu2021"),
+    },
+    "local.blend": {
+        "none": Title(FEDAVG, "mcmahan2017"),
+        "fisher": Title("Fisher blending", "pirilli2025"),
+        "fisher_all": Title("Fisher blending of all", "pirilli2025"),
+    },
+    "server.optimiser": {
+        "sgd": Title(FEDAVG, "mcmahan2017"),
+        "momentum": Title("FedAvgM", "hsu2019"),
+        "adagrad": Title("FedAdagrad", "reddi2021"),
+        "adam": Title("FedAdam", "reddi2021"),
+        "yogi": Title("FedYogi", "reddi2021"),
+        "slowmo": Title("SlowMo", "wang2020"),
+        "nesterov": Title("Nesterov"),
+    },
+    "personal.rule": {
+        "none": Title(FEDAVG, "mcmahan2017"),
+        "fedper": Title("FedPer", "arivazhagan2019"),
+        "fedrep": Title("FedRep", "collins2021"),
+        "fedbn": Title("FedBN", "li2021bn"),
+        "ditto": Title("Ditto", "li2021ditto"),
+        "fine_tune": Title("FedAvg, fine-tuned"),
+    },
+    "select.rule": {
+        "uniform": Title("uniform"),
+        "dirichlet": Title("Dirichlet"),
+        "cyclic": Title("cyclic", "cho2023"),
+        "power_of_choice": Title("power of choice", "cho2020"),
+        "availability": Title("by availability"),
+    },
+    "aggregate.rule": {
+        "mean": Title("mean"),
+        "median": Title("median", "yin2018"),
+        "trimmed_mean": Title("trimmed mean", "yin2018"),
+        "norm_bound": Title("norm bound", "sun2019"),
+        "geometric_median": Title("geometric median", "pillutla2022"),
+        "krum": Title("Krum", "blanchard2017"),
+        "multi_krum": Title("Multi-Krum", "blanchard2017"),
+        "bulyan": Title("Bulyan", "elmhamdi2018"),
+    },
+}
+METHOD = "method"  # the axis of arms that differ in these fields:
+TOGETHER = ("local.rule", "local.blend", "server.optimiser", "personal.rule")
+_SECTIONS = tuple(f"{name.partition('.')[0]}." for name in TOGETHER)
+
+
+def title(field: str, choice: object) -> str:
+    """What a choice of a field is called.
+
+    >>> title("local.rule", "prox"), title("server.optimiser", "my_methods:mine")
+    ('FedProx', 'my_methods:mine')
+    """
+    found = TITLES.get(field, {}).get(str(choice))
+    return found.name if found else str(choice)
+
+
+def method_title(values: Mapping[str, object]) -> str:
+    """The method that these values of a configuration choose; FedAvg where all are neutral.
+
+    >>> method_title({"local.rule": "prox", "server.optimiser": "adam"})
+    'FedProx + FedAdam'
+    >>> method_title({"local.rule": "plain", "rounds": 3})
+    'FedAvg'
+    """
+    return " + ".join(title(name, values[name]) for name in _changed(values)) or FEDAVG
+
+
+def method_fields(settings: Sequence[Mapping[str, object]]) -> list[str]:
+    """The fields that say together which method an arm is: what arms choose, and what some of
+    them, not all, set beside. None where no arm chooses a method.
+
+    >>> both = {"local.steps": 4}
+    >>> method_fields([{**both, "server.lr": 1.0}, {**both, "local.rule": "prox"}])
+    ['server.lr', 'local.rule']
+    """
+    names = dict.fromkeys(name for setting in settings for name in setting)
+    if not any(name in TOGETHER for name in names):
+        return []
+    partial = [n for n in names if n.startswith(_SECTIONS) and any(n not in s for s in settings)]
+    return [name for name in names if name in TOGETHER or name in partial]
+
+
+def cited(configs: Sequence[Mapping[str, object]]) -> dict[str, str]:
+    """Names of the methods that configurations use, with the key of each one's paper; none where
+    all of them are FedAvg.
+    """
+    found = {}
+    for config in configs:
+        for name in _changed(config, tuple(TITLES)):
+            named = TITLES[name].get(str(config[name]))
+            if named is not None and named.cite:
+                found[named.name] = named.cite
+    return {FEDAVG: TITLES["local.rule"]["plain"].cite, **found} if found else {}
+
+
+def _changed(values: Mapping[str, object], fields: tuple[str, ...] = TOGETHER) -> list[str]:
+    """Those of the fields that are there and not neutral."""
+    neutral = {name: next(iter(METHODS.get(name, TITLES[name]))) for name in fields}
+    given = {name: values[name] for name in fields if name in values}
+    return [n for n, v in given.items() if v is not None and v == v and v != neutral[n]]
