@@ -23,14 +23,16 @@ from fl_core.data.sharding import class_counts, shard
 from fl_core.data.sources import ImageSource, Preprocess, Source, split_train_val, train_sample
 from fl_core.data.tasks import load_examples, task_of
 from fl_core.federated.state import Federation
-from fl_core.models.backbone import Classifier, build_backbone, linear_head
+from fl_core.models.backbone import Classifier, build_backbone
 from fl_core.models.features import extract_features, forget_features
+from fl_core.models.heads import build_head
 
 
 def feature_federation(config: TrialConfig, machine: Machine) -> Federation:
-    """A linear model on cached features."""
+    """The classifier alone, on cached features."""
     source = extract_features(config, machine)
-    model = linear_head(source.features.shape[1], task_of(config.data.name).classes)
+    classes = task_of(config.data.name).classes
+    model = build_head(config.head, source.features.shape[1], classes, config.seed)
     return _federation(config, FlatModule(model.to(machine.device)), source)
 
 
@@ -80,14 +82,14 @@ def build_classifier(
     backbone, features, preprocess = build_backbone(
         config.backbone, machine.weights_file, config.seed
     )
-    model = Classifier(backbone, features, task_of(config.data.name).classes)
+    classes = task_of(config.data.name).classes
+    # behind a head of zeros the backbone has no Fisher information
+    zeros = config.fine_tune.strategy != "sparse_full"
+    classifier = build_head(config.head, features, classes, config.seed, zeros=zeros)
+    model = Classifier(backbone, classifier)
     if head is not None:
         layout = Layout.of(model.head.named_parameters())
         model.head.load_state_dict(layout.views(head.cpu()))
-    elif config.fine_tune.strategy == "sparse_full":
-        # behind a head of zeros the backbone has no Fisher information: timm's own scale
-        draws = stream(config.seed, "head").standard_normal(model.head.weight.shape, np.float32)
-        model.head.weight.data.copy_(torch.from_numpy(0.02 * draws))
     model.backbone.requires_grad_(config.part in ("backbone", "full"))
     model.head.requires_grad_(config.part in ("head", "full"))
     if not machine.device.startswith("cuda"):  # no slower on a CPU, and vmap knows it

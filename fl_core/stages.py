@@ -39,7 +39,9 @@ from fl_core.models.temperature import (
 #: The fields that decide the ridge statistics, and a head that FedAvg learns.
 RIDGE_READS = (*PARTITION_READS, "backbone.")
 TEMPERATURE_READS = (*RIDGE_READS, "head.ridge_lambda")
-FEDAVG_HEAD_READS = (*RIDGE_READS, "federation.participation", "head.rounds", "head.local.")
+#: What a head is, and what it learns from whom: all but its own training.
+HEAD_READS = (*RIDGE_READS, "federation.participation", "head.hidden", "head.norm")
+FEDAVG_HEAD_READS = (*HEAD_READS, "head.rounds", "head.local.")
 #: The fields that decide which images, features, heads, shards and calibration examples there are.
 INPUT_READS = (*PARTITION_READS, "backbone.", "federation.participation", "head.",
                "fine_tune.strategy", "mask.layers", "mask.scope", "mask.source",
@@ -47,7 +49,7 @@ INPUT_READS = (*PARTITION_READS, "backbone.", "federation.participation", "head.
 
 
 def train_head(config: TrialConfig, machine: Machine) -> Tensor | None:
-    """Stage 2: a flat linear head (C * D + C,) on frozen features; None for `head.method=none`."""
+    """Stage 2: a flat head (P,) on frozen features; None for `head.method=none`."""
     match config.head.method:
         case "ridge":
             head, _ = _unscaled_head(config, machine)
@@ -122,7 +124,7 @@ def _fedavg_head(config: TrialConfig, machine: Machine) -> dict[str, Tensor]:
     """
     fed = feature_federation(config, machine)
     rounds, local = config.head.rounds, config.head.local.to_flat()
-    stage = config.only((*RIDGE_READS, "federation.participation")).override(
+    stage = config.only(HEAD_READS).override(
         {
             **{name.removeprefix("head."): value for name, value in local.items()},
             "local.keep_momentum": config.federation.clients == 1,
@@ -175,7 +177,7 @@ def _before(
 
 
 def head_cost(config: TrialConfig, machine: Machine, head: Tensor) -> Cost:
-    """What this head (C * D + C,) took. It goes to the clients as a part of the main stage."""
+    """What this head (P,) took. It goes to the clients as a part of the main stage."""
     if config.head.method == "fedavg":
         return Cost.of(_fedavg_artefact(config, machine)["cost"])
     clients, classes = config.federation.clients, task_of(config.data.name).classes

@@ -42,6 +42,7 @@ SETTING: dict[str, dict[str, Value]] = {
     "mask.threshold": {},
     "mask.hybrid_weight": {"mask.rule": "hybrid", "mask.hybrid_weight": 0.25},
     "mask.average": {"mask.scope": "per_client"},
+    "head.norm": {"head.hidden": 8},
     "local.mu": {"local.rule": "prox"},
     "local.option": {"local.rule": "scaffold"},
     "local.alpha": {"local.rule": "dyn"},

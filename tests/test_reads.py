@@ -115,7 +115,7 @@ def settings_of_the_unread(base: TrialConfig, reads: tuple[str, ...]) -> Iterato
 CANNOT = {"local.keep_momentum", "mask.hybrid_weight", "mask.average", "federation.alpha",
           "federation.classes_per_client", "mask.rule", "federation.sharding",
           "fine_tune.strategy", "local.mu", "mask.preset", "mask.threshold", "data.crop",
-          "data.rotation"}  # fmt: skip
+          "data.rotation", "head.hidden", "head.norm"}  # fmt: skip
 Made = dict[str, Any]
 
 
@@ -151,6 +151,10 @@ STAGES: dict[str, tuple[Callable[[TrialConfig, Machine], Made], dict[str, Value]
     "ridge": (a_head("ridge"), {"head.method": "ridge", "head.temperature": 1.0}),
     "temperature": (a_head("ridge"), {"head.method": "ridge"}),
     "head": (a_head("fedavg"), {"head.method": "fedavg", "head.rounds": 3}),
+    "head with hidden units": (
+        a_head("fedavg"),
+        {"head.method": "fedavg", "head.rounds": 2, "head.hidden": 4, "head.norm": "layer"},
+    ),
     "mask": (some_masks, {**MASK, "mask.rounds": 2, "mask.rule": "hybrid",
                           "mask.hybrid_weight": 0.5}),
     "mask of clients": (some_masks, {**MASK, "mask.scope": "per_client"}),

@@ -82,7 +82,8 @@ def _check_strategy(config: TrialConfig) -> None:
         raise refuse("mask.preset", mask.preset, needs)
     if strategy == "full" and mask.in_force:
         raise refuse("fine_tune.strategy", "full", "is dense: masks need sparse_full")
-    from_zero = strategy == "head" and head.method == "none" and mask.in_force
+    zeros = head.method == "none" and not head.hidden
+    from_zero = strategy == "head" and zeros and mask.in_force
     if from_zero and mask.rule in ("low_magnitude", "high_magnitude", "hybrid"):
         needs = "needs head.method=ridge or fedavg: a head of zeros has no magnitudes"
         raise refuse("mask.rule", mask.rule, needs)

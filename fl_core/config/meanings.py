@@ -65,6 +65,8 @@ MEANINGS: Mapping[str, str] = {
         "the classifier that fine-tuning starts from: of zeros (none), ridge regression in closed "
         "form from the clients' sums, or trained by FedAvg on frozen features"
     ),
+    "head.hidden": "units of a hidden layer between features and classes; 0: a linear classifier",
+    "head.norm": "LayerNorm of the hidden units, before their ReLU",
     "head.ridge_lambda": "penalty of the ridge regression, on the diagonal of X^T X / n",
     "head.temperature": (
         "T in softmax(logits / T) of a ridge head; auto: fitted on the clients' training examples"

@@ -86,9 +86,11 @@ class FederationConfig(Section):
 
 @dataclass(frozen=True)
 class HeadConfig(Section):
-    """How the classifier on the frozen features is obtained before fine-tuning."""
+    """The classifier on the features: what it is, and how it is obtained before fine-tuning."""
 
     prefix: ClassVar[str] = "head."
+    hidden: int = number(0, 0, 65_536)  # units between features and classes; 0 = linear
+    norm: str = choice("none", "none", "layer")  # of the hidden units, before ReLU
     method: str = choice("none", "none", "ridge", "fedavg")
     ridge_lambda: float = number(1.0, 0, above=True)  # added to the diagonal of X^T X / n
     #: T of method=ridge, whose softmax is that of its outputs / T; auto: the best one on the
@@ -96,6 +98,14 @@ class HeadConfig(Section):
     temperature: float | str = word_or_number("auto", 0, above=True)
     rounds: int = number(50, 1)  # this and the next: for method=fedavg
     local: HeadLocalConfig = field(default_factory=HeadLocalConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.norm != "none" and not self.hidden:
+            raise refuse("head.norm", self.norm, "only for head.hidden > 0: it norms hidden units")
+        if self.method == "ridge" and self.hidden:
+            needs = "only without head.method=ridge, whose closed form is of a linear head"
+            raise refuse("head.hidden", self.hidden, needs)
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,8 @@ FIELDS: Mapping[str, Field] = {
     "select.rule": Field("selection", plain=True),
     "aggregate.rule": Field("aggregate", plain=True),
     "head.method": Field(level="head {}"),
+    "head.hidden": Field("hidden units"),
+    "head.norm": Field("head norm"),
     "fine_tune.strategy": Field("strategy", plain=True),
     "mask.preset": Field("mask preset", "preset", caption="conventions of {}"),
     "mask.rule": Field("mask rule", caption="trainable {}", plain=True),

@@ -12,8 +12,9 @@ from torch import nn
 from fl_core.base.tables import csv_text
 from fl_core.data.sources import Source
 from fl_core.federated.client import precision_context
+from fl_core.models.heads import Head
 
-BATCH = {"linear": 8192, "cpu": 256, "cuda": 1024}
+BATCH = {"head": 8192, "cpu": 256, "cuda": 1024}
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def evaluate(
     """
     labels = source.labels
     device = labels.device
-    kind = "linear" if isinstance(model, nn.Linear) else device.type
+    kind = "head" if isinstance(model, Head) else device.type
     model.eval()
     correct: list[torch.Tensor] = []
     kept: list[torch.Tensor] = []

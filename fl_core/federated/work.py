@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
 from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sources import ImageSource
 from fl_core.federated.client import Trained, Work, full_gradient, local_update, plan_work
+from fl_core.federated.gradients import has_closed_form
 from fl_core.federated.rule import LocalRule, Visit
 from fl_core.federated.schedule import step_rates
 from fl_core.federated.selection import Selection
@@ -179,7 +180,7 @@ def _own_masks(run: Run) -> bool:
 
 
 def use_stacked(config: TrialConfig, model: FlatModule, device: torch.device) -> bool:
-    """Linear models always; others on a GPU. On a CPU vmap loses to the plain loop for ViTs."""
+    """Classifiers on features always; others on a GPU: on a CPU vmap loses to the plain loop."""
     if config.compute.execution == "auto":
-        return isinstance(model.module, nn.Linear) or device.type == "cuda"
+        return has_closed_form(model.module) or device.type == "cuda"
     return config.compute.execution == "stacked"

@@ -37,7 +37,8 @@ def layer_kinds(module: nn.Module) -> dict[str, str]:
 
     A class that is called …Attention claims everything below it, and so does the top-level child
     `head`. What is in no known layer (class token, position embedding, layer scales) counts as
-    embedding. A bare nn.Linear is the linear model on features: all of it is the head.
+    embedding. A bare nn.Linear is the linear model on features: all of it is the head. So is the
+    last layer of a perceptron on features, which is called so.
     """
     kinds: dict[str, str] = {}
     for name, part in module.named_modules():  # parents come first, so they can claim

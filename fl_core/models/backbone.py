@@ -1,6 +1,6 @@
 """Pre-trained backbones: any timm classifier by name (the only timm import).
 
-A classifier is `backbone` (timm, without its head) followed by `head` (one linear layer), so
+A classifier is `backbone` (timm, without its head) followed by `head` (see `models.heads`), so
 parameter names are the same for every architecture: `backbone.…`, `head.weight`, `head.bias`.
 Models with batch statistics are refused: averaging them over clients breaks them (Hsieh et al.,
 ICML 2020); `resnet18_gn` and the like are timm's ResNets with GroupNorm, `cnn` is the
@@ -39,27 +39,20 @@ from fl_core.config.fields import refuse
 from fl_core.config.own import imported, is_own
 from fl_core.config.sections import BackboneConfig
 from fl_core.data.sources import Preprocess
+from fl_core.models.heads import Head
 
 
 class Classifier(nn.Module):
     """`head(backbone(images))`: (B, 3, S, S) -> (B, classes) logits."""
 
-    def __init__(self, backbone: nn.Module, features: int, num_classes: int) -> None:
+    def __init__(self, backbone: nn.Module, head: Head) -> None:
         super().__init__()
         self.backbone = backbone
-        self.head = linear_head(features, num_classes)
+        self.head = head
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.head(self.backbone(images))
         return logits
-
-
-def linear_head(features: int, num_classes: int) -> nn.Linear:
-    """A linear classifier that starts at zero: the uniform prediction, the same for every seed."""
-    head = nn.Linear(features, num_classes)
-    nn.init.zeros_(head.weight)
-    nn.init.zeros_(head.bias)
-    return head
 
 
 def build_backbone(

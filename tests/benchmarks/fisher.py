@@ -31,6 +31,7 @@ from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sources import ImageSource
 from fl_core.masks.fisher import fisher
 from fl_core.models.backbone import Classifier, build_backbone
+from fl_core.models.heads import linear_head
 
 CLASSES = 100
 
@@ -39,7 +40,7 @@ def setting(name: str, size: int, patch: int, examples: int) -> tuple[FlatModule
     """A model whose head has learned something (noise), and 32-pixel images for it."""
     config = BackboneConfig(name=name, weights="random", image_size=size, patch_size=patch)
     backbone, features, preprocess = build_backbone(config)
-    model = Classifier(backbone, features, CLASSES)
+    model = Classifier(backbone, linear_head(features, CLASSES))
     rng = stream(0, "benchmark")
     weight = rng.standard_normal((CLASSES, features), dtype=np.float32) / features**0.5
     model.head.weight.data.copy_(torch.from_numpy(weight))

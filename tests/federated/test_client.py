@@ -24,6 +24,7 @@ from fl_core.federated.client import Work, local_update, plan_work
 from fl_core.federated.rule import Visit
 from fl_core.federated.schedule import lr_factor, step_rates
 from fl_core.models.backbone import Classifier, build_backbone
+from fl_core.models.heads import linear_head
 
 CLASSES, EXAMPLES, WIDTH, SIZE = 5, 60, 9, 16
 
@@ -46,7 +47,7 @@ def vit() -> nn.Module:
     backbone.blocks = backbone.blocks[:2]
     for block in backbone.blocks:
         block.attn.fused_attn = False
-    model = Classifier(backbone, features, CLASSES)
+    model = Classifier(backbone, linear_head(features, CLASSES))
     torch.manual_seed(2)
     nn.init.normal_(model.head.weight, std=0.1)  # a zero head sends no gradient back
     return model

@@ -31,7 +31,7 @@ def one_by_one(model: nn.Module) -> tuple[float, float, np.ndarray, np.ndarray]:
 def test_equals_a_loop_over_examples(
     make: type, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluation, "BATCH", dict.fromkeys(("linear", "cpu", "cuda"), batch))
+    monkeypatch.setattr(evaluation, "BATCH", dict.fromkeys(("head", "cpu", "cuda"), batch))
     model = make()
     accuracy, loss, correct, total = one_by_one(model)
     got = evaluate(model, source_of(model))

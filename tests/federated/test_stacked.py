@@ -17,11 +17,13 @@ from torch import nn
 from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
 from fl_core.config.method_sections import LocalConfig, ScheduleConfig
+from fl_core.config.sections import HeadConfig
 from fl_core.data.sources import FeatureSource, ImageSource, Source
 from fl_core.federated.client import Trained, Work, local_update, plan_work
 from fl_core.federated.rule import Visit
 from fl_core.federated.schedule import step_rates
 from fl_core.federated.stacked import stacked_updates
+from fl_core.models.heads import build_head
 
 
 def works_of(shards: list[np.ndarray], local: LocalConfig, source: Source) -> list[Work]:
@@ -106,6 +108,27 @@ def test_linear_equals_one_client_at_a_time(
     )
     works = works_of(cut(sizes), local, source)
     check(*both(model, source, works, local, ScheduleConfig(schedule)))
+
+
+@pytest.mark.parametrize("norm", ["none", "layer"])
+@settings(derandomize=True, max_examples=25, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 20), min_size=1, max_size=5),
+    unit=st.sampled_from(["steps", "epochs"]),
+    width=st.integers(1, 12),
+    hidden=st.integers(2, 9),
+    momentum=momenta,
+)
+def test_a_perceptron_equals_one_client_at_a_time(
+    norm: str, sizes: list[int], unit: str, width: int, hidden: int, momentum: dict[str, Any]
+) -> None:
+    rng = stream(0, "data", width, hidden)
+    features = torch.from_numpy(rng.standard_normal((sum(sizes), width), dtype=np.float32))
+    source = FeatureSource(features, torch.from_numpy(rng.integers(0, 5, sum(sizes))))
+    model = FlatModule(build_head(HeadConfig(hidden=hidden, norm=norm), width, 5, seed=hidden))
+    local = LocalConfig(steps=3, unit=unit, batch_size=6, lr=0.1, weight_decay=0.02, **momentum)
+    works = works_of(cut(sizes), local, source)
+    check(*both(model, source, works, local, ScheduleConfig("cosine")), rtol=1e-4, atol=1e-5)
 
 
 def test_a_client_that_is_done_waits_without_moving() -> None:

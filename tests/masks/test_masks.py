@@ -31,7 +31,8 @@ from fl_core.masks.select import (
     soft_mask,
     unpack,
 )
-from fl_core.models.backbone import Classifier, build_backbone, linear_head
+from fl_core.models.backbone import Classifier, build_backbone
+from fl_core.models.heads import linear_head
 
 GRANULARITIES = ("global", "tensor")
 HUGE, TINY = torch.finfo(torch.float32).max, 1e-45
@@ -48,7 +49,7 @@ def model(name: str, size: int) -> tuple[Classifier, Layout]:
     backbone, features, _ = build_backbone(
         BackboneConfig(name=name, weights="random", image_size=size)
     )
-    classifier = Classifier(backbone, features, 100)
+    classifier = Classifier(backbone, linear_head(features, 100))
     return classifier, Layout.of(classifier.named_parameters())
 
 

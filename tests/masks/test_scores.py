@@ -27,6 +27,7 @@ from fl_core.data.sources import FeatureSource, Source
 from fl_core.masks.fisher import fisher
 from fl_core.masks.rules import hybrid, magnitude
 from fl_core.models.backbone import Classifier, build_backbone
+from fl_core.models.heads import linear_head
 
 KINDS = ("sampled", "talos", "empirical")
 CLASSES = 5
@@ -76,7 +77,7 @@ def tiny_vit(**options: object) -> nn.Module:
 def backbone(name: str) -> nn.Module:
     config = BackboneConfig(name=name, weights="random", image_size=16)
     module, features, _ = build_backbone(config)
-    return Classifier(module, features, CLASSES)
+    return Classifier(module, linear_head(features, CLASSES))
 
 
 class Own(nn.Module):

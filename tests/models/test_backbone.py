@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from fl_core.base.errors import UserError
 from fl_core.config.sections import BackboneConfig
-from fl_core.models.backbone import Classifier, build_backbone, file_sha256, linear_head
+from fl_core.models.backbone import Classifier, build_backbone, file_sha256
+from fl_core.models.heads import linear_head
 
 TINY = BackboneConfig(weights="random", image_size=32, patch_size=8)  # vit_tiny_patch16_224
 
@@ -152,7 +153,7 @@ def test_options_that_a_model_does_not_have_are_refused() -> None:
 
 
 def test_a_classifier_starts_at_the_uniform_prediction(tiny: nn.Module) -> None:
-    model = Classifier(tiny, 192, 10)
+    model = Classifier(tiny, linear_head(192, 10))
     with torch.no_grad():
         assert torch.equal(model(inputs()), torch.zeros(2, 10))
     head = linear_head(192, 10)

@@ -27,8 +27,8 @@ SIZES = {"tiny": (6e6, 192), "small": (22e6, 384), "base": (86e6, 768), "large":
          "huge": (632e6, 1280), "cnn": (2e6, 64), "": (25e6, 512)}  # fmt: skip
 #: The fields that the estimate reads; of the numbers among the last two only whether they are 0.
 DECIDING = ("federation.", "backbone.", "fine_tune.", "compute.", "mask.", "data.name",
-            "local.batch_size", "local.blend", "local.rule", "local.option", "local.momentum",
-            "mask.sparsity")  # fmt: skip
+            "head.hidden", "local.batch_size", "local.blend", "local.rule", "local.option",
+            "local.momentum", "mask.sparsity")  # fmt: skip
 LAYERS = 12
 #: Numbers kept for the backward pass by token, layer and unit of width (Korthikanti et al. 2022:
 #: 34 bytes in 16-bit arithmetic).
@@ -64,7 +64,9 @@ def estimated_bytes(config: TrialConfig, device: str = "cuda") -> float:
     fed, local = config.federation, config.local
     copies = clients_at_a_time(config, device)
     on_head = config.part == "head"
-    trained = width * classes if on_head else weights
+    hidden = config.head.hidden
+    head = (width + classes) * hidden if hidden else width * classes
+    trained = head if on_head else weights
     rule = rule_of(local)
     # parameters, gradients, the update, velocity, what the rule corrects with
     numbers = 3.0 + (local.momentum > 0) + len(rule.memory) + rule.full_gradient
@@ -73,7 +75,7 @@ def estimated_bytes(config: TrialConfig, device: str = "cuda") -> float:
     kept = trained * (copies * numbers + masks) + memory
     images = copies * min(local.batch_size, _most_examples(config))
     if on_head:
-        return 4 * (kept + images * width)
+        return 4 * (kept + images * (width + hidden))
     size = config.backbone.image_size
     tokens = (size / _patch_size(config)) ** 2
     half = 0.5 if config.compute.precision == "bfloat16" else 1.0
@@ -90,7 +92,8 @@ def clients_at_a_time(config: TrialConfig, device: str = "cuda") -> int:
 
 def describe(config: TrialConfig, device: str = "cuda") -> str:
     """What makes a configuration large, in a few words."""
-    part = {"head": "linear head", "full": "full model", "backbone": "backbone"}[config.part]
+    head = f"head of {config.head.hidden} hidden units" if config.head.hidden else "linear head"
+    part = {"head": head, "full": "full model", "backbone": "backbone"}[config.part]
     words = [f"batch {config.local.batch_size}", part]
     if config.part != "head":
         words.append(f"{config.backbone.image_size} px")
