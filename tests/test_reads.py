@@ -20,6 +20,7 @@ from fl_core.base.machine import Machine
 from fl_core.base.rng import stream
 from fl_core.config.artefact import stage_artefact, stage_key
 from fl_core.config.fields import is_read
+from fl_core.config.methods import METHODS
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.data.sharding import PARTITION_READS
 from fl_core.masks import calibration, parties
@@ -114,8 +115,9 @@ def settings_of_the_unread(base: TrialConfig, reads: tuple[str, ...]) -> Iterato
 #: What cannot differ while the fields that it needs are read and stay as they are.
 CANNOT = {"local.keep_momentum", "mask.hybrid_weight", "mask.average", "federation.alpha",
           "federation.classes_per_client", "mask.rule", "federation.sharding",
-          "fine_tune.strategy", "local.mu", "mask.preset", "mask.threshold", "data.crop",
-          "data.rotation", "head.hidden", "head.norm"}  # fmt: skip
+          "fine_tune.strategy", "mask.preset", "mask.threshold", "data.crop",
+          "data.rotation", "head.hidden", "head.norm",
+          *(f"local.{n}" for own in METHODS["local.rule"].values() for n in own)}  # fmt: skip
 Made = dict[str, Any]
 
 

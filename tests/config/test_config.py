@@ -26,6 +26,7 @@ from fl_core.config.fields import number, shown
 from fl_core.config.mask_presets import CONVENTIONS, USUAL
 from fl_core.config.mask_section import LAYERS
 from fl_core.config.method_sections import HeadLocalConfig, LocalConfig
+from fl_core.config.methods import METHODS
 from fl_core.config.sections import HeadConfig
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.study.jobs import Arm
@@ -70,19 +71,12 @@ def configurations(draw: st.DrawFn) -> dict[str, Value]:
         flat["federation.classes_per_client"] = None
     if flat["federation.sharding"] not in ("dirichlet", "dirichlet_labels"):
         flat["federation.alpha"] = None
-    adaptive = {"beta1", "beta2", "tau", "bias_correction"}
-    own = {"momentum": {"momentum"}, "adagrad": adaptive - {"beta2"}, "adam": adaptive,
-           "yogi": adaptive}.get(str(flat["server.optimiser"]), set())  # fmt: skip
-    for name in {"momentum", *adaptive} - own:
-        flat[f"server.{name}"] = FIELDS[f"server.{name}"].default
-    for name, reader in (("warmup", "warmup_cosine"), ("step_size", "step"), ("gamma", "step")):
-        if flat["schedule.name"] != reader:
-            flat[f"schedule.{name}"] = FIELDS[f"schedule.{name}"].default
+    for chooser, reads in [*METHODS.items(), ("head.local.rule", METHODS["local.rule"])]:
+        section = chooser.rpartition(".")[0]
+        for name in {n for own in reads.values() for n in own} - set(reads[str(flat[chooser])]):
+            flat[f"{section}.{name}"] = FIELDS[f"{section}.{name}"].default
     for local in ("local", "head.local"):
         rule = flat[f"{local}.rule"]
-        for name, reader in (("mu", "prox"), ("option", "scaffold")):
-            if rule != reader:
-                flat[f"{local}.{name}"] = FIELDS[f"{local}.{name}"].default
         if rule == "scaffold":
             flat[f"{local}.momentum"] = 0.0
         if rule != "plain":
