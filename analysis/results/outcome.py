@@ -157,7 +157,8 @@ def _config(runs: StudyRuns, arm: int, best: pd.Series | None) -> dict[str, Any]
     if best is None:
         return base
     dotted = parameters(runs.trials, runs.objectives)
-    return base | {name: best[name] for name in (*base, *dotted) if name in best.index}
+    chosen = {name: best[name] for name in (*base, *dotted) if name in best.index}
+    return base | chosen | runs.settings[arm]  # which is searched in other arms alone
 
 
 def front_of(runs: StudyRuns, arm: int) -> pd.DataFrame:

@@ -44,7 +44,7 @@ def shortfalls(runs: StudyRuns, mine: pd.DataFrame, best: pd.Series | None) -> t
     lines = []
     if (count := finished(mine)) < needed(runs):
         lines.append(f"{count} of {len(ran)} search trials finished, a choice takes {needed(runs)}")
-    in_turn = runs.tags.get("searcher") != "grid"  # whose order means nothing
+    in_turn = runs.tags.get("searcher") not in ("grid", "random")  # their order means nothing
     if best is not None and in_turn and len(ran) > 1 and best["number"] == 0:
         lines.append("its first trial was chosen, before the search had learned anything")
     return tuple(lines)

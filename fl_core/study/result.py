@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fl_core.base.errors import hidden
+from fl_core.config.titles import METHOD
 from fl_core.config.trial_config import TrialConfig
 from fl_core.study.jobs import Arm
 
@@ -83,6 +84,7 @@ def result_of(runs: Any, arms: Sequence[Arm], folder: Path, tracking_uri: str) -
 
 def chosen_config(arm: Arm, outcome: Any) -> TrialConfig:
     """An arm's configuration with the values of its chosen trial (`results.outcome.Outcome`)."""
-    # None: a dimension that a condition closed, at its default
-    chosen = {name: value for name, value in outcome.config.items() if value is not None}
+    # None: a dimension that a condition closed, at its default; METHOD is no field
+    found = outcome.config.items()
+    chosen = {name: value for name, value in found if value is not None and name != METHOD}
     return arm.config.override(chosen)

@@ -40,8 +40,9 @@ TINY: Mapping[str, Value] = {
     "mask.rounds": 2,
 }  # fmt: skip
 
-#: Rows on features for `make soak`: test_study.py has these studies in `make test`.
-TWICE = ("studies/fedavg_noniid.py", "studies/centralized.py")
+#: Rows on features for `make soak`: test_study.py has these studies in `make test`; the last has an
+#: arm a method.
+LONG = ("studies/fedavg_noniid.py", "studies/centralized.py", "studies/algorithms.py")
 
 
 class Row(NamedTuple):
@@ -118,7 +119,7 @@ def soaked(found: list[str], which: Collection[str]) -> list[object]:
     return [pytest.param(command, marks=m) for command, m in zip(found, marks, strict=True)]
 
 
-@pytest.mark.parametrize("command", soaked(commands("studies", "default"), TWICE))
+@pytest.mark.parametrize("command", soaked(commands("studies", "default"), LONG))
 def test_a_study_by_default(command: str, tmp_path: Path, cache: Path) -> None:
     study, options = _short(command)
     run(study, options, tmp_path, cache)

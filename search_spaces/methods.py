@@ -1,0 +1,90 @@
+"""One space for every method: FedAvg's own, and beside it what the arm's method alone reads.
+
+FedAvg's dimensions are in every arm, so that no method wins by a wider choice of what all have. Two
+differ with the method: a rule that takes no momentum has none to choose, and a server that rescales
+the step has a wider range of rates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from fl_core import UserError, arm_of
+
+if TYPE_CHECKING:
+    import optuna
+
+    from fl_core import TrialConfig, Value
+
+
+def mlp(trial: optuna.Trial) -> Mapping[str, Value]:
+    """A head with a hidden layer, from random weights.
+
+    Learning rate: at 0.5 with momentum 0.5 it diverges where clients have one class, below 0.003
+    it gets nowhere in the budget. Momentum, weight decay and batch size as `federated.head`.
+    """
+    return {
+        "local.lr": trial.suggest_float("local.lr", 3e-3, 0.5, log=True),
+        "local.weight_decay": trial.suggest_float("local.weight_decay", 1e-6, 1e-2, log=True),
+        "local.batch_size": trial.suggest_categorical("local.batch_size", [32, 64, 128]),
+        **_momentum(trial, arm_of(trial)),
+        **_rule(trial, arm_of(trial).local.rule),
+        **_server(trial, arm_of(trial).server.optimiser),
+    }
+
+
+def fine_tuning(trial: optuna.Trial) -> Mapping[str, Value]:
+    """A whole pre-trained transformer: smaller steps, as `federated.fine_tuning` says."""
+    return {
+        "local.lr": trial.suggest_float("local.lr", 1e-4, 1e-1, log=True),
+        "local.weight_decay": trial.suggest_float("local.weight_decay", 1e-6, 1e-2, log=True),
+        "local.batch_size": trial.suggest_categorical("local.batch_size", [32, 64]),
+        **_momentum(trial, arm_of(trial)),
+        **_rule(trial, arm_of(trial).local.rule),
+        **_server(trial, arm_of(trial).server.optimiser),
+    }
+
+
+def _momentum(trial: optuna.Trial, arm: TrialConfig) -> Mapping[str, Value]:
+    """The clients' momentum, where the method allows any."""
+    try:
+        arm.override({"local.momentum": 0.5})
+    except UserError:
+        return {}
+    return {"local.momentum": trial.suggest_float("local.momentum", 0.0, 0.95)}
+
+
+def _rule(trial: optuna.Trial, rule: str) -> Mapping[str, Value]:
+    """What a local rule reads.
+
+    prox: Li et al. 2020 choose mu among 0.001, 0.01, 0.1, 1. dyn: Acar et al. 2021 choose alpha
+    among 0.001, 0.01, 0.1; a decade more on top, as T is short.
+    """
+    match rule:
+        case "prox":
+            return {"local.mu": trial.suggest_float("local.mu", 1e-3, 1.0, log=True)}
+        case "dyn":
+            return {"local.alpha": trial.suggest_float("local.alpha", 1e-3, 1.0, log=True)}
+    return {}
+
+
+def _server(trial: optuna.Trial, optimiser: str) -> Mapping[str, Value]:
+    """What the server reads: its rate, and what goes with it.
+
+    sgd: 1 is FedAvg; above, extrapolation. momentum: Hsu et al. 2019 try up to 0.997 at clients'
+    rates of their own; at 0.97 the step is 33 times as long, so the rate begins lower. adagrad,
+    adam, yogi: the grids of Reddi et al. 2021; their betas, too, and no bias correction.
+    """
+    match optimiser:
+        case "momentum":
+            return {
+                "server.lr": trial.suggest_float("server.lr", 0.03, 2.0, log=True),
+                "server.momentum": trial.suggest_float("server.momentum", 0.5, 0.97),
+            }
+        case "adagrad" | "adam" | "yogi":
+            return {
+                "server.lr": trial.suggest_float("server.lr", 1e-3, 10.0, log=True),
+                "server.tau": trial.suggest_float("server.tau", 1e-5, 1e-1, log=True),
+            }
+    return {"server.lr": trial.suggest_float("server.lr", 0.5, 2.0, log=True)}
