@@ -57,6 +57,12 @@ SETTING: dict[str, dict[str, Value]] = {
     "server.beta2": {"server.optimiser": "yogi"},
     "server.tau": {"server.optimiser": "adagrad"},
     "server.bias_correction": {"server.optimiser": "adam"},
+    "aggregate.trim": {"aggregate.rule": "trimmed_mean", "federation.participation": 0.5},
+    "aggregate.bound": {"aggregate.rule": "norm_bound"},
+    "aggregate.byzantine": {"aggregate.rule": "krum", "federation.participation": 1.0,
+                            "federation.clients": 3000},
+    "attack.share": {"attack.rule": "label_flip"},
+    "attack.scale": {"attack.rule": "sign_flip"},
     # together with others they may be refused
     "local.rule": {}, "local.blend": {}, "head.local.rule": {}, "schedule.name": {},
     "mask.rule": {}, "mask.source": {}, "stop_round": {},

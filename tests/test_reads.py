@@ -117,6 +117,7 @@ CANNOT = {"local.keep_momentum", "mask.hybrid_weight", "mask.average", "federati
           "federation.classes_per_client", "mask.rule", "federation.sharding",
           "fine_tune.strategy", "mask.preset", "mask.threshold", "data.crop",
           "data.rotation", "head.hidden", "head.norm",
+          "aggregate.trim", "aggregate.byzantine",
           *(f"local.{n}" for own in METHODS["local.rule"].values() for n in own)}  # fmt: skip
 Made = dict[str, Any]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fl_core.config.fields import refuse
+from fl_core.config.methods import BY_ENTRY, COMPARING, METHODS, ROBUST, SUMMING
 from fl_core.config.vocabulary import DATA_SETS, DataSet
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def check_combination(config: TrialConfig) -> None:
         raise refuse("stop_round", config.stop_round, f"must be at most rounds={config.rounds}")
     if config.local.keep_momentum and config.federation.clients > 1:
         raise refuse("local.keep_momentum", True, "only for federation.clients=1 (centralised)")
+    _check_aggregate(config)
     _check_strategy(config)
     _check_augmentation(config)
 
@@ -69,6 +71,28 @@ def _check_sizes(config: TrialConfig, data: DataSet) -> None:
     ):
         if count > data.train:
             raise refuse(needed, count, f"{name} has only {data.train} training examples")
+
+
+def _check_aggregate(config: TrialConfig) -> None:
+    """A round has as many clients as its aggregate needs, and what they send can be compared."""
+    chosen, fed = config.aggregate, config.federation
+    if chosen.rule not in ROBUST:
+        return
+    if chosen.fewest > fed.sampled:
+        name = METHODS["aggregate.rule"][chosen.rule][0]
+        allowed = f"needs {chosen.fewest} clients in a round: of {fed.clients} "
+        allowed += f"federation.participation={fed.participation:g} takes {fed.sampled}"
+        raise refuse(f"aggregate.{name}", getattr(chosen, name), f"{chosen.rule} {allowed}")
+    if config.local.rule in SUMMING:
+        needs = f"local.rule={config.local.rule} sums what clients send, whoever attacks"
+        raise refuse("aggregate.rule", chosen.rule, needs)
+    own_masks = config.mask.in_force and config.mask.scope == "per_client"
+    if own_masks and chosen.rule in COMPARING:
+        needs = "would compare clients by which entries they send: needs mask.scope=shared"
+        raise refuse("aggregate.rule", chosen.rule, needs)
+    if own_masks and config.mask.average == "all" and chosen.rule in BY_ENTRY:
+        needs = "would count clients without an entry as votes for no change: needs "
+        raise refuse("aggregate.rule", chosen.rule, f"{needs}mask.average=senders")
 
 
 def _check_strategy(config: TrialConfig) -> None:

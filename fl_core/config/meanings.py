@@ -60,7 +60,21 @@ MEANINGS: Mapping[str, str] = {
     "server.tau": "added to the root of that mean; small is more adaptive",
     "server.bias_correction": "Adam's bias correction, which Reddi et al. leave out",
     "select.rule": "who takes part in a round",
-    "aggregate.rule": "how the parameters of a round's clients become one",
+    "aggregate.rule": (
+        "how the parameters of a round's clients become one: their mean, or what few attackers "
+        "among them cannot move far"
+    ),
+    "aggregate.trim": "share of the clients that the trimmed mean cuts off, at either end",
+    "aggregate.bound": "L2 norm to which a client's update is scaled down",
+    "aggregate.byzantine": "f, the attackers of a round that Krum, Multi-Krum and Bulyan expect",
+    "attack.rule": (
+        "what attackers do: train on flipped labels or noisy inputs, or send the opposite of their "
+        "update or noise instead of it"
+    ),
+    "attack.share": "share of all clients that attack, in every round that they take part in",
+    "attack.scale": (
+        "factor of an opposite update; of noise: in standard deviations of inputs, or of an update"
+    ),
     "head.method": (
         "the classifier that fine-tuning starts from: of zeros (none), ridge regression in closed "
         "form from the clients' sums, or trained by FedAvg on frozen features"

@@ -5,6 +5,7 @@ Each method's own fields are those that `fl_core.config.methods` lists beside it
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -111,7 +112,42 @@ class SelectConfig(Section):
 
 @dataclass(frozen=True)
 class AggregateConfig(Section):
-    """How the clients' parameters become one."""
+    """How the clients' parameters become one (see federated.aggregates)."""
 
     prefix: ClassVar[str] = "aggregate."
     rule: str = choice("mean", *METHODS["aggregate.rule"], own=True)
+    trim: float = number(0.1, 0, 0.5, below=True)  # share of the clients cut off at either end
+    bound: float = number(1.0, 0, above=True)  # L2 norm that no update exceeds
+    byzantine: int = number(1, 0, 1000)  # f, the attackers of a round that the rule reckons with
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.only_for("rule", METHODS["aggregate.rule"])
+
+    @property
+    def fewest(self) -> int:
+        """Clients that a round needs: for Krum more than 2f + 2 (Blanchard et al. 2017), for
+        Bulyan 4f + 3 (El Mhamdi et al. 2018), to trim at all one at either end.
+        """
+        match self.rule:
+            case "krum" | "multi_krum":
+                return 2 * self.byzantine + 3
+            case "bulyan":
+                return 4 * self.byzantine + 3
+            case "trimmed_mean" if self.trim:
+                return math.ceil(1 / self.trim - 1e-9)
+        return 1
+
+
+@dataclass(frozen=True)
+class AttackConfig(Section):
+    """Clients that work against the others (see federated.attacks)."""
+
+    prefix: ClassVar[str] = "attack."
+    rule: str = choice("none", *METHODS["attack.rule"])
+    share: float = number(0.1, 0, 1)  # of all clients; 0 = FedAvg
+    scale: float = number(1.0, 0, above=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.only_for("rule", METHODS["attack.rule"])

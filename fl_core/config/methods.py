@@ -27,5 +27,28 @@ METHODS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "warmup_cosine": ("warmup",),
     },
     "select.rule": {"uniform": ()},
-    "aggregate.rule": {"mean": ()},
+    "aggregate.rule": {
+        "mean": (),
+        "median": (),
+        "trimmed_mean": ("trim",),
+        "norm_bound": ("bound",),
+        "geometric_median": (),
+        "krum": ("byzantine",),
+        "multi_krum": ("byzantine",),
+        "bulyan": ("byzantine",),
+    },
+    "attack.rule": {
+        "none": (),
+        "label_flip": ("share",),
+        "noisy_inputs": ("share", "scale"),
+        "sign_flip": ("share", "scale"),
+        "gaussian": ("share", "scale"),
+    },
 }
+#: Local rules that need a plain sum over the round's clients, beside the aggregate.
+SUMMING = ("scaffold", "dyn")
+#: Aggregates that a few attackers cannot move far; those that vote on every entry by itself, and
+#: those that compare whole updates with each other.
+ROBUST = tuple(name for name in METHODS["aggregate.rule"] if name != "mean")
+BY_ENTRY = ("median", "trimmed_mean")
+COMPARING = ("krum", "multi_krum", "bulyan")

@@ -30,6 +30,7 @@ from fl_core.config.mask_presets import with_preset
 from fl_core.config.mask_section import MaskConfig
 from fl_core.config.method_sections import (
     AggregateConfig,
+    AttackConfig,
     LocalConfig,
     ScheduleConfig,
     SelectConfig,
@@ -71,6 +72,7 @@ class TrialConfig(Section):
     server: ServerConfig = field(default_factory=ServerConfig)
     select: SelectConfig = field(default_factory=SelectConfig)
     aggregate: AggregateConfig = field(default_factory=AggregateConfig)
+    attack: AttackConfig = field(default_factory=AttackConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
     mask: MaskConfig = field(default_factory=MaskConfig)
     fine_tune: FineTuneConfig = field(default_factory=FineTuneConfig)

@@ -26,7 +26,7 @@ from fl_core.config.fields import number, shown
 from fl_core.config.mask_presets import CONVENTIONS, USUAL
 from fl_core.config.mask_section import LAYERS
 from fl_core.config.method_sections import HeadLocalConfig, LocalConfig
-from fl_core.config.methods import METHODS
+from fl_core.config.methods import METHODS, SUMMING
 from fl_core.config.sections import HeadConfig
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.study.jobs import Arm
@@ -83,6 +83,13 @@ def configurations(draw: st.DrawFn) -> dict[str, Value]:
             flat[f"{local}.blend"] = "none"
         if flat[f"{local}.momentum"] == 0 or flat[f"{local}.dampening"] != 0:
             flat[f"{local}.nesterov"] = False
+    if flat["aggregate.rule"] not in ("mean", "norm_bound", "geometric_median"):
+        flat["aggregate.rule"] = "mean"  # what the others need of the rest: test_refusals
+        flat |= {
+            f"aggregate.{one}": FIELDS[f"aggregate.{one}"].default for one in ("trim", "byzantine")
+        }
+    if flat["local.rule"] in SUMMING:
+        flat |= {"aggregate.rule": "mean", "aggregate.bound": FIELDS["aggregate.bound"].default}
     flat |= ALWAYS
     if flat["stop_round"] is not None:
         flat["stop_round"] = min(int(flat["stop_round"]), int(str(flat["rounds"])))
@@ -187,7 +194,9 @@ UNKNOWN = {
     "density": "mask.sparsity (the frozen share: 1 - density)",
     "batch": "local.batch_size",
     "Batch-Size": "local.batch_size",
-    "rule": "local.rule or select.rule or aggregate.rule or head.local.rule or mask.rule",
+    "rule": (
+        "local.rule or select.rule or aggregate.rule or attack.rule or head.local.rule or mask.rule"
+    ),
     "head.lr": "head.local.lr",
     "sharding": "federation.sharding",
     "local": "",

@@ -46,6 +46,7 @@ class Facts:
     down, up: vectors of the model's size that a client gets and sends in a round.
     fisher: whose Fisher information is exchanged: nobody's, that of a "round", or of "all".
     needs: what else must be set wherever it is drawn.
+    refuses: the masks (of `tiny.MASKS`) that it refuses: test_refusals says why.
     """
 
     neutral: Settings | str
@@ -54,6 +55,7 @@ class Facts:
     up: int = 1
     fisher: str = ""
     needs: Settings = field(default_factory=dict)
+    refuses: tuple[str, ...] = ()
 
     @property
     def neutral_values(self) -> Settings:
@@ -61,6 +63,9 @@ class Facts:
 
 
 FEDAVG = Facts({})
+OWN_MASKS = ("senders", "all")
+#: Seven of nine clients: as many as Bulyan needs.
+NINE: Settings = {"federation.clients": 9, "federation.participation": 0.8}
 FACTS: dict[str, Facts] = {
     "local.rule=plain": FEDAVG,
     "local.rule=prox": Facts({"local.mu": 0.0}, {"": {"local.mu": 0.5}}),
@@ -86,6 +91,15 @@ FACTS: dict[str, Facts] = {
     "server.optimiser=yogi": Facts("as adagrad"),
     "select.rule=uniform": FEDAVG,
     "aggregate.rule=mean": FEDAVG,
+    "aggregate.rule=median": Facts("it has no parameter", refuses=("all",)),
+    "aggregate.rule=trimmed_mean": Facts(
+        {"aggregate.trim": 0.0}, {"": {"aggregate.trim": 0.34}}, refuses=("all",)
+    ),
+    "aggregate.rule=norm_bound": Facts({"aggregate.bound": 1e6}, {"": {"aggregate.bound": 0.2}}),
+    "aggregate.rule=geometric_median": Facts("it has no parameter"),
+    "aggregate.rule=krum": Facts("it takes one client", needs=NINE, refuses=OWN_MASKS),
+    "aggregate.rule=multi_krum": Facts("clients weigh the same", needs=NINE, refuses=OWN_MASKS),
+    "aggregate.rule=bulyan": Facts("clients weigh the same", needs=NINE, refuses=OWN_MASKS),
     "schedule.name=constant": FEDAVG,
     "schedule.name=cosine": Facts("it has no parameter"),
     "schedule.name=step": Facts({"schedule.gamma": 1.0}, {"": {"schedule.gamma": 0.5}}),

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from methods import METHODS, Method, Settings
-from tiny import MASKS, configured, content, federation, results, rough, start, story
+from tiny import MASKS, configured, content, federation, masks_of, results, rough, start, story
 from toy import config, machine_of, plain, write_features
 
 from fl_core.base.cache import load_artefact, save_artefact
@@ -46,7 +46,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 
 
 def trial_of(method: Method, masks: str) -> TrialConfig:
-    return rough(config().override({**TRIAL, **MASKS[masks], **method.values}))
+    return rough(config().override({**TRIAL, **masks_of(method, masks), **method.values}))
 
 
 def stored(folder: Path, cfg: TrialConfig) -> State:

@@ -9,7 +9,9 @@ from tiny import configured
 
 from fl_core.base.errors import ConfigError
 from fl_core.config.method_sections import HeadLocalConfig
+from fl_core.config.methods import SUMMING
 from fl_core.config.trial_config import TrialConfig
+from fl_core.federated.rules.table import rule_of
 
 #: (settings, the field that the line names, the reason that it gives)
 LOCAL: list[tuple[Settings, str, str]] = [
@@ -54,6 +56,31 @@ OTHERS: list[tuple[Settings, str, str]] = [
     ({"schedule.name": "warmup_cosine", "schedule.step_size": 0.5}, "schedule.step_size=0.5",
      "only for schedule.name=step"),
     ({"mask.average": "all"}, "mask.average='all'", "only for mask.scope=per_client"),
+    ({"aggregate.trim": 0.2}, "aggregate.trim=0.2", "only for aggregate.rule=trimmed_mean"),
+    ({"aggregate.rule": "krum", "aggregate.bound": 2.0}, "aggregate.bound=2.0",
+     "only for aggregate.rule=norm_bound"),
+    ({"aggregate.byzantine": 2}, "aggregate.byzantine=2",
+     "only for aggregate.rule=krum or multi_krum or bulyan"),
+    ({"aggregate.rule": "trimmed_mean", "aggregate.trim": 0.5}, "aggregate.trim=0.5",
+     "must be in [0, 0.5)"),
+    ({"aggregate.rule": "trimmed_mean", "aggregate.trim": 0.09}, "aggregate.trim=0.09",
+     "trimmed_mean needs 12 clients in a round: of 100 federation.participation=0.1 takes 10"),
+    ({"aggregate.rule": "krum", "aggregate.byzantine": 4}, "aggregate.byzantine=4",
+     "krum needs 11 clients in a round"),
+    ({"aggregate.rule": "multi_krum", "federation.participation": 0.04}, "aggregate.byzantine=1",
+     "multi_krum needs 5 clients in a round"),
+    ({"aggregate.rule": "bulyan", "aggregate.byzantine": 2}, "aggregate.byzantine=2",
+     "bulyan needs 11 clients in a round"),
+    ({"aggregate.rule": "median", "local.rule": "scaffold"}, "aggregate.rule='median'",
+     "local.rule=scaffold sums what clients send"),
+    ({"aggregate.rule": "norm_bound", "local.rule": "dyn"}, "aggregate.rule='norm_bound'",
+     "local.rule=dyn sums what clients send"),
+    ({"aggregate.rule": "krum", "mask.sparsity": 0.5, "mask.scope": "per_client"},
+     "aggregate.rule='krum'", "needs mask.scope=shared"),
+    ({"aggregate.rule": "bulyan", "mask.sparsity": 0.5, "mask.scope": "per_client",
+      "mask.average": "all"}, "aggregate.rule='bulyan'", "needs mask.scope=shared"),
+    ({"aggregate.rule": "median", "mask.sparsity": 0.5, "mask.scope": "per_client",
+      "mask.average": "all"}, "aggregate.rule='median'", "needs mask.average=senders"),
     ({"head.local.blend": "fisher"}, "head.local.blend='fisher'", "a head starts from"),
     ({"head.local.keep_momentum": True}, "head.local.keep_momentum=True", "a head always"),
 ]  # fmt: skip
@@ -104,3 +131,13 @@ def test_a_head_may_be_learnt_by_every_rule_of_the_clients(method: Method) -> No
     cfg = TrialConfig().override({"head.method": "fedavg", **settings})
     assert isinstance(cfg.head.local, HeadLocalConfig)
     assert cfg.head.local.rule == method.choice == configured(method).local.rule
+
+
+def test_robust_aggregates_refuse_every_rule_that_sums_beside_them() -> None:
+    """Through such a sum an attacker would move the server however far it likes."""
+    summing = set()
+    for method in METHODS:
+        rule = rule_of(configured(method).local)
+        if rule.moves or method.facts.up > 1:
+            summing.add(method.choice)
+    assert summing == set(SUMMING)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 import torch
 from methods import Method, Settings, allowed
 from test_fedavg import config, linear_federation, plain, run
@@ -35,7 +36,14 @@ EXECUTIONS = ("sequential", "stacked")
 def configured(method: Method, masks: str = "dense", **values: object) -> TrialConfig:
     """The method under the settings that all of them share."""
     named = {name.replace("__", "."): value for name, value in values.items()}
-    return config().override({**BASE, **MASKS[masks], **method.values, **named})
+    return config().override({**BASE, **masks_of(method, masks), **method.values, **named})
+
+
+def masks_of(method: Method, masks: str) -> Settings:
+    """The settings of these masks; the test is skipped where the method refuses them."""
+    if masks in method.facts.refuses:
+        pytest.skip(f"{method} refuses such masks")
+    return MASKS[masks]
 
 
 def rough(cfg: TrialConfig) -> TrialConfig:

@@ -9,14 +9,29 @@ from torch import Tensor
 from fl_core.config.fields import refuse
 from fl_core.config.own import resolve
 from fl_core.config.trial_config import TrialConfig
+from fl_core.federated.aggregates.bulyan import bulyan
+from fl_core.federated.aggregates.geometric_median import geometric_median
+from fl_core.federated.aggregates.krum import krum, multi_krum
 from fl_core.federated.aggregates.mean import mean
+from fl_core.federated.aggregates.median import median
+from fl_core.federated.aggregates.norm_bound import norm_bound
+from fl_core.federated.aggregates.trimmed_mean import trimmed_mean
 from fl_core.federated.update import Update
 
 #: (updates, start (P,) float64, configuration) -> (P,) float64
 Aggregate = Callable[[Iterable[Update], Tensor, TrialConfig], Tensor]
 
 #: Values of `aggregate.rule`.
-AGGREGATES: Mapping[str, Aggregate] = {"mean": mean}
+AGGREGATES: Mapping[str, Aggregate] = {
+    "mean": mean,
+    "median": median,
+    "trimmed_mean": trimmed_mean,
+    "norm_bound": norm_bound,
+    "geometric_median": geometric_median,
+    "krum": krum,
+    "multi_krum": multi_krum,
+    "bulyan": bulyan,
+}
 
 
 def aggregate(updates: Iterable[Update], start: Tensor, config: TrialConfig) -> Tensor:
