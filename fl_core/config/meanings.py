@@ -54,7 +54,7 @@ MEANINGS: Mapping[str, str] = {
     "schedule.gamma": "factor of each drop",
     "server.optimiser": "the server's step to the clients' average: sgd at server.lr 1 is FedAvg",
     "server.lr": "learning rate of the server",
-    "server.momentum": "momentum of FedAvgM (Hsu et al. 2019)",
+    "server.momentum": "momentum of FedAvgM (Hsu et al. 2019) or SlowMo (Wang et al. 2020)",
     "server.beta1": "decay of the mean of the server's steps (Reddi et al. 2021)",
     "server.beta2": "decay of the mean of their squares",
     "server.tau": "added to the root of that mean; small is more adaptive",

@@ -85,7 +85,7 @@ class ServerConfig(Section):
     """The server's step towards the aggregate of the clients' parameters.
 
     sgd: w <- w + lr * (aggregate - w), FedAvg at lr = 1; momentum: FedAvgM (Hsu et al. 2019);
-    adagrad, adam, yogi: Reddi et al. 2021.
+    adagrad, adam, yogi: Reddi et al. 2021; slowmo: Wang et al. 2020.
     """
 
     prefix: ClassVar[str] = "server."

@@ -19,6 +19,7 @@ METHODS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "adagrad": ("beta1", "tau", "bias_correction"),
         "adam": ("beta1", "beta2", "tau", "bias_correction"),
         "yogi": ("beta1", "beta2", "tau", "bias_correction"),
+        "slowmo": ("momentum",),
     },
     "schedule.name": {
         "constant": (),

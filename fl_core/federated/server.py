@@ -16,36 +16,44 @@ from torch import Tensor
 
 from fl_core.config.fields import refuse
 from fl_core.config.method_sections import ServerConfig
-from fl_core.config.own import resolve
+from fl_core.config.own import imported
 from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.rule import Gathered, LocalRule
+from fl_core.federated.schedule import step_rates
 from fl_core.federated.state import State
 from fl_core.federated.update import Measured
 from fl_core.optim.adaptive import Adaptive
 from fl_core.optim.optimiser import Optimiser
 from fl_core.optim.sgdm import SGDM
+from fl_core.optim.slowmo import SlowMo
 
 
-def _adaptive(server: ServerConfig) -> Adaptive:
+def _adaptive(server: ServerConfig, rate: float) -> Adaptive:
     return Adaptive(
         server.optimiser, server.beta1, server.beta2, server.tau, server.bias_correction
     )
 
 
-#: Values of `server.optimiser`. FedAvgM: Hsu et al. 2019; the adaptive ones: Reddi et al. 2021.
-OPTIMISERS: Mapping[str, Callable[[ServerConfig], Optimiser]] = {
-    "sgd": lambda server: SGDM(),
-    "momentum": lambda server: SGDM(server.momentum),
+#: Values of `server.optimiser`, from the section and the clients' learning rate in the round.
+#: FedAvgM: Hsu et al. 2019; the adaptive ones: Reddi et al. 2021; Nesterov's as the outer step of
+#: DiLoCo (Douillard et al. 2023).
+OPTIMISERS: Mapping[str, Callable[[ServerConfig, float], Optimiser]] = {
+    "sgd": lambda server, rate: SGDM(),
+    "momentum": lambda server, rate: SGDM(server.momentum),
     "adagrad": _adaptive,
     "adam": _adaptive,
     "yogi": _adaptive,
+    "slowmo": lambda server, rate: SlowMo(server.momentum, rate),
 }
 
 
-def optimiser_of(server: ServerConfig) -> Optimiser:
+def optimiser_of(config: TrialConfig, round: int) -> Optimiser:
     """The optimiser that the section `server` names, or the user's own."""
-    name = server.optimiser
-    found = resolve(OPTIMISERS, name, "server.optimiser", takes=("server",))(server)
+    server, name = config.server, config.server.optimiser
+    if name in OPTIMISERS:  # the middle of the round stands for its steps
+        (rate,) = step_rates(config.local, config.schedule, round, config.rounds, 1)
+        return OPTIMISERS[name](server, rate)
+    found = imported(name, "server.optimiser", takes=("server",))(server)
     if not isinstance(found, Optimiser):
         raise refuse(
             "server.optimiser", name, f"must give an Optimiser, not {type(found).__name__}"
@@ -77,7 +85,7 @@ def server_step(
     if rule.serve is not None:
         told, target = rule.serve(gathered)
         server |= {f"rule/{name}": tensor for name, tensor in told.items()}
-    optimiser = optimiser_of(config.server)
+    optimiser = optimiser_of(config, state.round)
     if optimiser.plain and config.server.lr == 1:
         params = target  # exactly: w - (w - target) rounds
     else:

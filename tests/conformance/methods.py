@@ -89,6 +89,7 @@ FACTS: dict[str, Facts] = {
         "as adagrad", {"": {}, "corrected": {"server.bias_correction": True}}
     ),
     "server.optimiser=yogi": Facts("as adagrad"),
+    "server.optimiser=slowmo": Facts({"server.momentum": 0.0}, {"": {"server.momentum": 0.6}}),
     "select.rule=uniform": FEDAVG,
     "aggregate.rule=mean": FEDAVG,
     "aggregate.rule=median": Facts("it has no parameter", refuses=("all",)),

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+from quadratics import one_round
+from test_fedavg import config
+from test_rules import quadratic
 from test_server import bits, update
 from torch import Tensor
 
@@ -15,6 +18,7 @@ from fl_core.config.method_sections import ServerConfig
 from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.aggregates.table import aggregate
 from fl_core.federated.rule import PLAIN
+from fl_core.federated.schedule import step_rates
 from fl_core.federated.server import OPTIMISERS, server_step
 from fl_core.federated.state import State
 from fl_core.federated.update import Measured, Update
@@ -110,3 +114,35 @@ def test_an_older_state_stays_as_it_was(name: str) -> None:
     for state, wanted in zip(before, kept, strict=True):
         assert state.server.keys() == wanted.keys()
         assert all(torch.equal(state.server[n], t) for n, t in wanted.items())
+
+
+# --- SlowMo -------------------------------------------------------------------------------------
+
+
+def test_at_a_constant_rate_slowmo_is_momentum() -> None:
+    sent = as_updates(clients_parameters())
+    found, wanted = (
+        rounds(ServerConfig(name, 0.7, 0.6), sent, torch.ones(SIZE))
+        for name in ("slowmo", "momentum")
+    )
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one.params, other.params, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["slowmo", "momentum"])
+def test_with_one_step_a_round_slowmo_is_torch_s_sgd_under_a_schedule(name: str) -> None:
+    """u is in units of gradients: what FedAvgM has gathered stays as large as its rates were."""
+    clients = [quadratic(1), quadratic(2)]
+    cfg = config(federation__clients=2, local__lr=0.3, local__steps=1, schedule__name="cosine",
+                 rounds=ROUNDS, server__optimiser=name, server__momentum=0.6)  # fmt: skip
+    params = torch.nn.Parameter(torch.zeros(5, dtype=torch.float64))
+    optimiser = torch.optim.SGD([params], 0.3, momentum=0.6)
+    state = State(torch.zeros(5))
+    for round in range(ROUNDS):
+        rates = step_rates(cfg.local, cfg.schedule, round, ROUNDS, 1)
+        state = one_round(cfg, state, clients, [0, 1], lambda client: rates)  # noqa: B023
+        optimiser.param_groups[0]["lr"] = rates[0]
+        params.grad = (clients[0].gradient(params) + clients[1].gradient(params)).detach() / 2
+        optimiser.step()
+    distance = float((state.params - params.detach()).norm())
+    assert distance < 1e-6 if name == "slowmo" else distance > 0.01

@@ -1,0 +1,47 @@
+"""SlowMo (Wang et al., ICLR 2020, algorithm 1): a server's momentum in units of gradients.
+
+    u <- momentum * u + g / gamma
+    w <- w - lr * gamma * u
+
+g: how far the clients' average moved, to be descended; gamma: the clients' learning rate in the
+round. At a constant rate gamma cancels and this is FedAvgM. Under a schedule it is not: g shrinks
+with gamma, and what u has gathered at large rates is walked at the present one. The paper takes
+lr = 1 and a momentum of 0.4 to 0.8; its clients go on with their own momentum, here it starts anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fl_core.base.params import Layout
+from fl_core.optim.sgdm import Active
+
+
+@dataclass(frozen=True)
+class SlowMo:
+    """An Optimiser; `rate` is gamma."""
+
+    momentum: float
+    rate: float
+
+    @property
+    def plain(self) -> bool:
+        return not self.momentum
+
+    def step(
+        self,
+        params: Tensor,
+        grad: Tensor,
+        state: dict[str, Tensor],
+        lr: float,
+        layout: Layout | None = None,
+        active: Active | None = None,
+    ) -> None:
+        if active is not None:
+            grad = torch.where(active.fitting(params), grad, 0.0)
+        slow = state.setdefault("slow", torch.zeros_like(params))
+        slow.mul_(self.momentum).add_(grad, alpha=1 / self.rate)
+        params.add_(slow, alpha=-lr * self.rate)
