@@ -43,6 +43,8 @@ SETTING: dict[str, dict[str, Value]] = {
     "mask.hybrid_weight": {"mask.rule": "hybrid", "mask.hybrid_weight": 0.25},
     "mask.average": {"mask.scope": "per_client"},
     "head.norm": {"head.hidden": 8},
+    "head.shrinkage": {"head.method": "cof"},
+    "head.means": {"head.method": "cof"},
     "local.mu": {"local.rule": "prox"},
     "local.option": {"local.rule": "scaffold"},
     "local.alpha": {"local.rule": "dyn"},

@@ -9,7 +9,7 @@ import pytest
 import torch
 from toy import WIDTH, config, machine_of, plain, write_features
 
-from fl_core import stages, trial
+from fl_core import head_stage, stages, trial
 from fl_core.base.machine import Machine
 from fl_core.config.record import Record
 from fl_core.federated.evaluate import Evaluation, evaluate
@@ -69,7 +69,7 @@ def test_ridge_statistics_are_counted(machine: Machine) -> None:
     assert record["local_steps_head"] == 0
     # the search of its temperature: the head to all once, then a scale down, two sums up
     searched = last(machine, head__method="ridge")
-    times = stages.fitted_scale(config(head__method="ridge"), machine).evaluations
+    times = head_stage.fitted_scale(config(head__method="ridge"), machine).evaluations
     assert times > 1
     assert searched["bytes_up_head"] == CLIENTS * (message + times * (16 + 2 * 8))
     assert searched["bytes_down_head"] == CLIENTS * (WHOLE + times * (16 + 8))

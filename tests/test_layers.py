@@ -19,6 +19,7 @@ FLOORS = (
     ("data", "optim"),
     ("models", "masks", "federated"),
     ("inputs",),
+    ("head_stage",),
     ("stages", "checkpoint"),
     ("trial",),
     ("study",),

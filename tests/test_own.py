@@ -20,7 +20,7 @@ from other_values import DEFAULT, FIELDS
 from pages import own_methods
 from toy import config, machine_of, plain, write_features
 
-from fl_core import inputs, stages
+from fl_core import head_stage, inputs, stages
 from fl_core.base.errors import ConfigError
 from fl_core.base.rng import stream
 from fl_core.config import own
@@ -124,7 +124,7 @@ def test_a_source_is_part_of_what_names_a_trial(name: str, beside: Path) -> None
 def test_a_stage_that_does_not_read_it_keeps_its_key(beside: Path) -> None:
     base = config(**MASK)
     mine = base.override({"mask.rule": "my_rules:calm"})
-    for reads, same in ((stages.RIDGE_READS, True), (MASK_READS, False)):
+    for reads, same in ((head_stage.RIDGE_READS, True), (MASK_READS, False)):
         keys = {stage_key("any", cfg.only(reads)) for cfg in (base, mine)}
         assert (len(keys) == 1) == same
 

@@ -13,7 +13,7 @@ import torch
 from other_values import ALWAYS, DEFAULT, FIELDS, ONLY, SETTING, another_value
 from toy import config, machine_of, write_features
 
-from fl_core import stages
+from fl_core import head_stage, stages
 from fl_core.base.cache import load_artefact
 from fl_core.base.errors import ConfigError
 from fl_core.base.machine import Machine
@@ -33,9 +33,9 @@ READS: dict[str, tuple[str, ...]] = {
     "partition": PARTITION_READS,
     "features": features.READS,
     "features of random weights": (*features.READS, "seed"),
-    "ridge": stages.RIDGE_READS,
-    "temperature": stages.TEMPERATURE_READS,
-    "head": stages.FEDAVG_HEAD_READS,
+    "ridge": head_stage.RIDGE_READS,
+    "temperature": head_stage.TEMPERATURE_READS,
+    "head": head_stage.FEDAVG_HEAD_READS,
     "mask": MASK_READS,
     "fisher": FISHER_READS,
     "inputs": stages.INPUT_READS,
@@ -113,7 +113,8 @@ def settings_of_the_unread(base: TrialConfig, reads: tuple[str, ...]) -> Iterato
 
 
 #: What cannot differ while the fields that it needs are read and stay as they are.
-CANNOT = {"local.keep_momentum", "mask.hybrid_weight", "mask.average", "federation.alpha",
+CANNOT = {"head.means", "head.shrinkage",
+          "local.keep_momentum", "mask.hybrid_weight", "mask.average", "federation.alpha",
           "federation.classes_per_client", "mask.rule", "federation.sharding",
           "fine_tune.strategy", "mask.preset", "mask.threshold", "data.crop",
           "data.rotation", "head.hidden", "head.norm",
@@ -124,7 +125,7 @@ Made = dict[str, Any]
 
 def a_head(method: str) -> Callable[[TrialConfig, Machine], Made]:
     def make(cfg: TrialConfig, machine: Machine) -> Made:
-        head = stages.train_head(cfg, machine)
+        head = head_stage.train_head(cfg, machine)
         assert head is not None
         assert method == cfg.head.method
         return {"head": head}
@@ -180,7 +181,7 @@ def test_a_field_that_is_not_read_changes_no_bit(
 ) -> None:
     """Also where a stage sees the whole configuration: it reads nothing that it does not name."""
     if sees == "everything":
-        for module in (stages, calibration, parties):
+        for module in (head_stage, calibration, parties):
             monkeypatch.setattr(module, "stage_artefact", with_everything)
     make, values = STAGES[stage]
     kind = next(name for name in READS if name in stage)

@@ -22,7 +22,7 @@ import pytest
 import torch
 from toy import LABELS, WIDTH, config, machine_of, plain, write_features
 
-from fl_core import inputs, stages, trial
+from fl_core import head_stage, inputs, stages, trial
 from fl_core.base.cache import DamagedArtefact, load_artefact
 from fl_core.base.errors import UserError
 from fl_core.base.machine import Machine
@@ -247,18 +247,18 @@ def test_a_toy_is_learnt(machine: Machine) -> None:
 
 def count_heads(monkeypatch: pytest.MonkeyPatch) -> list[TrialConfig]:
     made: list[TrialConfig] = []
-    for name in ("_ridge_statistics", "_fedavg_head"):
-        monkeypatch.setattr(stages, name, counting(getattr(stages, name), made))
+    for name in ("_gathered", "_fedavg_head"):
+        monkeypatch.setattr(head_stage, name, counting(getattr(head_stage, name), made))
     return made
 
 
-Make = Callable[[TrialConfig, Machine], dict[str, torch.Tensor]]
+Make = Callable[..., dict[str, torch.Tensor]]
 
 
 def counting(make: Make, made: list[TrialConfig]) -> Make:
-    def counted(cfg: TrialConfig, machine: Machine) -> dict[str, torch.Tensor]:
-        made.append(cfg)
-        return make(cfg, machine)
+    def counted(*args: Any) -> dict[str, torch.Tensor]:
+        made.append(args[-2])
+        return make(*args)
 
     return counted
 
@@ -292,12 +292,12 @@ def test_a_damaged_head_is_made_again(
 ) -> None:
     made = count_heads(monkeypatch)
     cfg = config(head__method=method, head__rounds=2)
-    wanted = stages.train_head(cfg, machine)
+    wanted = head_stage.train_head(cfg, machine)
     assert wanted is not None
     wanted = wanted.clone()  # it may be a view of the file
     (name,) = head_files(machine)
     damaged(machine.cache_dir / name, "flipped bit")
-    again = stages.train_head(cfg, machine)
+    again = head_stage.train_head(cfg, machine)
     assert len(made) == 2
     assert again is not None
     assert torch.equal(wanted, again)
@@ -344,7 +344,7 @@ def test_the_head_depends_on_what_it_reads_and_on_nothing_else(
 ) -> None:
     """Fields out of the key do not change one bit of the head; those in it give another file."""
     base = config(head__method=method, head__rounds=3)
-    head = stages.train_head(base, machine)
+    head = head_stage.train_head(base, machine)
     assert head is not None
     head = head.clone()
 
@@ -352,23 +352,23 @@ def test_the_head_depends_on_what_it_reads_and_on_nothing_else(
         other = base.override(values)
         fresh = replace(machine, cache_dir=tmp_path / str(number))
         shutil.copytree(machine.cache_dir, fresh.cache_dir, ignore=ignore_heads)
-        again = stages.train_head(other, fresh)
+        again = head_stage.train_head(other, fresh)
         assert again is not None
         assert torch.equal(again, head), values
-        stages.train_head(other, machine)
+        head_stage.train_head(other, machine)
         assert len(head_files(machine)) == 1, values
     for number, values in enumerate(READ[method], start=2):
         other = base.override(values)
-        changed = stages.train_head(other, machine)
+        changed = head_stage.train_head(other, machine)
         assert changed is not None
         if method == "ridge" and values in PARTITION:  # a new file, but the same sums
             torch.testing.assert_close(changed, head, rtol=1e-5, atol=1e-7)
         else:
             assert not torch.equal(changed, head), values
         assert len(head_files(machine)) == number, values
-    assert stages.train_head(base.override({"head.method": "none"}), machine) is None
+    assert head_stage.train_head(base.override({"head.method": "none"}), machine) is None
     if method == "ridge":  # the penalty changes the head, not what is stored
-        changed = stages.train_head(base.override({"head.ridge_lambda": 0.1}), machine)
+        changed = head_stage.train_head(base.override({"head.ridge_lambda": 0.1}), machine)
         assert changed is not None
         assert not torch.equal(changed, head)
         assert len(head_files(machine)) == 1 + len(READ[method])

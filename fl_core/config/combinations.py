@@ -15,6 +15,7 @@ from fl_core.config.vocabulary import DATA_SETS, DataSet
 if TYPE_CHECKING:
     from fl_core.config.trial_config import TrialConfig
 
+HEADS = "ridge, ncm, cof or fedavg"
 MOST_STEPS = 10**10  # local steps of a client: more end in no lifetime
 
 
@@ -99,7 +100,7 @@ def _check_strategy(config: TrialConfig) -> None:
     """The strategy, the head it starts from and the mask fit together."""
     strategy, mask, head = config.fine_tune.strategy, config.mask, config.head
     if strategy.startswith("head_then") and head.method == "none":
-        needs = "needs head.method=ridge or fedavg: the head comes first"
+        needs = f"needs head.method={HEADS}: the head comes first"
         raise refuse("fine_tune.strategy", strategy, needs)
     if strategy == "head" and mask.preset != "none":
         needs = "freezes the head: needs a strategy that trains a backbone"
@@ -109,7 +110,7 @@ def _check_strategy(config: TrialConfig) -> None:
     zeros = head.method == "none" and not head.hidden
     from_zero = strategy == "head" and zeros and mask.in_force
     if from_zero and mask.rule in ("low_magnitude", "high_magnitude", "hybrid"):
-        needs = "needs head.method=ridge or fedavg: a head of zeros has no magnitudes"
+        needs = f"needs head.method={HEADS}: a head of zeros has no magnitudes"
         raise refuse("mask.rule", mask.rule, needs)
     if mask.average == "all" and mask.scope == "shared":
         raise refuse("mask.average", "all", "only for mask.scope=per_client")

@@ -76,14 +76,18 @@ MEANINGS: Mapping[str, str] = {
         "factor of an opposite update; of noise: in standard deviations of inputs, or of an update"
     ),
     "head.method": (
-        "the classifier that fine-tuning starts from: of zeros (none), ridge regression in closed "
-        "form from the clients' sums, or trained by FedAvg on frozen features"
+        "the classifier that fine-tuning starts from: of zeros (none); in closed form from one "
+        "message of each client: ridge regression (Fed3R), class means (ncm, FedNCM) or what "
+        "their scatter tells of covariances (cof, FedCOF); or trained by FedAvg on frozen features"
     ),
     "head.hidden": "units of a hidden layer between features and classes; 0: a linear classifier",
     "head.norm": "LayerNorm of the hidden units, before their ReLU",
     "head.ridge_lambda": "penalty of the ridge regression, on the diagonal of X^T X / n",
+    "head.shrinkage": "added to the diagonal of each class's covariance by FedCOF (its gamma)",
+    "head.means": "means that a client sends of each class to FedCOF, of random parts of its own",
     "head.temperature": (
-        "T in softmax(logits / T) of a ridge head; auto: fitted on the clients' training examples"
+        "T in softmax(logits / T) of a head in closed form; auto: fitted on the clients' training "
+        "examples"
     ),
     "head.local.keep_momentum": "not to be set: a head keeps it where there is one client",
     "head.local.blend": "not to be set: a head starts from the server's parameters",

@@ -5,6 +5,7 @@ Those of the methods stand in `method_sections`; `trial_config` puts all of them
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -84,6 +85,18 @@ class FederationConfig(Section):
         return max(1, round(self.participation * self.clients))
 
 
+#: Methods that make a linear head of one message of each client.
+CLOSED_FORMS = ("ridge", "ncm", "cof")
+#: How a head is made, each with the fields that it alone reads.
+HEAD_METHODS: Mapping[str, tuple[str, ...]] = {
+    "none": (),
+    "ridge": (),
+    "ncm": (),
+    "cof": ("shrinkage", "means"),
+    "fedavg": (),
+}
+
+
 @dataclass(frozen=True)
 class HeadConfig(Section):
     """The classifier on the features: what it is, and how it is obtained before fine-tuning."""
@@ -91,10 +104,12 @@ class HeadConfig(Section):
     prefix: ClassVar[str] = "head."
     hidden: int = number(0, 0, 65_536)  # units between features and classes; 0 = linear
     norm: str = choice("none", "none", "layer")  # of the hidden units, before ReLU
-    method: str = choice("none", "none", "ridge", "fedavg")
+    method: str = choice("none", *HEAD_METHODS)
     ridge_lambda: float = number(1.0, 0, above=True)  # added to the diagonal of X^T X / n
-    #: T of method=ridge, whose softmax is that of its outputs / T; auto: the best one on the
-    #: clients' training examples (see models.temperature).
+    shrinkage: float = number(1.0, 0, above=True)  # added to the diagonal of each class covariance
+    means: int = number(1, 1)  # that a client sends of each class for method=cof (see models.cof)
+    #: T of a closed form (ridge, ncm, cof), whose softmax is that of its outputs / T; auto: the
+    #: best one on the clients' training examples (see models.temperature).
     temperature: float | str = word_or_number("auto", 0, above=True)
     rounds: int = number(50, 1)  # this and the next: for method=fedavg
     local: HeadLocalConfig = field(default_factory=HeadLocalConfig)
@@ -103,9 +118,10 @@ class HeadConfig(Section):
         super().__post_init__()
         if self.norm != "none" and not self.hidden:
             raise refuse("head.norm", self.norm, "only for head.hidden > 0: it norms hidden units")
-        if self.method == "ridge" and self.hidden:
-            needs = "only without head.method=ridge, whose closed form is of a linear head"
+        if self.method in CLOSED_FORMS and self.hidden:
+            needs = f"only without head.method={self.method}, whose closed form is of a linear head"
             raise refuse("head.hidden", self.hidden, needs)
+        self.only_for("method", HEAD_METHODS)
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,11 @@ def cost_of_ridge(width: int, classes: int, clients: int) -> Cost:
     return Cost(up=clients * len(encode_numbers(torch.zeros(numbers, dtype=torch.float64))))
 
 
+def cost_of_means(messages: Iterable[Tensor]) -> Cost:
+    """Each client sends the means of its classes once, rows of float32 (see models.ncm)."""
+    return Cost(up=sum(len(encode_numbers(rows.flatten())) for rows in messages))
+
+
 def cost_of_temperature(
     head: Tensor, evaluations: int, numbers: tuple[int, int], clients: int
 ) -> Cost:

@@ -108,10 +108,12 @@ def configurations(draw: st.DrawFn) -> dict[str, Value]:
         flat["mask.source"] = "server"
     else:
         flat["mask.average"] = "senders"
-    if flat["head.method"] == "ridge":
+    if flat["head.method"] in ("ridge", "ncm", "cof"):
         flat["head.hidden"] = 0
     if not flat["head.hidden"]:
         flat["head.norm"] = "none"
+    if flat["head.method"] != "cof":
+        flat |= {name: FIELDS[name].default for name in ("head.shrinkage", "head.means")}
     if flat["head.method"] == "none":
         flat["fine_tune.strategy"] = "sparse_full"
     elif flat["fine_tune.strategy"] == "full":

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from scipy.optimize import minimize_scalar
 from toy import config, machine_of, write_features
 
-from fl_core import stages
+from fl_core import head_stage, stages
 from fl_core.base.machine import Machine
 from fl_core.base.rng import stream
 from fl_core.config.trial_config import TrialConfig
@@ -164,7 +164,7 @@ def machine(tmp_path: Path) -> Machine:
 
 
 def toy_head(machine: Machine, **values: object) -> torch.Tensor:
-    head = stages.train_head(config(head__method="ridge", **values), machine)
+    head = head_stage.train_head(config(head__method="ridge", **values), machine)
     assert head is not None
     return head
 
@@ -172,11 +172,11 @@ def toy_head(machine: Machine, **values: object) -> torch.Tensor:
 def test_one_is_the_head_of_the_regression(machine: Machine) -> None:
     cfg = config(head__method="ridge", head__temperature=1)
     plain = toy_head(machine, head__temperature=1)
-    stored = stages.stage_artefact("ridge", cfg, machine, stages.RIDGE_READS, never)
+    stored = head_stage.stage_artefact("ridge", cfg, machine, head_stage.RIDGE_READS, never)
     assert torch.equal(plain, ridge_head(stored["gram"], stored["target"], cfg.head.ridge_lambda))
     assert torch.equal(toy_head(machine, head__temperature=0.25), 4 * plain)
     assert not list(machine.cache_dir.glob("temperature-*"))
-    fit = stages.fitted_scale(config(head__method="ridge"), machine)
+    fit = head_stage.fitted_scale(config(head__method="ridge"), machine)
     assert torch.equal(toy_head(machine), plain * fit.scale)
     assert 1 <= fit.evaluations <= 12
 

@@ -37,6 +37,7 @@ from fl_core.checkpoint import trial_path
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.federated.memory import LIMIT
 from fl_core.federated.rules.table import rule_of
+from fl_core.head_stage import CLOSED_FORMS
 from fl_core.study.environment import KERNELS
 from fl_core.study.workers.largest import describe
 from fl_core.study.workers.meters import Meter, meter_of
@@ -47,7 +48,7 @@ HEADROOM = 0.05  # of the GPU: what nobody asked for
 PROBE_STEPS = 3  # the velocity is there from the second one
 PROBE_SECONDS = 600.0
 #: Stages that a study's checks made already; masks are not among them: calibrating is measured.
-SHARED_STAGES = ("features-*", "head-*", "ridge-*")
+SHARED_STAGES = ("features-*", "head-*", *(f"{name}-*" for name in CLOSED_FORMS))
 
 
 @dataclass(frozen=True)
