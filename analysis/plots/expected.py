@@ -44,8 +44,7 @@ def _looks(found: Sequence[Expected]) -> dict[str, dict[str, Any]]:
     """Label -> how its line looks. Colours go round, and with each round the style changes; marks
     tell all apart. FedAvg, with which methods are compared, is black.
     """
-    compared = not all(e.fedavg for e in found)
-    plain = list(dict.fromkeys(e.label for e in found if e.fedavg and compared))
+    plain = list(dict.fromkeys(e.label for e in found if e.fedavg))
     others = list(dict.fromkeys(e.label for e in found if e.label not in plain))
     paint = OKABE_ITO[:-1]
     looks: dict[str, dict[str, Any]] = {}

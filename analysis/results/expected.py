@@ -23,13 +23,13 @@ import numpy as np
 import pandas as pd
 
 from fl_analysis.reading.store import StudyRuns
+from fl_analysis.results.labels import arm_axes, axis_value, level_label
 from fl_analysis.results.outcome import Outcome
 from fl_analysis.results.selection import own, searched
-from fl_core.config.methods import METHODS
-from fl_core.config.vocabulary import DATA_SETS, SHARDING, arm_name, known
+from fl_core.config.titles import FEDAVG, METHOD
+from fl_core.config.vocabulary import DATA_SETS
 
 LEAST = 2  # trials of an arm: one has no course
-_NEUTRAL = {name: next(iter(choices)) for name, choices in METHODS.items()}
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Expected:
     arm: Outcome
     stratum: str  # what it shares with the arms that it is compared with: N_c=5
     label: str  # what tells it from them
-    fedavg: bool  # whether every choice of a method is the neutral one
+    fedavg: bool  # whether it is FedAvg beside arms of other methods
     scores: tuple[float, ...]  # of its trials, the lowest first; a diverged one's is chance
     mean: np.ndarray  # expected best validation accuracy
     std: np.ndarray  # standard deviation of the best
@@ -65,41 +65,27 @@ def read_expected(runs: StudyRuns, results: Sequence[Outcome]) -> list[Expected]
         return []
     text = runs.tags.get("first", "0")
     first = int(text) if text.isdigit() else 0
-    shared = _shared_names([o.setting for o in results])
+    axes = arm_axes([o.setting for o in results], [o.config for o in results])
+    lines = [METHOD] if METHOD in axes else [a for a in axes if a != "sharding"] or axes
     found = []
     for arm in results:
         mine = own(searched(runs.trials[runs.trials["arm"] == arm.arm]))
         mine = mine[[not isinstance(n, int) or n >= first for n in mine["number"]]]
         scores = _scores(mine, arm.config)
         if len(scores) >= LEAST:
-            found.append(_expected(arm, shared, scores))
+            found.append(_expected(arm, axes, lines, scores))
     return found
 
 
-def _expected(arm: Outcome, shared: Sequence[str], scores: Sequence[float]) -> Expected:
-    chosen = {name: arm.config.get(name) for name in _NEUTRAL}
-    plain = all(value == _NEUTRAL[name] for name, value in chosen.items() if known(value))
-    rest = {name: value for name, value in arm.setting.items() if name not in shared}
-    label = arm_name(rest) if rest else "FedAvg" if plain else arm.name
-    stratum = arm_name({n: v for n, v in arm.setting.items() if n in shared})
+def _expected(
+    arm: Outcome, axes: Sequence[str], lines: Sequence[str], scores: Sequence[float]
+) -> Expected:
+    levels = {axis: level_label(axis, axis_value(axis, arm.config)) for axis in axes}
+    stratum = ", ".join(level for axis, level in levels.items() if axis not in lines)
+    label = ", ".join(levels[axis] for axis in lines) or arm.name
+    plain = METHOD in lines and axis_value(METHOD, arm.config) == FEDAVG
     mean, std = expected_best(scores), best_std(scores)
     return Expected(arm, stratum, label, plain, tuple(sorted(scores)), mean, std)
-
-
-def _shared_names(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What makes a stratum: the sharding; where arms are of several methods, whatever every arm
-    sets that belongs to none.
-    """
-    methods = {*METHODS}
-    methods |= {
-        f"{name.split('.')[0]}.{field}"
-        for name, choices in METHODS.items()
-        for fields in choices.values()
-        for field in fields
-    }
-    several = any(name in METHODS for setting in settings for name in setting)
-    everywhere = set(settings[0]).intersection(*settings) if several else set()
-    return [*SHARDING, *(everywhere - methods)]
 
 
 def _scores(mine: pd.DataFrame, config: Mapping[str, Any]) -> list[float]:
@@ -175,9 +161,5 @@ def ahead(one: Expected, other: Expected) -> list[tuple[int, int]]:
 
 
 def rival(one: Expected, found: Sequence[Expected]) -> Expected | None:
-    """FedAvg in the stratum of this arm: the first arm that chooses no method; None without, or
-    where the study compares no methods.
-    """
-    if all(e.fedavg for e in found):
-        return None
+    """FedAvg in the stratum of this arm; None without, or where arms are no methods."""
     return next((e for e in found if e.fedavg and e.stratum == one.stratum), None)

@@ -37,7 +37,7 @@ def expected_block(found: Sequence[Expected]) -> Block | None:
     rows = []
     for one in found:
         at = [0, half - 1, len(one.mean) - 1]
-        row = [one.arm.name, str(len(one.mean))]
+        row = [", ".join(filter(None, (one.stratum, one.label))), str(len(one.mean))]
         row += [percent(float(one.mean[n]), float(one.std[n])) for n in at]
         rows.append(row + (_against(one, rival(one, found)) if compared else []))
     return Block("expected", _CAPTION + (_RIVAL if compared else ""), header, rows, [], [])

@@ -89,11 +89,12 @@ def found(runs: StudyRuns) -> list[Expected]:
 def test_arms_are_compared_with_fedavg_of_their_sharding() -> None:
     arms = found(methods())
     assert [a.stratum for a in arms] == ["iid"] * 3 + ["N_c=1"] * 3
-    assert [a.label for a in arms[:3]] == ["FedAvg", "local.rule=prox", "server.optimiser=adam"]
+    assert [a.label for a in arms[:3]] == ["FedAvg", "FedProx", "FedAdam"]
     assert [a.fedavg for a in arms] == [True, False, False] * 2
     assert arms[0].scores == (0.01, 0.60, 0.62, 0.63)  # the diverged one is a guess
     block = expected_block(arms)
     assert block is not None
+    assert [row[0] for row in block.rows[:2]] == ["iid, FedAvg", "iid, FedProx"]
     assert block.rows[0][5:] == ["—", "—", "—"]
     assert block.rows[1][5:7] == ["+2.0", "every n"]
     assert block.rows[2][5:7] == [
