@@ -34,6 +34,7 @@ from fl_core.config.record import START, TEST_START, Record
 from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sources import Source
 from fl_core.federated.account import Clock
+from fl_core.federated.attacks import attacked
 from fl_core.federated.evaluate import Evaluation, evaluate
 from fl_core.federated.memory import ClientMemory
 from fl_core.federated.rounds import fedavg, spread
@@ -80,6 +81,7 @@ class Trial:
     @cached_property
     def _prepared(self) -> tuple[Federation, State]:
         fed, start = stages.prepare(self.config, self.machine)
+        fed = attacked(self.config, fed)
         if self.path is not None:
             start = replace(start, clients=ClientMemory.empty(clients_path(self.path)))
         return fed, start
@@ -115,8 +117,8 @@ class Trial:
     def test_metrics(self) -> tuple[dict[str, float], dict[str, str]]:
         """Accuracy and loss of a finished trial on the TEST set, its spread over clients, and the
         accuracy before the main stage; and as tables (file name -> CSV) every prediction, in the
-        order of the test set, and the partition of this trial's own seed; `tested`, also the test
-        curve.
+        order of the test set, the partition of this trial's own seed, and who attacks, where any
+        do; `tested`, also the test curve.
 
         Only a job of the confirmation may call this (contract 5).
         """
@@ -136,6 +138,8 @@ class Trial:
             "predictions.csv": result.predictions_csv(),
             "partition.csv": csv_text(range(counts.shape[1]), counts.tolist()),
         }
+        if fed.attackers:
+            tables["attackers.csv"] = csv_text(("client",), ([c] for c in sorted(fed.attackers)))
         if self._tested:
             tables[TEST_CURVE] = csv_text(_TEST_COLUMNS, self._tested_rows())
         return metrics, tables

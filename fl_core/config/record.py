@@ -61,6 +61,8 @@ METRICS: Mapping[str, Metric] = {
     "client_accuracy_worst": Metric("accuracy on the classes of the client that does worst"),
     "client_accuracy_best": Metric("accuracy on the classes of the client that does best"),
     "client_accuracy_std": Metric("standard deviation of the clients' accuracies (ddof = 0)"),
+    "attackers": Metric("clients that attack, of the whole federation, where any do"),
+    "attackers_round": Metric("the same of a round's clients", chart=False),
     "round": Metric("communication rounds done"),
     "local_steps": Metric(
         "of the main stage: rounds times J; epochs where local.unit says so"

@@ -65,7 +65,7 @@ def fedavg(config: TrialConfig, fed: Federation, state: State) -> Iterator[Round
         clock.totals["images"] += measured.images
         broadcast, masks = len(run.rule.broadcast), _mask_of(fed)
         ledger.round_trip(state.params, measured.traffic, broadcast, masks, chosen.asked)
-        passed.append(_round_row(config, state.round, measured, ledger))
+        passed.append(_round_row(run, state.round, measured, ledger))
         result = _evaluated(run, state, measured, clock, ledger, before)
         if result is None:
             continue
@@ -77,10 +77,9 @@ def fedavg(config: TrialConfig, fed: Federation, state: State) -> Iterator[Round
             return
 
 
-def _round_row(
-    config: TrialConfig, done: int, measured: Measured, ledger: Ledger
-) -> dict[str, float]:
+def _round_row(run: Run, done: int, measured: Measured, ledger: Ledger) -> dict[str, float]:
     """What is known of one round without an evaluation."""
+    config, attackers = run.config, run.fed.attackers
     return {
         "round": done,
         "local_steps": done * config.local.steps,
@@ -88,6 +87,7 @@ def _round_row(
         **measured.drift,
         "client_drift_all": measured.drift_all(config.federation.clients),
         **{name: ledger.totals[name] for name in ("bytes_up_round", "bytes_down_round")},
+        **({"attackers_round": measured.among(attackers)} if attackers else {}),
     }
 
 
@@ -107,6 +107,8 @@ def _evaluated(
         return None
     metrics = {"train_loss": measured.train_loss, **measured.drift}
     evaluation = _evaluate(config, fed, state.params, fed.val) if finite else None
+    if fed.attackers:
+        metrics["attackers"] = len(fed.attackers)
     if evaluation is not None:
         state = _track_best(config, state, evaluation.accuracy)
         metrics |= {"val_accuracy": evaluation.accuracy, "val_loss": evaluation.loss}

@@ -31,6 +31,7 @@ class Federation:
     fisher: Callable[[int], Tensor] | None = None  # (P,) of each client, for rules that need it
     all_fisher: Callable[[], Tensor] | None = None  # (P,) the sum over all clients
     before: Before = dict  # what the stages before the main one have cost
+    attackers: frozenset[int] = frozenset()  # clients that work against the others
     beside: int = 0  # bytes that each client needs once beside the parameters: a frozen head
 
 

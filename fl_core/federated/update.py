@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import torch
@@ -118,6 +118,10 @@ class Measured:
             "client_drift": self._drift / senders,
             "client_drift_active": self._drift_active / senders,
         }
+
+    def among(self, clients: Collection[int]) -> int:
+        """How many of these took part."""
+        return sum(traffic.client in clients for traffic in self.traffic)
 
     def drift_all(self, clients: int) -> float:
         """(1 / K) sum_k ||w_k - w||_2 over all K clients, equation 4 of Pirilli et al.: one that

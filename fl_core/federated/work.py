@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -12,6 +12,7 @@ from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
 from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sources import ImageSource
+from fl_core.federated.attacks import falsified
 from fl_core.federated.client import Trained, Work, full_gradient, local_update, plan_work
 from fl_core.federated.gradients import has_closed_form
 from fl_core.federated.rule import LocalRule, Visit
@@ -65,13 +66,21 @@ def client_updates(run: Run, state: State, chosen: Selection) -> Iterator[Update
             version=state.round,
             num_examples=examples,
             weight=own if chosen.weights is None else chosen.weights[index],
-            sent={"params": result.params, **sent},
+            sent=_told(run, state, turn, visit, {"params": result.params, **sent}),
             kept=kept,
             train_loss=result.train_loss,
             images=result.images + (examples if rule.full_gradient else 0),
             mask=visit.active.mask if visit.active is not None and _own_masks(run) else None,
             travel=sum(turn.rates),
         )
+
+
+def _told(
+    run: Run, state: State, turn: _Turn, visit: Visit, sent: Mapping[str, Tensor]
+) -> Mapping[str, Tensor]:
+    """What a client sends, honest or not."""
+    mask = None if visit.active is None else visit.active.mask
+    return falsified(run.config, run.fed, turn.client, state.round, sent, state.params, mask)
 
 
 def _turn(run: Run, state: State, client: int, start: Tensor) -> _Turn:

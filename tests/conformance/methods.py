@@ -15,6 +15,7 @@ from other_values import FIELDS
 from fl_core.base.errors import ConfigError
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.federated.aggregates.table import AGGREGATES
+from fl_core.federated.attacks import ATTACKS
 from fl_core.federated.rules.table import LOCAL_RULES
 from fl_core.federated.schedule import SCHEDULES
 from fl_core.federated.selections.table import SELECTIONS
@@ -28,6 +29,7 @@ TABLES: dict[str, Mapping[str, Any]] = {
     "server.optimiser": OPTIMISERS,
     "select.rule": SELECTIONS,
     "aggregate.rule": AGGREGATES,
+    "attack.rule": ATTACKS,
     "schedule.name": SCHEDULES,
 }
 #: Fields that choose a method without a table of their own: as many cases as they have choices.
@@ -63,6 +65,8 @@ class Facts:
 
 
 FEDAVG = Facts({})
+HONEST: Settings = {"attack.share": 0.0}
+ATTACKED: Mapping[str, Settings] = {"": {"attack.share": 0.5}}
 OWN_MASKS = ("senders", "all")
 #: Seven of nine clients: as many as Bulyan needs.
 NINE: Settings = {"federation.clients": 9, "federation.participation": 0.8}
@@ -101,6 +105,11 @@ FACTS: dict[str, Facts] = {
     "aggregate.rule=krum": Facts("it takes one client", needs=NINE, refuses=OWN_MASKS),
     "aggregate.rule=multi_krum": Facts("clients weigh the same", needs=NINE, refuses=OWN_MASKS),
     "aggregate.rule=bulyan": Facts("clients weigh the same", needs=NINE, refuses=OWN_MASKS),
+    "attack.rule=none": FEDAVG,
+    "attack.rule=label_flip": Facts(HONEST, ATTACKED),
+    "attack.rule=noisy_inputs": Facts(HONEST, ATTACKED),
+    "attack.rule=sign_flip": Facts(HONEST, ATTACKED),
+    "attack.rule=gaussian": Facts(HONEST, ATTACKED),
     "schedule.name=constant": FEDAVG,
     "schedule.name=cosine": Facts("it has no parameter"),
     "schedule.name=step": Facts({"schedule.gamma": 1.0}, {"": {"schedule.gamma": 0.5}}),

@@ -81,6 +81,11 @@ OTHERS: list[tuple[Settings, str, str]] = [
       "mask.average": "all"}, "aggregate.rule='bulyan'", "needs mask.scope=shared"),
     ({"aggregate.rule": "median", "mask.sparsity": 0.5, "mask.scope": "per_client",
       "mask.average": "all"}, "aggregate.rule='median'", "needs mask.average=senders"),
+    ({"attack.share": 0.2}, "attack.share=0.2", "only for attack.rule=label_flip or"),
+    ({"attack.rule": "label_flip", "attack.scale": 2.0}, "attack.scale=2.0",
+     "only for attack.rule=noisy_inputs or sign_flip or gaussian"),
+    ({"attack.rule": "sign_flip", "attack.share": 1.5}, "attack.share=1.5", "must be in [0, 1]"),
+    ({"attack.rule": "backdoor"}, "attack.rule='backdoor'", "must be none or"),
     ({"head.local.blend": "fisher"}, "head.local.blend='fisher'", "a head starts from"),
     ({"head.local.keep_momentum": True}, "head.local.keep_momentum=True", "a head always"),
 ]  # fmt: skip

@@ -14,6 +14,7 @@ from torch import Tensor
 from fl_core.base.rng import stream
 from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sharding import class_counts
+from fl_core.federated.attacks import attacked
 from fl_core.federated.rounds import RoundResult
 from fl_core.federated.state import Federation, State
 from fl_core.optim.sgdm import Active
@@ -70,7 +71,7 @@ def federation(cfg: TrialConfig, make: Callable[..., Federation] = linear_federa
     fisher = [torch.from_numpy(stream(0, "fisher", c).random(size)).float() for c in range(clients)]
     fed.fisher = fisher.__getitem__
     fed.all_fisher = lambda: torch.stack(fisher).sum(0)
-    return fed
+    return attacked(cfg, fed)
 
 
 def draw(size: int, share: float, *name: int) -> Tensor:
