@@ -97,7 +97,8 @@ def _sent(rows: Sequence[Tensor]) -> Tensor:
 #: The fields that decide what clients send for a head, and a head that FedAvg learns.
 RIDGE_READS = (*PARTITION_READS, "backbone.")
 #: What a head is, and what it learns from whom: all but its own training.
-HEAD_READS = (*RIDGE_READS, "federation.participation", "head.hidden", "head.norm")
+HEAD_READS = (*RIDGE_READS, "federation.participation", "head.hidden", "head.norm",
+              "head.loss")  # fmt: skip
 COF_READS = (*RIDGE_READS, "head.method", "head.means")
 TEMPERATURE_READS = (*COF_READS, "head.ridge_lambda", "head.shrinkage")
 FEDAVG_HEAD_READS = (*HEAD_READS, "head.rounds", "head.local.")

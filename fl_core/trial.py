@@ -36,6 +36,7 @@ from fl_core.data.sources import Source
 from fl_core.federated.account import Clock
 from fl_core.federated.attacks import attacked
 from fl_core.federated.evaluate import Evaluation, evaluate
+from fl_core.federated.losses import LOSSES
 from fl_core.federated.memory import ClientMemory
 from fl_core.federated.rounds import fedavg, spread
 from fl_core.federated.state import Federation, State
@@ -151,7 +152,8 @@ class Trial:
     def _evaluated(self, params: Tensor, source: Source, keep: bool = False) -> Evaluation:
         fed, _ = self._prepared
         fed.model.flat.copy_(params)
-        return evaluate(fed.model.module, source, self.config.compute.precision, keep=keep)
+        loss, precision = LOSSES[self.config.head.loss], self.config.compute.precision
+        return evaluate(fed.model.module, source, precision, loss=loss, keep=keep)
 
     def _test_row(self, state: State) -> list[float]:
         """A row of the test curve: of the parameters as they are, not of the best so far."""

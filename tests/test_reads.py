@@ -117,7 +117,7 @@ CANNOT = {"head.means", "head.shrinkage",
           "local.keep_momentum", "mask.hybrid_weight", "mask.average", "federation.alpha",
           "federation.classes_per_client", "mask.rule", "federation.sharding",
           "fine_tune.strategy", "mask.preset", "mask.threshold", "data.crop",
-          "data.rotation", "head.hidden", "head.norm",
+          "data.rotation", "head.hidden", "head.norm", "head.loss",
           "aggregate.trim", "aggregate.byzantine",
           *(f"local.{n}" for own in METHODS["local.rule"].values() for n in own)}  # fmt: skip
 Made = dict[str, Any]

@@ -312,6 +312,7 @@ HEAD: list[dict[str, Any]] = [
     {"head.rounds": 4}, {"head.local.lr": 0.3}, {"head.local.steps": 2},
     {"head.local.momentum": 0.5}, {"head.local.weight_decay": 0.1}, {"head.local.batch_size": 5},
     {"federation.participation": 0.9}, {"head.local.unit": "epochs"},
+    {"head.local.clip": 0.01},
     {"head.local.momentum": 0.5, "head.local.nesterov": True},
     {"head.local.momentum": 0.5, "head.local.dampening": 0.5},
 ]  # fmt: skip
@@ -319,7 +320,8 @@ LOCAL: list[dict[str, Any]] = [
     {"local.steps": 2}, {"local.unit": "epochs"}, {"local.momentum": 0.5},
     {"local.momentum": 0.5, "local.dampening": 0.5},
     {"local.momentum": 0.5, "local.nesterov": True}, {"local.weight_decay": 0.1},
-    {"local.batch_size": 5}, {"server.lr": 0.5}, {"mask.sparsity": 0.5}, {"mask.rounds": 3},
+    {"local.batch_size": 5}, {"local.clip": 0.5}, {"server.lr": 0.5}, {"mask.sparsity": 0.5},
+    {"mask.rounds": 3},
     {"mask.scope": "per_client"}, {"local.blend": "fisher"},
 ]  # fmt: skip
 MAIN: list[dict[str, Any]] = [
@@ -331,7 +333,8 @@ MAIN: list[dict[str, Any]] = [
     {"fine_tune.strategy": "full", "data.crop": 4},
     {"fine_tune.strategy": "full", "data.rotation": 10.0},
 ]  # fmt: skip
-READ = {"ridge": [*PARTITION, *DATA], "fedavg": [*PARTITION, *DATA, *HEAD]}
+KIND: list[dict[str, Any]] = [{"head.hidden": 5}, {"head.loss": "one_vs_all"}]
+READ = {"ridge": [*PARTITION, *DATA], "fedavg": [*PARTITION, *DATA, *HEAD, *KIND]}
 UNREAD = {
     "ridge": [*MAIN, *LOCAL, *HEAD],
     "fedavg": [*MAIN, *LOCAL, {"head.ridge_lambda": 0.1}],

@@ -112,6 +112,10 @@ def _check_strategy(config: TrialConfig) -> None:
     if from_zero and mask.rule in ("low_magnitude", "high_magnitude", "hybrid"):
         needs = f"needs head.method={HEADS}: a head of zeros has no magnitudes"
         raise refuse("mask.rule", mask.rule, needs)
+    scored = mask.in_force and mask.rule not in ("low_magnitude", "high_magnitude", "random")
+    if head.loss != "cross_entropy" and (scored or config.local.blend != "none"):
+        needs = "not where Fisher information is asked for: its labels are drawn from a softmax"
+        raise refuse("head.loss", head.loss, needs)
     if mask.average == "all" and mask.scope == "shared":
         raise refuse("mask.average", "all", "only for mask.scope=per_client")
 

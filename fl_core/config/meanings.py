@@ -38,6 +38,7 @@ MEANINGS: Mapping[str, str] = {
     "local.dampening": "share of a gradient that does not enter the momentum, as in torch",
     "local.nesterov": "Nesterov's momentum, as in torch",
     "local.weight_decay": "weight decay of the clients' SGD",
+    "local.clip": "L2 norm that the gradient of a step has at most, after the rule; 0: any",
     "local.batch_size": "examples of a local step",
     "local.keep_momentum": "momentum survives the round; only where there is one client",
     "local.blend": (
@@ -82,6 +83,10 @@ MEANINGS: Mapping[str, str] = {
     ),
     "head.hidden": "units of a hidden layer between features and classes; 0: a linear classifier",
     "head.norm": "LayerNorm of the hidden units, before their ReLU",
+    "head.loss": (
+        "what training minimises: the softmax's cross-entropy, or one of each class against all "
+        "others, summed over the classes (as OvA-LP)"
+    ),
     "head.ridge_lambda": "penalty of the ridge regression, on the diagonal of X^T X / n",
     "head.shrinkage": "added to the diagonal of each class's covariance by FedCOF (its gamma)",
     "head.means": "means that a client sends of each class to FedCOF, of random parts of its own",

@@ -25,6 +25,7 @@ class LocalConfig(Section):
     dampening: float = number(0.0, 0, 1)
     nesterov: bool = False
     weight_decay: float = number(0.0, 0)
+    clip: float = number(0.0, 0)  # L2 norm that a step's gradient has at most; 0 = any
     batch_size: int = number(64, 1)
     keep_momentum: bool = False  # momentum survives the round: one client only (centralised)
     #: What a client starts a round from: the server's parameters, or those blended with its own

@@ -28,6 +28,7 @@ METHODS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "warmup_cosine": ("warmup",),
     },
     "select.rule": {"uniform": ()},
+    "head.loss": {"cross_entropy": (), "one_vs_all": ()},
     "aggregate.rule": {
         "mean": (),
         "median": (),

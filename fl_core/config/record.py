@@ -43,11 +43,11 @@ METRICS: Mapping[str, Metric] = {
     "score": Metric("what a search maximises: validation accuracy of the parameters that count"),
     "val_accuracy": Metric("accuracy on the validation examples"),
     START: Metric("the same before the first round of the main stage"),
-    "val_loss": Metric("mean cross-entropy on the validation examples"),
+    "val_loss": Metric("mean of head.loss on the validation examples"),
     "test_accuracy": Metric("accuracy on the test set, of confirmation runs alone"),
     TEST_START: Metric("the same before the first round of the main stage"),
-    "test_loss": Metric("mean cross-entropy on the test set, of confirmation runs alone"),
-    "train_loss": Metric("mean cross-entropy over the examples of the last round's local steps"),
+    "test_loss": Metric("mean of head.loss on the test set, of confirmation runs alone"),
+    "train_loss": Metric("mean of head.loss over the examples of the last round's local steps"),
     "train_accuracy": Metric(
         "accuracy on a fixed sample of the training examples, as many as the validation examples, "
         "evaluated as these are; where eval_train asks for it"

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from fl_core.config.fields import Section, choice, number, refuse, text, word_or_number
 from fl_core.config.method_sections import HeadLocalConfig
+from fl_core.config.methods import METHODS
 from fl_core.config.vocabulary import DATA_SETS
 
 #: Fine-tuning strategies, and the part of the model that each trains.
@@ -104,6 +105,7 @@ class HeadConfig(Section):
     prefix: ClassVar[str] = "head."
     hidden: int = number(0, 0, 65_536)  # units between features and classes; 0 = linear
     norm: str = choice("none", "none", "layer")  # of the hidden units, before ReLU
+    loss: str = choice("cross_entropy", *METHODS["head.loss"])  # see federated.losses
     method: str = choice("none", *HEAD_METHODS)
     ridge_lambda: float = number(1.0, 0, above=True)  # added to the diagonal of X^T X / n
     shrinkage: float = number(1.0, 0, above=True)  # added to the diagonal of each class covariance
@@ -122,6 +124,9 @@ class HeadConfig(Section):
             needs = f"only without head.method={self.method}, whose closed form is of a linear head"
             raise refuse("head.hidden", self.hidden, needs)
         self.only_for("method", HEAD_METHODS)
+        if self.method in CLOSED_FORMS and self.loss != "cross_entropy":
+            needs = f"only without head.method={self.method}, whose temperature is of a softmax"
+            raise refuse("head.loss", self.loss, needs)
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from fl_core.base.params import FlatModule
 from fl_core.config.method_sections import LocalConfig
 from fl_core.data.sources import DRAWS_PER_IMAGE, Source
+from fl_core.federated.losses import CROSS_ENTROPY, Loss
 from fl_core.federated.rule import PLAIN, LocalRule, Visit
+from fl_core.optim.clip import clip_gradient
 from fl_core.optim.sgdm import SGDM
 
 
@@ -82,6 +83,7 @@ def local_update(
     precision: str = "float32",
     *,
     rule: LocalRule = PLAIN,
+    loss: Loss = CROSS_ENTROPY,
     state: Mapping[str, Tensor] | None = None,
 ) -> Trained:
     """Train from `visit.start` (P,) on the client's batches, as `rule` corrects the steps.
@@ -101,17 +103,25 @@ def local_update(
         keep = row >= 0
         indices = torch.from_numpy(row[keep]).to(device)
         draws = None if work.draws is None else torch.from_numpy(work.draws[step][keep])
-        loss = _gradient(model, source, indices, draws, precision)
+        mean = _gradient(model, source, indices, draws, precision, loss)
         if rule.correct is not None:
             rule.correct(model.grad, model.flat, visit)
+        if local.clip:
+            clip_gradient(model.grad, local.clip, active)
         optimiser.step(model.flat, model.grad, memory, rates[step], model.layout, active)
-        loss_sum += loss * len(indices)
+        loss_sum += mean * len(indices)
         images += len(indices)
     return Trained(model.flat.clone(), loss_sum / images, images, memory)
 
 
 def full_gradient(
-    model: FlatModule, params: Tensor, source: Source, shard: np.ndarray, batch: int, precision: str
+    model: FlatModule,
+    params: Tensor,
+    source: Source,
+    shard: np.ndarray,
+    batch: int,
+    precision: str,
+    loss: Loss = CROSS_ENTROPY,
 ) -> Tensor:
     """(P,): the gradient of the mean loss over a client's examples, without augmentation."""
     model.flat.copy_(params)
@@ -119,18 +129,23 @@ def full_gradient(
     model.module.train()
     total = torch.zeros_like(model.grad)
     for indices in torch.split(torch.from_numpy(shard).to(params.device), batch):
-        _gradient(model, source, indices, None, precision)
+        _gradient(model, source, indices, None, precision, loss)
         total.add_(model.grad, alpha=len(indices) / len(shard))
     return total
 
 
 def _gradient(
-    model: FlatModule, source: Source, indices: Tensor, draws: Tensor | None, precision: str
+    model: FlatModule,
+    source: Source,
+    indices: Tensor,
+    draws: Tensor | None,
+    precision: str,
+    loss: Loss,
 ) -> Tensor:
     """The batch's mean loss (); its gradient goes into `model.grad`."""
     model.grad.zero_()
     with precision_context(model.flat.device, precision):
         logits = model.module(source.batch(indices, draws))
-    loss = F.cross_entropy(logits.float(), source.labels[indices])
-    loss.backward()  # type: ignore[no-untyped-call]
-    return loss.detach()
+    mean = loss.of(logits.float(), source.labels[indices], reduction="mean")
+    mean.backward()  # type: ignore[no-untyped-call]
+    return mean.detach()

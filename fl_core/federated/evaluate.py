@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from fl_core.base.tables import csv_text
 from fl_core.data.sources import Source
 from fl_core.federated.client import precision_context
+from fl_core.federated.losses import CROSS_ENTROPY, Loss
 from fl_core.models.heads import Head
 
 BATCH = {"head": 8192, "cpu": 256, "cuda": 1024}
@@ -22,7 +22,7 @@ class Evaluation:
     """Totals over the examples, and the class-wise counts that any client mix weighs."""
 
     accuracy: float  # in [0, 1]
-    loss: float  # mean cross-entropy, nats
+    loss: float  # mean over the examples of the loss that training minimises
     class_correct: np.ndarray  # (classes,) correctly predicted examples of each class
     class_total: np.ndarray  # (classes,)
     #: (examples, 3) label, prediction, its probability; none unless asked for
@@ -54,7 +54,12 @@ class Evaluation:
 
 @torch.inference_mode()
 def evaluate(
-    model: nn.Module, source: Source, precision: str = "float32", *, keep: bool = False
+    model: nn.Module,
+    source: Source,
+    precision: str = "float32",
+    *,
+    loss: Loss = CROSS_ENTROPY,
+    keep: bool = False,
 ) -> Evaluation:
     """Evaluate `model` as it stands on all of `source`, without augmentation.
 
@@ -66,23 +71,22 @@ def evaluate(
     model.eval()
     correct: list[torch.Tensor] = []
     kept: list[torch.Tensor] = []
-    loss = torch.zeros((), dtype=torch.float64, device=device)
+    total = torch.zeros((), dtype=torch.float64, device=device)
     classes = 0
     for indices in torch.split(torch.arange(len(labels), device=device), BATCH[kind]):
         with precision_context(device, precision):
             logits = model(source.batch(indices)).float()
         target = labels[indices]
-        loss += F.cross_entropy(logits, target, reduction="sum").double()
+        total += loss.of(logits, target, reduction="sum").double()
         guess = logits.argmax(1)
         correct.append(guess == target)
         if keep:
-            confidence = logits.softmax(1).amax(1)
-            kept.append(torch.stack([target.float(), guess.float(), confidence], 1))
+            kept.append(torch.stack([target.float(), guess.float(), loss.confidence(logits)], 1))
         classes = logits.shape[1]
     hits = torch.cat(correct)
     return Evaluation(
         accuracy=float(hits.double().mean()),
-        loss=float(loss) / len(labels),
+        loss=float(total) / len(labels),
         class_correct=torch.bincount(labels[hits], minlength=classes).cpu().numpy(),
         class_total=torch.bincount(labels, minlength=classes).cpu().numpy(),
         predictions=torch.cat(kept).cpu().numpy() if keep else None,

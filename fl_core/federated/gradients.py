@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 
 from fl_core.base.params import FlatModule
 from fl_core.federated.client import precision_context
+from fl_core.federated.losses import Loss
 from fl_core.models.heads import Perceptron
 
 Views = Mapping[str, Tensor]  # parameters or gradients by name, each (m, *shape)
@@ -25,20 +25,21 @@ Views = Mapping[str, Tensor]  # parameters or gradients by name, each (m, *shape
 Gradient = Callable[[Views, Views, Tensor, Tensor, Tensor], Tensor]
 
 
-def stacked_gradient(model: FlatModule, precision: str) -> Gradient:
+def stacked_gradient(model: FlatModule, loss: Loss, precision: str) -> Gradient:
     """The fastest gradient of this module."""
     if has_closed_form(model.module):
-        return CLOSED_FORMS[type(model.module)]
-    return partial(module_gradient, model, precision)
+        return partial(GRADIENTS[type(model.module)], loss)
+    return partial(module_gradient, model, loss, precision)
 
 
 def has_closed_form(module: nn.Module) -> bool:
     """Whether the module's gradient is written out here."""
-    return type(module) in CLOSED_FORMS
+    return type(module) in GRADIENTS
 
 
 def module_gradient(
     model: FlatModule,
+    loss: Loss,
     precision: str,
     views: Views,
     grads: Views,
@@ -52,7 +53,7 @@ def module_gradient(
     def loss_of(params: dict[str, Tensor], x: Tensor, y: Tensor, w: Tensor) -> Tensor:
         with precision_context(x.device, precision):
             logits = functional_call(model.module, {**params, **fixed}, (x,))
-        return (F.cross_entropy(logits.float(), y, reduction="none") * w).sum()
+        return (loss.of(logits.float(), y, reduction="none") * w).sum()
 
     model.module.train()
     gradients, losses = vmap(grad_and_value(loss_of))(dict(views), inputs, labels, weights)
@@ -62,16 +63,16 @@ def module_gradient(
 
 
 def linear_gradient(
-    views: Views, grads: Views, inputs: Tensor, labels: Tensor, weights: Tensor
+    loss: Loss, views: Views, grads: Views, inputs: Tensor, labels: Tensor, weights: Tensor
 ) -> Tensor:
     """Of a linear classifier, inputs (m, B, D)."""
-    loss, residual = _residual(_affine(views, "", inputs), labels, weights)
+    losses, residual = _residual(loss, _affine(views, "", inputs), labels, weights)
     _affine_gradient(grads, "", inputs, residual)
-    return loss
+    return losses
 
 
 def perceptron_gradient(
-    views: Views, grads: Views, inputs: Tensor, labels: Tensor, weights: Tensor
+    loss: Loss, views: Views, grads: Views, inputs: Tensor, labels: Tensor, weights: Tensor
 ) -> Tensor:
     """Of a perceptron, inputs (m, B, D): back through the last layer, ReLU, LayerNorm, the first.
 
@@ -86,7 +87,7 @@ def perceptron_gradient(
         scale = views["norm.weight"].unsqueeze(1)  # (m, 1, H)
         before = torch.addcmul(views["norm.bias"].unsqueeze(1), normal, scale)
     units = before.relu()
-    loss, residual = _residual(_affine(views, "head.", units), labels, weights)
+    losses, residual = _residual(loss, _affine(views, "head.", units), labels, weights)
     _affine_gradient(grads, "head.", units, residual)
     back = torch.bmm(residual, views["head.weight"])  # (m, B, H)
     back = torch.ops.aten.threshold_backward(back, units, 0.0)
@@ -97,7 +98,7 @@ def perceptron_gradient(
             back * scale, hidden, width, mean, rstd, None, None, [True, False, False]
         )
     _affine_gradient(grads, "hidden.", inputs, back)
-    return loss
+    return losses
 
 
 def _affine(views: Views, layer: str, inputs: Tensor) -> Tensor:
@@ -112,17 +113,14 @@ def _affine_gradient(grads: Views, layer: str, inputs: Tensor, back: Tensor) -> 
     torch.sum(back, dim=1, out=grads[layer + "bias"])
 
 
-def _residual(logits: Tensor, labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Losses (m,) and their gradient by the logits (m, B, C): (softmax - onehot) * weight."""
-    log_probs = F.log_softmax(logits, dim=-1)
-    loss = -(log_probs.gather(2, labels.unsqueeze(2)).squeeze(2) * weights).sum(1)
-    residual = log_probs.exp_()
-    residual.scatter_add_(2, labels.unsqueeze(2), residual.new_full((*labels.shape, 1), -1.0))
+def _residual(loss: Loss, logits: Tensor, labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """The clients' losses (m,), and their gradient by the logits (m, B, C)."""
+    losses, residual = loss.residual(logits, labels)
     residual *= weights.unsqueeze(2)
-    return loss, residual
+    return (losses * weights).sum(1), residual
 
 
-CLOSED_FORMS: Mapping[type[nn.Module], Gradient] = {
+GRADIENTS: Mapping[type[nn.Module], Callable[..., Tensor]] = {
     nn.Linear: linear_gradient,
     Perceptron: perceptron_gradient,
 }

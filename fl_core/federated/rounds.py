@@ -20,6 +20,7 @@ from fl_core.federated.aggregates.table import aggregate
 from fl_core.federated.cost import Cost
 from fl_core.federated.evaluate import Evaluation, evaluate
 from fl_core.federated.ledger import Ledger
+from fl_core.federated.losses import LOSSES
 from fl_core.federated.rules.table import rule_of
 from fl_core.federated.selections.table import select
 from fl_core.federated.server import begun, server_step
@@ -152,7 +153,8 @@ def _evaluate(
     fed.model.flat.copy_(params)
     if source is None:
         return None
-    return evaluate(fed.model.module, source, config.compute.precision)
+    loss = LOSSES[config.head.loss]
+    return evaluate(fed.model.module, source, config.compute.precision, loss=loss)
 
 
 def _track_best(config: TrialConfig, state: State, accuracy: float) -> State:

@@ -17,7 +17,9 @@ from fl_core.config.method_sections import LocalConfig
 from fl_core.data.sources import Source
 from fl_core.federated.client import Trained, Work
 from fl_core.federated.gradients import stacked_gradient
+from fl_core.federated.losses import CROSS_ENTROPY, Loss
 from fl_core.federated.rule import PLAIN, LocalRule, Visit
+from fl_core.optim.clip import clip_gradient
 from fl_core.optim.optimiser import Optimiser
 from fl_core.optim.sgdm import SGDM, Active
 
@@ -32,6 +34,7 @@ def stacked_updates(
     precision: str = "float32",
     *,
     rule: LocalRule = PLAIN,
+    loss: Loss = CROSS_ENTROPY,
 ) -> Iterator[Trained]:
     """`local_update` of every client in `works`, step by step together.
 
@@ -48,7 +51,7 @@ def stacked_updates(
     state: dict[str, Tensor] = {}
     losses = torch.zeros(clients, device=device)  # sums over examples
     counts = (indices >= 0).sum(2)  # (m, S)
-    gradient = stacked_gradient(model, precision)
+    gradient = stacked_gradient(model, loss, precision)
     for step in range(steps):
         present = torch.from_numpy(indices[:, step] >= 0).to(device)  # (m, B)
         chosen = torch.from_numpy(indices[:, step].clip(0)).to(device)
@@ -56,10 +59,12 @@ def stacked_updates(
         weights = present / present.sum(1, keepdim=True).clamp_min(1)  # (m, B), rows sum to 1
         inputs = source.batch(chosen.reshape(-1), _draws(works, step, batch))
         inputs = inputs.view(clients, batch, *inputs.shape[1:])
-        loss = gradient(views, grad_views, inputs, labels, weights)
-        losses += loss * torch.from_numpy(counts[:, step]).to(device)
+        means = gradient(views, grad_views, inputs, labels, weights)
+        losses += means * torch.from_numpy(counts[:, step]).to(device)
         if rule.correct is not None:
             rule.correct(grads, stacked, visit)
+        if local.clip:
+            clip_gradient(grads, local.clip, active)
         now = [own[min(step, len(own) - 1)] for own in rates]
         _step(optimiser, stacked, grads, state, now, counts[:, step] > 0, model.layout, active)
     totals = counts.sum(1)

@@ -15,6 +15,7 @@ from fl_core.data.sources import ImageSource
 from fl_core.federated.attacks import falsified
 from fl_core.federated.client import Trained, Work, full_gradient, local_update, plan_work
 from fl_core.federated.gradients import has_closed_form
+from fl_core.federated.losses import LOSSES
 from fl_core.federated.rule import LocalRule, Visit
 from fl_core.federated.schedule import step_rates
 from fl_core.federated.selection import Selection
@@ -108,6 +109,7 @@ def _visit(run: Run, state: State, turn: _Turn) -> Visit:
             fed.shards[turn.client],
             config.local.batch_size,
             config.compute.precision,
+            LOSSES[config.head.loss],
         )
     return Visit(
         start=turn.start,
@@ -143,6 +145,7 @@ def _one_by_one(run: Run, state: State, turns: Iterable[_Turn]) -> Iterator[_Don
                 turn.rates,
                 config.compute.precision,
                 rule=run.rule,
+                loss=LOSSES[config.head.loss],
                 state=memory,
             ),
         )
@@ -174,6 +177,7 @@ def _together(run: Run, state: State, each: Iterable[_Turn]) -> Iterator[_Done]:
         [turn.rates for turn in turns],
         config.compute.precision,
         rule=rule,
+        loss=LOSSES[config.head.loss],
     )
     return zip(turns, visits, trained, strict=True)
 

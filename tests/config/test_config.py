@@ -109,7 +109,7 @@ def configurations(draw: st.DrawFn) -> dict[str, Value]:
     else:
         flat["mask.average"] = "senders"
     if flat["head.method"] in ("ridge", "ncm", "cof"):
-        flat["head.hidden"] = 0
+        flat |= {"head.hidden": 0, "head.loss": "cross_entropy"}
     if not flat["head.hidden"]:
         flat["head.norm"] = "none"
     if flat["head.method"] != "cof":
@@ -118,6 +118,9 @@ def configurations(draw: st.DrawFn) -> dict[str, Value]:
         flat["fine_tune.strategy"] = "sparse_full"
     elif flat["fine_tune.strategy"] == "full":
         flat |= {"mask.sparsity": 0.0, "mask.threshold": None, "mask.layers": "all"}
+    dense = {"mask.sparsity": 0.0, "mask.threshold": None, "mask.layers": "all"}
+    if any(flat[name] != value for name, value in {**dense, "local.blend": "none"}.items()):
+        flat["head.loss"] = "cross_entropy"
     if flat["fine_tune.strategy"] == "head":
         flat |= {"data.crop": 0, "data.rotation": 0.0}
     return flat

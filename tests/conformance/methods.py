@@ -36,6 +36,8 @@ TABLES: dict[str, Mapping[str, Any]] = {
 CHOICES: dict[str, tuple[Value, ...]] = {
     "local.blend": FIELDS["local.blend"].metadata["choices"],
     "local.keep_momentum": (False, True),
+    "local.clip": (0.0, 0.5),
+    "head.loss": FIELDS["head.loss"].metadata["choices"],
 }
 
 
@@ -81,6 +83,10 @@ FACTS: dict[str, Facts] = {
     "local.blend=none": FEDAVG,
     "local.blend=fisher": Facts("it has no parameter", fisher="round"),
     "local.blend=fisher_all": Facts("it has no parameter", fisher="all"),
+    "local.clip=0.0": FEDAVG,
+    "local.clip=0.5": Facts({"local.clip": 0.0}),
+    "head.loss=cross_entropy": FEDAVG,
+    "head.loss=one_vs_all": Facts("it has no parameter", needs={"mask.rule": "random"}),
     "local.keep_momentum=False": FEDAVG,
     "local.keep_momentum=True": Facts(
         {"local.momentum": 0.0}, {"": {"local.momentum": 0.9}},

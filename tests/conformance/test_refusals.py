@@ -27,6 +27,7 @@ LOCAL: list[tuple[Settings, str, str]] = [
     ({"local.alpha": 0.5}, "alpha=0.5", "only for local.rule=dyn"),
     ({"local.rule": "dyn", "local.alpha": 0.0}, "alpha=0.0", "must be in (0, "),
     ({"local.nesterov": True}, "nesterov=True", "momentum > 0"),
+    ({"local.clip": -1.0}, "clip=-1.0", "must be in [0, "),
     ({"local.momentum": 1.0}, "momentum=1.0", "must be in [0, 1)"),
 ]  # fmt: skip
 OTHERS: list[tuple[Settings, str, str]] = [
@@ -86,6 +87,14 @@ OTHERS: list[tuple[Settings, str, str]] = [
      "only for attack.rule=noisy_inputs or sign_flip or gaussian"),
     ({"attack.rule": "sign_flip", "attack.share": 1.5}, "attack.share=1.5", "must be in [0, 1]"),
     ({"attack.rule": "backdoor"}, "attack.rule='backdoor'", "must be none or"),
+    ({"head.norm": "layer"}, "head.norm='layer'", "only for head.hidden > 0"),
+    ({"head.hidden": 8, "head.method": "ridge"}, "head.hidden=8", "closed form"),
+    ({"head.hidden": -1}, "head.hidden=-1", "must be in [0, "),
+    ({"head.loss": "one_vs_all", "head.method": "ridge"}, "head.loss='one_vs_all'", "temperature"),
+    ({"head.loss": "one_vs_all", "mask.sparsity": 0.5}, "head.loss='one_vs_all'",
+     "drawn from a softmax"),
+    ({"head.loss": "one_vs_all", "local.blend": "fisher"}, "head.loss='one_vs_all'",
+     "drawn from a softmax"),
     ({"head.local.blend": "fisher"}, "head.local.blend='fisher'", "a head starts from"),
     ({"head.local.keep_momentum": True}, "head.local.keep_momentum=True", "a head always"),
 ]  # fmt: skip

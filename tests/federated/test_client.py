@@ -94,6 +94,8 @@ def torch_update(
         optimiser.param_groups[0]["lr"] = rates[step]
         optimiser.zero_grad()
         F.cross_entropy(model(source.batch(indices, draws)), source.labels[indices]).backward()
+        if local.clip:
+            nn.utils.clip_grad_norm_(model.parameters(), local.clip)
         optimiser.step()
     return torch.cat([parameter.detach().reshape(-1) for parameter in model.parameters()])
 
@@ -230,6 +232,25 @@ def test_equals_torch_bit_for_bit(make: Callable[[], nn.Module], steps: int, uni
         update = local_update(model, at(model.flat.clone()), source, work, local, rates)
         assert not torch.equal(update.params, torch_update(module, source, work, local, [0.0] * 99))
         assert torch.equal(update.params, wanted), rule
+
+
+@pytest.mark.parametrize("make", [linear, cnn])
+def test_clipping_is_torch_s(make: Callable[[], nn.Module]) -> None:
+    """Before weight decay and momentum. A limit above every norm changes no bit."""
+    module = make()
+    source = source_of(module)
+
+    def both(clip: float) -> tuple[torch.Tensor, torch.Tensor]:
+        local = LocalConfig(batch_size=8, momentum=0.9, weight_decay=0.01, clip=clip)
+        work = plan(np.arange(30), local, source)
+        model, rates = FlatModule(copy.deepcopy(module)), [0.1] * 4
+        update = local_update(model, at(model.flat.clone()), source, work, local, rates)
+        return update.params, torch_update(module, source, work, local, rates)
+
+    free, clipped = both(0.0)[0], both(0.1)
+    torch.testing.assert_close(*clipped, rtol=1e-6, atol=1e-7)
+    assert not torch.allclose(clipped[0], free, atol=1e-3)
+    assert torch.equal(both(1e5)[0], free)
 
 
 @pytest.mark.parametrize("make", [linear, cnn])

@@ -20,6 +20,7 @@ from fl_core.config.method_sections import LocalConfig, ScheduleConfig
 from fl_core.config.sections import HeadConfig
 from fl_core.data.sources import FeatureSource, ImageSource, Source
 from fl_core.federated.client import Trained, Work, local_update, plan_work
+from fl_core.federated.losses import LOSSES
 from fl_core.federated.rule import Visit
 from fl_core.federated.schedule import step_rates
 from fl_core.federated.stacked import stacked_updates
@@ -42,17 +43,17 @@ def cut(sizes: list[int]) -> list[np.ndarray]:
 
 def both(
     model: FlatModule, source: Source, works: list[Work], local: LocalConfig,
-    schedule: ScheduleConfig, precision: str = "float32",
+    schedule: ScheduleConfig, precision: str = "float32", loss: str = "cross_entropy",
 ) -> tuple[list[Trained], list[Trained]]:  # fmt: skip
     params = model.flat.clone()
     rates = [step_rates(local, schedule, 1, 3, len(work.indices)) for work in works]
+    visit, by = Visit(params, {}, {}), LOSSES[loss]
     one_by_one = [
-        local_update(model, Visit(params, {}, {}), source, work, local, rate, precision)
+        local_update(model, visit, source, work, local, rate, precision, loss=by)
         for work, rate in zip(works, rates, strict=True)
     ]
     model.flat.copy_(params)
-    visit = Visit(params, {}, {})
-    together = list(stacked_updates(model, visit, source, works, local, rates, precision))
+    together = list(stacked_updates(model, visit, source, works, local, rates, precision, loss=by))
     assert torch.equal(params, model.flat)
     return one_by_one, together
 
@@ -91,11 +92,13 @@ schedules = st.sampled_from(["constant", "cosine", "step", "warmup_cosine"])
     classes=st.integers(2, 7),
     momentum=momenta,
     decay=st.sampled_from([0.0, 0.02]),
+    clip=st.sampled_from([0.0, 0.0, 0.3]),
+    loss=st.sampled_from(sorted(LOSSES)),
     schedule=schedules,
 )
 def test_linear_equals_one_client_at_a_time(
     sizes: list[int], steps: int, unit: str, batch: int, width: int, classes: int,
-    momentum: dict[str, Any], decay: float, schedule: str,
+    momentum: dict[str, Any], decay: float, clip: float, loss: str, schedule: str,
 ) -> None:  # fmt: skip
     rng = stream(0, "data", width, classes)
     features = torch.from_numpy(rng.standard_normal((sum(sizes), width), dtype=np.float32))
@@ -104,10 +107,10 @@ def test_linear_equals_one_client_at_a_time(
     torch.manual_seed(width)
     model = FlatModule(nn.Linear(width, classes))
     local = LocalConfig(
-        steps=steps, unit=unit, batch_size=batch, lr=0.1, weight_decay=decay, **momentum
+        steps=steps, unit=unit, batch_size=batch, lr=0.1, weight_decay=decay, clip=clip, **momentum
     )
     works = works_of(cut(sizes), local, source)
-    check(*both(model, source, works, local, ScheduleConfig(schedule)))
+    check(*both(model, source, works, local, ScheduleConfig(schedule), loss=loss))
 
 
 @pytest.mark.parametrize("norm", ["none", "layer"])

@@ -7,12 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from fl_core.base.errors import ConfigError
 from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
 from fl_core.config.sections import HeadConfig
-from fl_core.config.trial_config import TrialConfig
-from fl_core.federated.gradients import CLOSED_FORMS, module_gradient
+from fl_core.federated.gradients import GRADIENTS, module_gradient
+from fl_core.federated.losses import LOSSES
 from fl_core.masks.select import layer_kinds
 from fl_core.models.backbone import Classifier
 from fl_core.models.heads import Head, Perceptron, build_head, linear_head
@@ -75,10 +74,11 @@ def test_scale_of_the_hidden_layer() -> None:
     assert float(model.hidden(x).relu().square().mean().detach()) == pytest.approx(1, rel=0.05)
 
 
+@pytest.mark.parametrize("name", LOSSES)
 @every_head
-def test_closed_form_of_the_gradient(config: HeadConfig) -> None:
+def test_closed_form_of_the_gradient(config: HeadConfig, name: str) -> None:
     """Against vmap, from parameters of which no two clients' are alike, some examples absent."""
-    module = head(config)
+    module, loss = head(config), LOSSES[name]
     model, rng = FlatModule(module), stream(1, "gradient")
     stacked = model.flat + torch.from_numpy(rng.standard_normal((4, model.layout.size))).float()
     inputs = torch.from_numpy(rng.standard_normal((4, 6, FEATURES))).float()
@@ -86,8 +86,8 @@ def test_closed_form_of_the_gradient(config: HeadConfig) -> None:
     weights = torch.tensor([1.0, 1, 1, 1, 0, 0]).div(4).expand(4, -1)
     grads = [torch.full_like(stacked, np.nan) for _ in range(2)]
     views, one, other = map(model.layout.views, (stacked, *grads))
-    losses = CLOSED_FORMS[type(module)](views, one, inputs, labels, weights)
-    wanted = module_gradient(model, "float32", views, other, inputs, labels, weights)
+    losses = GRADIENTS[type(module)](loss, views, one, inputs, labels, weights)
+    wanted = module_gradient(model, loss, "float32", views, other, inputs, labels, weights)
     torch.testing.assert_close(losses, wanted)
     torch.testing.assert_close(grads[0], grads[1], rtol=1e-4, atol=1e-6)
 
@@ -100,19 +100,3 @@ def test_kinds_of_layers() -> None:
     }  # fmt: skip
     whole = layer_kinds(Classifier(linear_head(3, FEATURES), head(HEADS["with norm"])))
     assert {kind for name, kind in whole.items() if name.startswith("head.")} == {"head"}
-
-
-@pytest.mark.parametrize(
-    ("values", "named", "reason"),
-    [
-        ({"head.norm": "layer"}, "head.norm='layer'", "only for head.hidden > 0"),
-        ({"head.hidden": 8, "head.method": "ridge"}, "head.hidden=8", "closed form"),
-        ({"head.hidden": -1}, "head.hidden=-1", "must be in [0, "),
-        ({"head.hidden": 8, "head.norm": "batch"}, "head.norm='batch'", "must be none or layer"),
-    ],
-)
-def test_refused_with_the_reason(values: dict[str, str | int], named: str, reason: str) -> None:
-    with pytest.raises(ConfigError) as refusal:
-        TrialConfig().override(values)
-    assert named in str(refusal.value)
-    assert reason in str(refusal.value)
