@@ -26,6 +26,7 @@ from fl_analysis.plots.sparsity import sparsity_figure
 from fl_analysis.plots.style import COLUMN, PAGE, amounts, ink, new_figure, pretty
 from fl_analysis.results.labels import axis_label, axis_value, percent, tick_label
 from fl_analysis.results.outcome import Outcome
+from fl_core.config.titles import METHOD
 from fl_core.config.vocabulary import DASH
 
 Part = tuple[str, list[Outcome]]
@@ -49,7 +50,8 @@ def accuracy_figure(results: Sequence[Outcome]) -> Figure | None:
         return sparsity_figure(results, axes)
     cells = {tuple(axis_value(a, o.config) for a in axes) for o in results}
     if len(axes) == 2 and len(cells) == len(results):
-        return _heat_maps(results, axes, Facets([("", list(results))], 1))
+        inside = sorted(axes, key=lambda axis: axis != METHOD)  # down, as they are many
+        return _heat_maps(results, inside, Facets([("", list(results))], 1))
     if len(axes) > 2 and "sharding" in axes:
         return grouped_dots(results, axes)
     return dots(results, axes)

@@ -4,7 +4,8 @@ The rule is fixed, so that nobody picks the contrast that looks best. The first 
 study whose levels have an order is told from its first level to its last (`levels`), both at the
 setting of the others that has the arm which is best by validation. Then the next ordered parameter:
 each of its levels against its first, at every setting of the others, with Holm's correction.
-Arms that are only names: the best by validation against the next one by validation.
+Arms that are methods: the best by validation against FedAvg, in each setting of all else. Arms that
+are only names: the best by validation against the next one by validation.
 
 Differences are paired by seed, intervals are Student's 95 % (`intervals`), percentage points.
 """
@@ -15,7 +16,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fl_analysis.results.best import best_arm
+from fl_analysis.results.best import beside, best_arm
 from fl_analysis.results.intervals import Paired, holm
 from fl_analysis.results.labels import (
     arm_axes,
@@ -27,7 +28,8 @@ from fl_analysis.results.labels import (
 )
 from fl_analysis.results.levels import IID, ordered_levels
 from fl_analysis.results.outcome import Outcome
-from fl_analysis.results.significance import confirmed, difference
+from fl_analysis.results.significance import against_fedavg, confirmed, difference
+from fl_core.config.titles import FEDAVG, METHOD
 from fl_core.config.vocabulary import compact, masked
 
 ALPHA = 0.05  # a comparison with a smaller p (Holm) is one that the seeds support
@@ -62,6 +64,8 @@ def _single(arm: Outcome, name: str) -> str:
 
 def _effects(arms: Sequence[Outcome]) -> str:
     axes = arm_axes([o.setting for o in arms], [o.config for o in arms])
+    if methods := against_fedavg(arms):
+        return _methods(arms, axes, methods)
     found = {axis: ordered_levels(axis, [o.config for o in arms]) for axis in axes}
     ordered = [(axis, order) for axis, order in found.items() if order is not None]
     for place, (axis, order) in enumerate(ordered):
@@ -72,6 +76,27 @@ def _effects(arms: Sequence[Outcome]) -> str:
         clause = _second(arms, axes, *rest[0]) if rest else ""
         return _main(told, axes, axis) + clause
     return _names(arms)
+
+
+# --- arms that are methods ------------------------------------------------------------------------
+
+
+def _methods(
+    arms: Sequence[Outcome], axes: Sequence[str], pairs: Sequence[tuple[Outcome, Outcome]]
+) -> str:
+    """The best method of each setting with its accuracy, and how far it is from FedAvg."""
+    fedavg = {one.arm: other for one, other in pairs}
+    others = [axis for axis in axes if axis != METHOD]
+    parts = []
+    for group in beside(arms).values():
+        best = _best(group)
+        text = f"{axis_value(METHOD, best.config)} {percent(best.mean)} %{_setting(best, others)}"
+        if best.arm in fedavg:
+            gap = difference(best, fedavg[best.arm])
+            ends = f" {span(gap.low, gap.high, points)}" if math.isfinite(gap.low) else ""
+            text += f" ({points(gap.mean)} points{ends} to {FEDAVG})"
+        parts.append(text)
+    return f"best by validation: {'; '.join(parts)}"
 
 
 # --- the first parameter --------------------------------------------------------------------------

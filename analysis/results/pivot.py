@@ -3,8 +3,9 @@
 What a person reads first, so every surface shows this one grid: terminal, paper, Markdown, report.
 One axis of the arms (see `labels.arm_axes`) runs across, the others run down, each with a column of
 labels. The last axis that an arm sets runs across where that is narrow enough and leaves the fewest
-holes: sharding x J has a row a sharding and a column a J. There is one column where there is one
-axis, where every grid is too wide or full of holes, and where two arms would share a cell.
+holes: sharding x J has a row a sharding and a column a J. Methods always run down. There is one
+column where there is one axis, where every grid is too wide or full of holes, and where two arms
+would share a cell.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from fl_analysis.results.labels import (
     unit_of_j,
 )
 from fl_analysis.results.outcome import Outcome
+from fl_core.config.titles import METHOD
 from fl_core.config.vocabulary import DASH, DENSE, compact
 
 #: Characters beside each other: those of a terminal, and what fits at eight points into the text
@@ -79,7 +81,8 @@ def pivot(results: Sequence[Outcome]) -> Pivot:
     if not axes or len({_levels(axes, o) for o in results}) < len(results):
         rows, cells = tuple((o.name,) for o in results), tuple((o,) for o in results)
         return Pivot((), None, ("arm",), "", rows, (_ACCURACY,), (_ACCURACY,), cells, best)
-    across = [_grid(results, axes, axis, best) for axis in reversed(axes) if len(axes) > 1]
+    others = [axis for axis in reversed(axes) if len(axes) > 1 and axis != METHOD]
+    across = [_grid(results, axes, axis, best) for axis in others]
     fit = [g for g in across if width(g) <= WIDTH and _holes(g) <= _HOLES]
     return min(fit, key=_holes, default=_grid(results, axes, None, best))  # the first of equals
 

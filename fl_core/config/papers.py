@@ -96,6 +96,15 @@ PAPERS: Mapping[str, Paper] = {
         "ICLR",
         "1910.00643",
     ),
+    "douillard2023": Paper(
+        "Douillard",
+        2023,
+        "A. Douillard, Q. Feng, A. A. Rusu, R. Chhaparia, Y. Donchev, A. Kuncoro, M. Ranzato, "
+        "A. Szlam, J. Shen",
+        "DiLoCo: Distributed Low-Communication Training of Language Models",
+        "Preprint",
+        "2311.08105",
+    ),
     "arivazhagan2019": Paper(
         "Arivazhagan",
         2019,

@@ -43,7 +43,7 @@ TITLES: Mapping[str, Mapping[str, Title]] = {
         "adam": Title("FedAdam", "reddi2021"),
         "yogi": Title("FedYogi", "reddi2021"),
         "slowmo": Title("SlowMo", "wang2020"),
-        "nesterov": Title("Nesterov"),
+        "nesterov": Title("Nesterov (DiLoCo)", "douillard2023"),
     },
     "personal.rule": {
         "none": Title(FEDAVG, "mcmahan2017"),
