@@ -74,6 +74,11 @@ def test_five_values_by_hand(rule: str, fields: dict[str, Value], expected: floa
     assert one_entry(rule, FIVE, **fields) == pytest.approx(expected, abs=1e-6)
 
 
+def test_of_an_even_number_the_median_is_between_the_two_in_the_middle() -> None:
+    assert one_entry("median", FIVE[1:]) == pytest.approx(0.275)
+    assert one_entry("median", (1.0, 3.0)) == 2.0
+
+
 def test_bulyan_by_hand() -> None:
     """Krum with f = 1 chooses five of seven: 2, 1, 3, 0 and of the rest (4, 50, 60) the 50, which
     has the 60 nearest to it; the three nearest to their median 2 are 1, 2, 3.

@@ -24,5 +24,6 @@ def median(updates: Iterable[Update], start: Tensor, config: TrialConfig) -> Ten
 
 def middle(ranked: Tensor, order: Tensor, count: Tensor) -> Tensor:
     """(m, c) in increasing order, of which the first `count` (c,) are values -> (c,)."""
-    places = torch.stack([(count - 1).clamp_min(0) // 2, count.clamp_max(len(ranked) - 1) // 2])
+    last = len(ranked) - 1
+    places = torch.stack([(count - 1).clamp_min(0) // 2, (count // 2).clamp_max(last)])
     return ranked.gather(0, places).mean(0)
