@@ -58,14 +58,25 @@ def _momentum(trial: optuna.Trial, arm: TrialConfig) -> Mapping[str, Value]:
 def _rule(trial: optuna.Trial, rule: str) -> Mapping[str, Value]:
     """What a local rule reads.
 
-    prox: Li et al. 2020 choose mu among 0.001, 0.01, 0.1, 1. dyn: Acar et al. 2021 choose alpha
-    among 0.001, 0.01, 0.1; a decade more on top, as T is short.
+    prox: Li et al. 2020 choose mu among 0.001, 0.01, 0.1, 1. dyn: alpha is 0.1 or 0.01 in Acar et
+    al. 2021; a decade beside both. cm: alpha is 0.1 in Xu et al. 2021, and 1 is FedAvg. ghbm, hbm:
+    beta is 0.9 in Zaccone et al. 2025 and 1 in their code; tau is about 1/C = 10 there, 1 is
+    classical momentum, and the rounds before tau are FedAvg's.
     """
     match rule:
         case "prox":
             return {"local.mu": trial.suggest_float("local.mu", 1e-3, 1.0, log=True)}
         case "dyn":
             return {"local.alpha": trial.suggest_float("local.alpha", 1e-3, 1.0, log=True)}
+        case "cm":
+            return {"local.alpha": trial.suggest_float("local.alpha", 0.03, 1.0, log=True)}
+        case "ghbm":
+            return {
+                "local.beta": trial.suggest_float("local.beta", 0.3, 1.0),
+                "local.tau": trial.suggest_int("local.tau", 1, 20, log=True),
+            }
+        case "hbm":
+            return {"local.beta": trial.suggest_float("local.beta", 0.3, 1.0)}
     return {}
 
 
@@ -73,14 +84,20 @@ def _server(trial: optuna.Trial, optimiser: str) -> Mapping[str, Value]:
     """What the server reads: its rate, and what goes with it.
 
     sgd: 1 is FedAvg; above, extrapolation. momentum: Hsu et al. 2019 try up to 0.997 at clients'
-    rates of their own; at 0.97 the step is 33 times as long, so the rate begins lower. adagrad,
-    adam, yogi: the grids of Reddi et al. 2021; their betas, too, and no bias correction.
+    rates of their own; at 0.97 the step is 33 times as long, so the rate begins lower. slowmo: Wang
+    et al. 2020 use up to 0.8, and a rate of 1. adagrad, adam, yogi: the grids of Reddi et al. 2021;
+    their betas are the defaults, without bias correction.
     """
     match optimiser:
         case "momentum":
             return {
                 "server.lr": trial.suggest_float("server.lr", 0.03, 2.0, log=True),
                 "server.momentum": trial.suggest_float("server.momentum", 0.5, 0.97),
+            }
+        case "slowmo":
+            return {
+                "server.lr": trial.suggest_float("server.lr", 0.1, 2.0, log=True),
+                "server.momentum": trial.suggest_float("server.momentum", 0.0, 0.8),
             }
         case "adagrad" | "adam" | "yogi":
             return {

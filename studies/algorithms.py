@@ -28,7 +28,7 @@ MLP = {"head.hidden": 128}
 METHODS = [
     {"local.rule": "plain", "server.lr": 1.0},
     *each("local.rule", ("plain", "prox", "scaffold", "dyn")),
-    *each("server.optimiser", ("momentum", "adagrad", "adam", "yogi")),
+    *each("server.optimiser", ("momentum", "slowmo", "adagrad", "adam", "yogi")),
 ]
 ARMS = grid(shardings(None, 5, 1), METHODS)
 RANDOM = {"searcher": "random", "prune": False, "neighbours": False}
@@ -41,7 +41,7 @@ STUDY = Study(
     space=methods.mlp,
     presets={
         "embedded": embedded(
-            budget=800, eval_steps=160, trials=12, seeds=5, overrides=MLP, **RANDOM
+            budget=800, eval_steps=160, trials=16, seeds=5, overrides=MLP, **RANDOM
         ),
         "smoke": smoke(arms=grid(shardings(5), METHODS), overrides=MLP, **RANDOM),
         "paper": paper(trials=16, overrides=PAPER_FULL, space=methods.fine_tuning, **RANDOM),
