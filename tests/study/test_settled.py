@@ -86,7 +86,7 @@ def test_arms_with_one_configuration_are_told_apart_by_what_is_searched() -> Non
     assert third.digest() == replace(third, settled=()).digest()
     study = replace(STUDY, arms=[{}, {"local.rule": "plain"}])  # nothing there looks at the rule
     asked = resolve(study, replace(SMALL, arms=None), {})
-    with pytest.raises(UserError, match=r"here: arms all and local\.rule=plain ask the same"):
+    with pytest.raises(UserError, match=r"here: arms all and FedAvg ask the same"):
         probing.check_space(asked.space, asked.arms, "here")
 
 
