@@ -21,6 +21,7 @@ from fl_core.federated.state import Federation, State
 from fl_core.head_stage import head_cost, train_head
 from fl_core.inputs import feature_federation, image_federation
 from fl_core.masks.calibration import Calibration
+from fl_core.masks.changing import ChangingMasks
 from fl_core.masks.parties import Parties
 
 #: The fields that decide which images, features, heads, shards and calibration examples there are.
@@ -42,7 +43,11 @@ def prepare(config: TrialConfig, machine: Machine) -> tuple[Federation, State]:
         fed = image_federation(config, machine, head)
         start = fed.model.flat.clone()
     parties = Parties(config, machine, fed.model, fed.train, fed.shards, start)
-    calibration = fed.masks = Calibration(parties) if config.mask.in_force else None
+    calibration: Calibration | ChangingMasks | None = None
+    if config.mask.changes:
+        calibration = fed.changing = ChangingMasks(parties)
+    elif config.mask.in_force:
+        calibration = fed.masks = Calibration(parties)
     if rule_of(config.local).fisher:
         parties.check_clients()
         fed.fisher, fed.all_fisher = parties.client_fisher, parties.all_fisher
@@ -53,7 +58,10 @@ def prepare(config: TrialConfig, machine: Machine) -> tuple[Federation, State]:
 
 
 def _before(
-    config: TrialConfig, machine: Machine, head: Tensor | None, calibration: Calibration | None
+    config: TrialConfig,
+    machine: Machine,
+    head: Tensor | None,
+    calibration: Calibration | ChangingMasks | None,
 ) -> dict[str, Cost]:
     """What the stages before the main one have cost: those that sent anything.
 

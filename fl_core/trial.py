@@ -41,6 +41,7 @@ from fl_core.federated.memory import ClientMemory
 from fl_core.federated.rounds import fedavg, spread
 from fl_core.federated.state import Federation, State
 from fl_core.masks.calibration import Calibration
+from fl_core.masks.changing import ChangingMasks
 from fl_core.masks.parties import SERVER
 
 TEST_CURVE = "test_curve.csv"  # its columns:
@@ -170,11 +171,14 @@ class Trial:
     def mask_report(self) -> tuple[dict[str, float], dict[str, str]]:
         """What a finished trial's masks look like: metrics, and a table by layer.
 
-        Nothing for dense trials. Of per-client masks those of the clients that took part.
+        Nothing for dense trials. Of per-client masks those of the clients that took part; of masks
+        that change those of the last round.
         """
         if not self.config.mask.in_force:
             return {}, {}
         fed, _ = self._prepared
+        if fed.changing is not None:
+            return cast("ChangingMasks", fed.changing).report(self._final())
         own = self.config.mask.scope == "per_client"
         parties = sorted(self._final().participants) if own else [SERVER]
         return cast("Calibration", fed.masks).report(parties)

@@ -113,7 +113,7 @@ def settings_of_the_unread(base: TrialConfig, reads: tuple[str, ...]) -> Iterato
 
 
 #: What cannot differ while the fields that it needs are read and stay as they are.
-CANNOT = {"head.means", "head.shrinkage",
+CANNOT = {"mask.size_power", "head.means", "head.shrinkage",
           "local.keep_momentum", "mask.hybrid_weight", "mask.average", "federation.alpha",
           "federation.classes_per_client", "mask.rule", "federation.sharding",
           "fine_tune.strategy", "mask.preset", "mask.threshold", "data.crop",

@@ -31,6 +31,7 @@ from fl_core.checkpoint import forget_state, recorded_curve, trial_path
 from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sources import train_sample
 from fl_core.masks.calibration import Calibration
+from fl_core.masks.calibrator import _Sitting
 from fl_core.masks.parties import SERVER
 from fl_core.models import features as features_stage
 from fl_core.models.features import dequantise, extract_features, features_path
@@ -722,5 +723,7 @@ def test_sparse_full_starts_from_a_small_random_head(tmp_path: Path) -> None:
     )  # fmt: skip
     fed, _ = stages.prepare(cfg, machine)
     assert isinstance(fed.masks, Calibration)
-    scores = fed.model.layout.views(fed.masks._score(SERVER, cfg, fed.masks.allowed, 0))
+    calibrator = fed.masks.calibrator
+    sitting = _Sitting(calibrator, SERVER, cfg, fed.masks.start, 0)
+    scores = fed.model.layout.views(sitting.score(calibrator.allowed, 0))
     assert all(bool((score > 0).any()) for score in scores.values())

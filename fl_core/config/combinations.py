@@ -109,13 +109,19 @@ def _check_strategy(config: TrialConfig) -> None:
         raise refuse("fine_tune.strategy", "full", "is dense: masks need sparse_full")
     zeros = head.method == "none" and not head.hidden
     from_zero = strategy == "head" and zeros and mask.in_force
-    if from_zero and mask.rule in ("low_magnitude", "high_magnitude", "hybrid"):
+    if from_zero and mask.rule in ("low_magnitude", "high_magnitude", "hybrid", "most_salient"):
         needs = f"needs head.method={HEADS}: a head of zeros has no magnitudes"
         raise refuse("mask.rule", mask.rule, needs)
     scored = mask.in_force and mask.rule not in ("low_magnitude", "high_magnitude", "random")
     if head.loss != "cross_entropy" and (scored or config.local.blend != "none"):
         needs = "not where Fisher information is asked for: its labels are drawn from a softmax"
         raise refuse("head.loss", head.loss, needs)
+    if mask.changes and config.local.blend != "none":
+        needs = "takes the Fisher information of the start: not where masks change over the rounds"
+        raise refuse("local.blend", config.local.blend, needs)
+    if mask.changes and config.local.keep_momentum:
+        needs = "not where masks change: the momentum of what freezes would go on moving it"
+        raise refuse("local.keep_momentum", True, needs)
     if mask.average == "all" and mask.scope == "shared":
         raise refuse("mask.average", "all", "only for mask.scope=per_client")
 

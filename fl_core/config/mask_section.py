@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 from fl_core.config.fields import Section, choice, number, refuse
 from fl_core.config.mask_presets import CONVENTIONS
+from fl_core.config.methods import METHODS
 from fl_core.config.own import is_own
 
 #: Rules of a mask: which parameters stay trainable.
-RULES = ("least_sensitive", "most_sensitive", "low_magnitude", "high_magnitude", "random", "hybrid")
+RULES = (
+    *("least_sensitive", "most_sensitive", "low_magnitude", "high_magnitude", "random", "hybrid"),
+    "most_salient",
+)
 #: Kinds of layers a mask may be restricted to.
 LAYERS = ("linear", "attention", "norm", "conv", "embedding", "head")
 
@@ -28,6 +33,16 @@ class MaskConfig(Section):
     preset: str = choice("none", *CONVENTIONS)  # values that go together: see mask_presets
     rule: str = choice("least_sensitive", *RULES, own=True)  # own: see masks.rules
     sparsity: float = number(0.0, 0, 1, below=True)
+    #: The sparsity over the rounds of the main stage: from `sparsity` in the first to
+    #: `sparsity_end` in the last. See `sparsity_at`.
+    schedule: str = choice("constant", *METHODS["mask.schedule"])
+    sparsity_end: float = number(0.0, 0, 1, below=True)
+    #: Rounds of the main stage between two calibrations, on the model as it is then; 0 = the masks
+    #: of the start stay.
+    recalibrate: int = number(0, 0)
+    #: A client's active share is proportional to this power of its number of examples, with the
+    #: mean over the clients that `sparsity` says; 0 = the same for all.
+    size_power: float = number(0.0, -4, 4)
     #: Instead of a sparsity: what scores below it stays trainable, in every round of calibration.
     threshold: float | None = number(None, 0, 1e30, above=True)
     rounds: int = number(1, 1)  # R; active fraction after round r is (1 - sparsity)^(r/R)
@@ -62,8 +77,13 @@ class MaskConfig(Section):
             raise refuse("mask.hybrid_weight", self.hybrid_weight, f"{need} mask.rule=hybrid")
         if self.scope == "per_client" and self.source != "server":
             raise refuse("mask.source", self.source, "only for mask.scope=shared")
+        self.only_for("schedule", METHODS["mask.schedule"])
+        if self.size_power and self.scope == "shared":
+            raise refuse("mask.size_power", self.size_power, "only for mask.scope=per_client")
         if self.threshold is not None:
             self._check_threshold(self.threshold)
+        if self.changes:
+            self._check_changes()
         for name, wanted in CONVENTIONS[self.preset].items():
             given = self.to_flat()[name]
             if given != wanted:
@@ -80,8 +100,41 @@ class MaskConfig(Section):
         if self.granularity != "global":
             needs = "only without mask.threshold, which is one for all tensors"
             raise refuse("mask.granularity", self.granularity, needs)
+        for name, neutral in (("schedule", "constant"), ("size_power", 0), ("recalibrate", 0)):
+            if (value := getattr(self, name)) != neutral:
+                needs = "needs an exact sparsity: not with mask.threshold"
+                raise refuse(f"mask.{name}", value, needs)
+
+    def _check_changes(self) -> None:
+        """Masks that change over the rounds are made of scores, by one party each."""
+        name = "recalibrate" if self.recalibrate else "schedule"
+        value = getattr(self, name)
+        if self.source not in ("server", "scores"):
+            needs = f"only for mask.source=server or scores, which is {self.source!r}"
+            raise refuse(f"mask.{name}", value, needs)
+        if not self.in_force:
+            raise refuse(f"mask.{name}", value, "only where a mask freezes something")
 
     @property
     def in_force(self) -> bool:
         """Whether anything may be frozen; without a mask training is dense."""
-        return self.sparsity > 0 or self.threshold is not None or self.layers != "all"
+        some = self.sparsity > 0 or self.sparsity_end > 0 or self.threshold is not None
+        return some or self.layers != "all"
+
+    @property
+    def changes(self) -> bool:
+        """Whether a mask may differ from round to round."""
+        return self.schedule != "constant" or self.recalibrate > 0
+
+    def sparsity_at(self, round: int, rounds: int) -> float:
+        """Of round 0..rounds-1: exactly `sparsity` in the first, `sparsity_end` in the last."""
+        if self.schedule == "constant" or self.sparsity_end == self.sparsity:
+            return self.sparsity
+        progress = round / max(rounds - 1, 1)
+        if self.schedule == "cosine":
+            progress = (1 - math.cos(math.pi * progress)) / 2
+        return (1 - progress) * self.sparsity + progress * self.sparsity_end
+
+    def period(self, round: int) -> int:
+        """How many times masks have been calibrated anew by this round."""
+        return round // self.recalibrate if self.recalibrate else 0

@@ -100,6 +100,19 @@ MEANINGS: Mapping[str, str] = {
     "mask.preset": "conventions that go together, under a name",
     "mask.rule": "which parameters stay trainable",
     "mask.sparsity": "share of the maskable parameters that is FROZEN: 0 is dense",
+    "mask.schedule": (
+        "how the sparsity goes over the rounds of the main stage, from mask.sparsity in the first "
+        "to mask.sparsity_end in the last"
+    ),
+    "mask.sparsity_end": "share of the maskable parameters that is FROZEN in the last round",
+    "mask.recalibrate": (
+        "rounds of the main stage after which masks are calibrated anew, on the model as it is "
+        "then; 0: never"
+    ),
+    "mask.size_power": (
+        "a client's active share is proportional to this power of its number of examples, with "
+        "the mean over the clients that the sparsity says; 0: the same for all"
+    ),
     "mask.threshold": (
         "instead of a sparsity: what has a Fisher information below it stays trainable"
     ),

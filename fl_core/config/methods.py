@@ -27,6 +27,11 @@ METHODS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "step": ("step_size", "gamma"),
         "warmup_cosine": ("warmup",),
     },
+    "mask.schedule": {
+        "constant": (),
+        "linear": ("sparsity_end",),
+        "cosine": ("sparsity_end",),
+    },
     "select.rule": {"uniform": ()},
     "head.loss": {"cross_entropy": (), "one_vs_all": ()},
     "aggregate.rule": {

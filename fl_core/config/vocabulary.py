@@ -67,6 +67,12 @@ FIELDS: Mapping[str, Field] = {
     "mask.sparsity": Field(
         "sparsity", "s", "sparsity (share frozen)", caption="sparsity {} (share frozen)"
     ),
+    "mask.schedule": Field("mask schedule", caption="mask schedule {}", plain=True),
+    "mask.sparsity_end": Field("end sparsity", "s_end", caption="sparsity {} in the last round"),
+    "mask.recalibrate": Field("recalibrate", caption="calibrated anew every {} rounds"),
+    "mask.size_power": Field(
+        "size power", caption="active shares as the clients' examples to the power {}"
+    ),
     "mask.threshold": Field(
         "threshold",
         axis="threshold of the Fisher information",
@@ -91,6 +97,8 @@ FIELDS: Mapping[str, Field] = {
 SHARDING = ("federation.sharding", "federation.classes_per_client", "federation.alpha")
 #: Mask rules that look at gradients, so that Fisher information and its examples mean something.
 FISHER_RULES = ("least_sensitive", "most_sensitive", "hybrid")
+#: Those that look at examples at all.
+EXAMPLE_RULES = (*FISHER_RULES, "most_salient")
 
 
 def field(name: str) -> Field:
@@ -175,8 +183,9 @@ def masked(config: Mapping[str, object]) -> bool:
     >>> masked({"mask.sparsity": 0.0, "mask.threshold": 1e-6})
     True
     """
-    sparsity, layers = config.get("mask.sparsity"), config.get("mask.layers")
-    some = (known(sparsity) and sparsity != 0) or known(config.get("mask.threshold"))
+    ends, layers = ("mask.sparsity", "mask.sparsity_end"), config.get("mask.layers")
+    some = any(known(config.get(name)) and config.get(name) != 0 for name in ends)
+    some = some or known(config.get("mask.threshold"))
     return some or (known(layers) and layers != "all")
 
 

@@ -71,10 +71,13 @@ def cost_of_masks(masks: Iterable[Tensor]) -> Cost:
     return Cost(up, down)
 
 
-def cost_of_scores(active: Tensor, round: int, clients: int) -> Cost:
+def cost_of_scores(active: Tensor, round: int, clients: int, *, start: bool = True) -> Cost:
     """One round of calibration: every client is sent the start, or later what of it is active
     (P,), and sends a score for each active entry, of the length of a parameter.
+
+    start: False where clients have the parameters already.
     """
-    start = torch.zeros(active.numel())
-    down = encode_mask(active) if round else encode(start, None, "dense")
-    return Cost(clients * len(encode(start, active, "values")), clients * len(down))
+    zeros = torch.zeros(active.numel())
+    first = len(encode(zeros, None, "dense")) if start else 0
+    down = len(encode_mask(active)) if round else first
+    return Cost(clients * len(encode(zeros, active, "values")), clients * down)

@@ -39,28 +39,23 @@ bears that cost, so the comparison does not flatter it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from fl_core.federated.messages import COMPARED, ENCODINGS, HEADER, cheapest, encode, encode_mask
+from fl_core.federated.booking import (
+    ANSWER,
+    Message,
+    booked,
+    opaque,
+    shortest,
+    total_names,
+    with_more,
+)
+from fl_core.federated.messages import COMPARED, ENCODINGS, encode, encode_mask
 from fl_core.federated.update import Traffic
 
-ANSWER = 4  # bytes of what a client says that is asked: one float32
-
 Masks = Callable[[int], "Tensor | None"]  # of a client; None only in a dense run
-
-
-class _Message(NamedTuple):
-    encoding: str
-    sent: int  # bytes
-    lengths: Mapping[str, int]  # in the encodings compared
-
-    def heavier(self, mask: int, beside: int) -> _Message:
-        """With a mask, which a comparison has no need of, and something else, which it has."""
-        lengths = {name: length + beside for name, length in self.lengths.items()}
-        return _Message(self.encoding, self.sent + mask + beside, lengths)
 
 
 class Ledger:
@@ -87,7 +82,7 @@ class Ledger:
     ) -> None:
         if scope not in (None, "shared", "per_client"):
             raise ValueError(f"scope={scope!r}: must be None, shared or per_client")
-        self.totals = {key: float(totals.get(key, 0)) for key in _keys(scope)}
+        self.totals = {key: float(totals.get(key, 0)) for key in total_names(scope)}
         self.seen = {int(client) for client in seen}
         if self.seen and union is None and scope == "per_client":
             raise ValueError("scope='per_client': clients seen without the union of their masks")
@@ -121,20 +116,12 @@ class Ledger:
         in_vain = set(asked) - {t.client for t in traffic}
         down += [self._to_judge(params, client, masks) for client in in_vain]
         up = [m for t in traffic for m in self._uploads(params, t, masks)]
-        up += [_opaque(ANSWER)] * len(asked)
+        up += [opaque(ANSWER)] * len(asked)
         if self._fisher == "all" and not self.seen:
             down += [self._whole(0 if self._told else self._dense, self._mask)] * self._clients
             up += [self._trained(params, traffic[0].client, masks)] * self._clients
         self.seen.update(t.client for t in traffic)
-        totals = dict(self.totals)  # a new one: the last may be part of a checkpoint
-        for way, messages in (("down", down), ("up", up)):
-            totals[f"bytes_{way}_round"] = float(sum(message.sent for message in messages))
-            totals[f"bytes_{way}_main"] += totals[f"bytes_{way}_round"]
-            for message in messages if self._scope else ():
-                totals[f"messages_{way}_{message.encoding}"] += 1
-                for encoding in COMPARED:
-                    totals[f"bytes_{way}_{encoding}"] += message.lengths[encoding]
-        self.totals = totals
+        self.totals = booked(self.totals, down, up, compared=self._scope is not None)
 
     def replay(self, clients: Iterable[int], masks: Masks) -> None:
         """These took part in earlier rounds: `seen` and `union` grow, nothing is counted."""
@@ -145,7 +132,7 @@ class Ledger:
 
     def _downloads(
         self, params: Tensor, client: int, broadcast: int, masks: Masks
-    ) -> list[_Message]:
+    ) -> list[Message]:
         first, exchanged = client not in self.seen, self._fisher == "all"
         if self._scope == "shared":
             self._lengths_of(params, client, masks)  # measures the mask
@@ -160,7 +147,7 @@ class Ledger:
             messages.append(self._trained(params, client, masks))  # the sum
         return messages
 
-    def _to_judge(self, params: Tensor, client: int, masks: Masks) -> _Message:
+    def _to_judge(self, params: Tensor, client: int, masks: Masks) -> Message:
         """The model for a client that will not train it."""
         if client in self.seen or self._told or self._fisher == "all":
             return self._changes(params, client, 0, masks)[0]
@@ -168,43 +155,43 @@ class Ledger:
 
     def _everything(
         self, params: Tensor, client: int, broadcast: int, masks: Masks
-    ) -> list[_Message]:
+    ) -> list[Message]:
         """The parameters as they are, and where a client needs it, as the run started from."""
         messages = [self._whole(self._dense)] * (1 + broadcast)
         if self.seen and (self._scope == "per_client" or self._fisher):
             messages.append(self._changes(params, client, 0, masks)[0])
         return messages
 
-    def _changes(self, params: Tensor, client: int, broadcast: int, masks: Masks) -> list[_Message]:
+    def _changes(self, params: Tensor, client: int, broadcast: int, masks: Masks) -> list[Message]:
         """What may have changed since the start."""
         if self._scope is None:
             return [self._whole(self._dense)] * (1 + broadcast)
         if self._scope == "shared":
             lengths = self._lengths_of(params, client, masks)
-            return _with_more(_shortest(lengths, ENCODINGS), broadcast, lengths)
+            return with_more(shortest(lengths, ENCODINGS), broadcast, lengths)
         if not self._changed:
             self._changed = self._measure(params, self.union, ENCODINGS)
-        return _with_more(_shortest(self._changed, COMPARED), broadcast, self._changed)
+        return with_more(shortest(self._changed, COMPARED), broadcast, self._changed)
 
-    def _uploads(self, params: Tensor, traffic: Traffic, masks: Masks) -> list[_Message]:
-        rest = [_opaque(traffic.bytes)] if traffic.bytes else []
+    def _uploads(self, params: Tensor, traffic: Traffic, masks: Masks) -> list[Message]:
+        rest = [opaque(traffic.bytes)] if traffic.bytes else []
         if self._fisher == "round" and traffic.client not in self.seen:
             rest.append(self._trained(params, traffic.client, masks))
         if self._scope is None:
-            return [_Message("dense", self._dense, {})] * (1 + traffic.vectors) + rest
+            return [Message("dense", self._dense, {})] * (1 + traffic.vectors) + rest
         unknown = self._scope == "per_client" and traffic.client not in self.seen
         lengths = self._lengths_of(params, traffic.client, masks)
-        first = _shortest(lengths, ("index", "bitmap") if unknown else ENCODINGS)
-        return _with_more(first, traffic.vectors, lengths) + rest
+        first = shortest(lengths, ("index", "bitmap") if unknown else ENCODINGS)
+        return with_more(first, traffic.vectors, lengths) + rest
 
-    def _trained(self, params: Tensor, client: int, masks: Masks) -> _Message:
+    def _trained(self, params: Tensor, client: int, masks: Masks) -> Message:
         """A vector of the entries that a client trains; of all while its mask is not known."""
         if self._scope is None or (self._scope == "per_client" and client not in self.seen):
             return self._whole(self._dense)
-        return _shortest(self._lengths_of(params, client, masks), ENCODINGS)
+        return shortest(self._lengths_of(params, client, masks), ENCODINGS)
 
-    def _whole(self, length: int, mask: int = 0) -> _Message:
-        return _Message("dense", length + mask, dict.fromkeys(COMPARED, length))
+    def _whole(self, length: int, mask: int = 0) -> Message:
+        return Message("dense", length + mask, dict.fromkeys(COMPARED, length))
 
     def _lengths_of(self, params: Tensor, client: int, masks: Masks) -> dict[str, int]:
         """Lengths of what a client's mask lets through, in every encoding."""
@@ -227,35 +214,8 @@ class Ledger:
         self._changed = {}
 
 
-def _keys(scope: str | None) -> list[str]:
-    """The names of a ledger's totals."""
-    plain = [f"bytes_{way}_{part}" for way in ("up", "down") for part in ("main", "round")]
-    if scope is None:
-        return plain
-    ways = [f"bytes_{way}_{name}" for way in ("up", "down") for name in COMPARED]
-    return plain + ways + [f"messages_{way}_{e}" for way in ("up", "down") for e in ENCODINGS]
-
-
 def _need(masks: Masks, client: int) -> Tensor:
     mask = masks(client)
     if mask is None:
         raise ValueError(f"client {client}: no mask, though the run has masks")
     return mask
-
-
-def _with_more(first: _Message, more: int, lengths: Mapping[str, int]) -> list[_Message]:
-    """The message, and `more` vectors of the same entries, whose positions are known by then."""
-    if not more:
-        return [first]
-    values = lengths["values"]
-    return [first, *[_Message("values", values, dict.fromkeys(COMPARED, values))] * more]
-
-
-def _opaque(size: int) -> _Message:
-    """Anything else of so many bytes."""
-    return _Message("dense", HEADER + size, dict.fromkeys(COMPARED, HEADER + size))
-
-
-def _shortest(lengths: Mapping[str, int], choices: Sequence[str]) -> _Message:
-    encoding = cheapest({name: lengths[name] for name in choices})
-    return _Message(encoding, lengths[encoding], lengths)

@@ -56,6 +56,17 @@ def encode_mask(mask: Tensor) -> bytes:
     return min(_seal(_MASK, "index", active), _seal(_MASK, "bitmap", active), key=len)
 
 
+def length_of(size: int, count: int, encoding: str) -> int:
+    """Bytes of `encode` for `count` active entries of `size`: they depend on nothing else."""
+    positions = {"index": 4 * count, "bitmap": (size + 7) // 8}.get(encoding, 0)
+    return HEADER + positions + 4 * (size if encoding == "dense" else count)
+
+
+def mask_length(size: int, count: int) -> int:
+    """Bytes of `encode_mask`."""
+    return HEADER + min(4 * count, (size + 7) // 8)
+
+
 def encode_numbers(numbers: Tensor) -> bytes:
     """Floating-point numbers (N,) of any width as a message."""
     values = _vector(numbers, numbers.dtype, "numbers")

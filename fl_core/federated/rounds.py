@@ -6,7 +6,7 @@ momentum; early stopping and the best checkpoint belong to both.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -17,13 +17,15 @@ from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sources import Source
 from fl_core.federated.account import Clock, account
 from fl_core.federated.aggregates.table import aggregate
+from fl_core.federated.changing_ledger import MEMORY, ChangingLedger
 from fl_core.federated.cost import Cost
 from fl_core.federated.evaluate import Evaluation, evaluate
 from fl_core.federated.ledger import Ledger
 from fl_core.federated.losses import LOSSES
+from fl_core.federated.masking import RoundMasks, masks_of
 from fl_core.federated.rules.table import rule_of
 from fl_core.federated.selections.table import select
-from fl_core.federated.server import begun, server_step
+from fl_core.federated.server import begun, named, server_step
 from fl_core.federated.state import Federation, State
 from fl_core.federated.update import Measured
 from fl_core.federated.work import Run, client_updates
@@ -57,16 +59,16 @@ def fedavg(config: TrialConfig, fed: Federation, state: State) -> Iterator[Round
     passed: list[dict[str, float]] = []  # rounds since the last result
     while state.round < config.last_round:
         chosen = select(state, fed, config)  # S_t
-        updates = client_updates(run, state, chosen)  # w_k after J corrected steps from w
-        measured.begin(state.params, state.clients)
+        now = masks_of(fed, state, chosen.clients.tolist())
+        updates = client_updates(run._replace(fed=now.fed), now.state, chosen)  # w_k from w
+        measured.begin(now.state.params, now.state.clients)
         target = aggregate(measured.passing(updates), measured.start, config)  # w + mean D_k
         target = chosen.scaled(target, measured.start)
-        state = server_step(config, run.rule, state, target, measured)
+        state = server_step(config, run.rule, now.state, target, measured, now.trained)
         clock.charge("seconds_train")
         clock.totals["images"] += measured.images
-        broadcast, masks = len(run.rule.broadcast), _mask_of(fed)
-        ledger.round_trip(state.params, measured.traffic, broadcast, masks, chosen.asked)
-        passed.append(_round_row(run, state.round, measured, ledger))
+        state = _booked(ledger, run, state, measured, now, chosen.asked)
+        passed.append(_round_row(run, state.round, measured, ledger, now))
         result = _evaluated(run, state, measured, clock, ledger, before)
         if result is None:
             continue
@@ -78,10 +80,14 @@ def fedavg(config: TrialConfig, fed: Federation, state: State) -> Iterator[Round
             return
 
 
-def _round_row(run: Run, done: int, measured: Measured, ledger: Ledger) -> dict[str, float]:
+def _round_row(
+    run: Run, done: int, measured: Measured, ledger: Ledger | ChangingLedger, now: RoundMasks
+) -> dict[str, float]:
     """What is known of one round without an evaluation."""
     config, attackers = run.config, run.fed.attackers
+    row = {} if now.active is None else {"mask_active": now.active}
     return {
+        **row,
         "round": done,
         "local_steps": done * config.local.steps,
         "train_loss": measured.train_loss,
@@ -97,7 +103,7 @@ def _evaluated(
     state: State,
     measured: Measured,
     clock: Clock,
-    ledger: Ledger,
+    ledger: Ledger | ChangingLedger,
     before: Mapping[str, Cost],
 ) -> RoundResult | None:
     """The result after a round, if one is due: at an evaluation, at the end, on divergence."""
@@ -125,14 +131,45 @@ def _evaluated(
     return RoundResult(metrics, state, done, diverged=not finite)
 
 
+def _booked(
+    ledger: Ledger | ChangingLedger,
+    run: Run,
+    state: State,
+    measured: Measured,
+    now: RoundMasks,
+    asked: Sequence[int],
+) -> State:
+    """The state after the round's traffic is counted."""
+    broadcast = len(run.rule.broadcast)
+    if isinstance(ledger, Ledger):
+        ledger.round_trip(state.params, measured.traffic, broadcast, _mask_of(run.fed), asked)
+        return state
+    made = now.made
+    assert made is not None
+    masks = lambda client, round: made.of(client, round).mask  # noqa: E731
+    ledger.round_trip(now.state.round, measured.traffic, broadcast, masks, asked, made.sent)
+    return replace(state, server={**state.server, **ledger.tensors()})
+
+
 def _mask_of(fed: Federation) -> Callable[[int], Tensor | None]:
     masks = fed.masks
     return (lambda client: None) if masks is None else (lambda client: masks(client).mask)
 
 
-def _ledger(run: Run, state: State, before: Mapping[str, Cost]) -> Ledger:
+def _ledger(run: Run, state: State, before: Mapping[str, Cost]) -> Ledger | ChangingLedger:
     """The account of what was sent in the rounds before `state`."""
     sent = {n: v for n, v in state.totals.items() if n.startswith(("bytes_", "messages_"))}
+    if run.fed.changing is not None:
+        return ChangingLedger(
+            run.fed.model.layout.size,
+            run.config.mask,
+            run.config.rounds,
+            sent,
+            named(state.server, MEMORY),
+            clients=run.config.federation.clients,
+            told="masks" in before,
+            beside=run.fed.beside,
+        )
     ledger = Ledger(
         run.fed.model.layout.size,
         None if run.fed.masks is None else run.config.mask.scope,

@@ -77,9 +77,18 @@ def named(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def server_step(
-    config: TrialConfig, rule: LocalRule, state: State, target: Tensor, measured: Measured
+    config: TrialConfig,
+    rule: LocalRule,
+    state: State,
+    target: Tensor,
+    measured: Measured,
+    trained: Tensor | None = None,
 ) -> State:
-    """The state after a round. `target`: the aggregate (P,) float64."""
+    """The state after a round. `target`: the aggregate (P,) float64.
+
+    trained: (P,) bool, where masks change from round to round: what any client of this one trains.
+    All else keeps its bits, whatever momentum or a rule remember of earlier rounds.
+    """
     server = dict(state.server)
     gathered = _gathered(config, state, target, measured)
     if rule.serve is not None:
@@ -95,6 +104,8 @@ def server_step(
         optimiser.step(params, measured.start - target, memory, config.server.lr)
         server |= {f"optimiser/{name}": tensor for name, tensor in memory.items()}
     params = params.float()
+    if trained is not None:
+        params = torch.where(trained, params, state.params)
     if rule.remember is not None:
         told = rule.remember(gathered, params)
         server |= {f"rule/{name}": tensor for name, tensor in told.items()}

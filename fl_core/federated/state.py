@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
@@ -15,6 +15,9 @@ from fl_core.data.sources import Source
 from fl_core.federated.cost import Before
 from fl_core.federated.memory import ClientMemory
 from fl_core.optim.sgdm import Active
+
+if TYPE_CHECKING:
+    from fl_core.federated.masking import Changing
 
 
 @dataclass
@@ -28,6 +31,7 @@ class Federation:
     class_counts: np.ndarray  # (clients, classes)
     train_sample: Source | None = None  # training examples that are evaluated too
     masks: Callable[[int], Active] | None = None  # of each client; None = dense
+    changing: Changing | None = None  # the masks of each round, where these may differ
     fisher: Callable[[int], Tensor] | None = None  # (P,) of each client, for rules that need it
     all_fisher: Callable[[], Tensor] | None = None  # (P,) the sum over all clients
     before: Before = dict  # what the stages before the main one have cost

@@ -16,6 +16,7 @@ from fl_core.federated.attacks import falsified
 from fl_core.federated.client import Trained, Work, full_gradient, local_update, plan_work
 from fl_core.federated.gradients import has_closed_form
 from fl_core.federated.losses import LOSSES
+from fl_core.federated.masking import CALIBRATED
 from fl_core.federated.rule import LocalRule, Visit
 from fl_core.federated.schedule import step_rates
 from fl_core.federated.selection import Selection
@@ -60,6 +61,9 @@ def client_updates(run: Run, state: State, chosen: Selection) -> Iterator[Update
         sent, kept = ({}, {}) if rule.finish is None else rule.finish(result.params, visit)
         if config.local.keep_momentum:
             kept = {**kept, **{KEPT + name: tensor for name, tensor in result.state.items()}}
+        if run.fed.changing is not None:
+            memory = state.clients.of(turn.client)
+            kept = {**kept, **{n: t for n, t in memory.items() if n.startswith(CALIBRATED)}}
         examples = turn.work.num_examples
         own = 1 if rule.uniform else examples
         yield Update(

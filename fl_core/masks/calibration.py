@@ -17,33 +17,21 @@ the clients is part of the main stage, as are the first messages of clients with
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from fl_core.base.rng import stream
 from fl_core.base.tables import csv_text
 from fl_core.config.artefact import stage_artefact
-from fl_core.config.fields import refuse
 from fl_core.config.trial_config import TrialConfig
-from fl_core.config.vocabulary import FISHER_RULES
-from fl_core.federated.cost import Cost, cost_of_masks, cost_of_scores
+from fl_core.federated.cost import Cost, cost_of_masks
+from fl_core.masks.calibrator import Calibrator
 from fl_core.masks.overlap import overlap_table
 from fl_core.masks.parties import FISHER_READS, SERVER, Parties
-from fl_core.masks.rules import Scoring, checked_scores, rule_of
-from fl_core.masks.select import (
-    active_counts,
-    calibrate_mask,
-    combine,
-    maskable,
-    pack,
-    soft_mask,
-    unpack,
-)
+from fl_core.masks.select import combine, pack, unpack
 from fl_core.optim.sgdm import Active
 
 #: The fields that decide a mask.
@@ -51,6 +39,10 @@ MASK_READS = (
     *FISHER_READS,
     "mask.rule",
     "mask.sparsity",
+    "mask.schedule",
+    "mask.sparsity_end",
+    "mask.recalibrate",
+    "mask.size_power",
     "mask.threshold",
     "mask.rounds",
     "mask.scope",
@@ -65,32 +57,19 @@ MASK_READS = (
 
 
 class Calibration:
-    """The masks of one trial; a call gives a client's mask.
+    """The masks of one trial in which they stay as they are; a call gives a client's mask.
 
     Construction checks, in milliseconds, that the masks can be calibrated.
     """
 
     def __init__(self, parties: Parties) -> None:
-        self.parties = parties
+        self.parties, self.calibrator = parties, Calibrator(parties)
         self.config, self.machine = parties.config, parties.machine
         self.model, self.start = parties.model, parties.start
+        self.allowed = self.calibrator.allowed
         self._packed: dict[int, Tensor] = {}
         self._added: dict[int, int] = {}
         self._sent = Cost()  # by the calibration of the shared mask
-        mask = self.config.mask
-        self.allowed = maskable(self.model.module, self.model.layout, mask.layers).to(
-            self.start.device
-        )
-        rule_of(mask)  # the user's own is there
-        count = int(self.allowed.sum())
-        if not mask.min_active and not active_counts(count, mask.sparsity, 1)[-1]:
-            raise refuse("mask.sparsity", mask.sparsity, f"freezes all {count} parameters")
-        if mask.rule in FISHER_RULES:
-            on_server = mask.scope == "shared" and mask.source == "server"
-            if on_server:
-                parties.check_server()
-            else:
-                parties.check_clients()
 
     def __call__(self, client: int) -> Active:
         """The client's mask: everyone's own, or the shared one."""
@@ -105,7 +84,7 @@ class Calibration:
     def mask(self, party: int) -> Tensor:
         """(P,) bool, on the device: the mask of the server or of a client."""
         if party not in self._packed:
-            config = self._client_config if party != SERVER else self.config
+            config = self._client_config(party) if party != SERVER else self.config
             tensors = stage_artefact(
                 "mask", config, self.machine, MASK_READS, partial(self._calibrate, party), party
             )
@@ -127,23 +106,13 @@ class Calibration:
 
     def report(self, parties: Sequence[int]) -> tuple[dict[str, float], dict[str, str]]:
         """What the masks of these parties look like: metrics, and a table by layer as CSV."""
-        masks = [pack(self.mask(party)) for party in parties]
-        rows = overlap_table(masks, self.model.layout, self.allowed)
-        overall = rows[-1]
-        metrics = {
-            "mask_active": float(overall["active_share"]) * float(overall["size"]),
-            "mask_active_share": float(overall["active_share"]),
-            "mask_added": sum(map(self.added, parties)) / len(parties),
-        }
-        if len(parties) > 1:
-            names = ("jaccard", "expected", "excess", "expected_given_layers")
-            metrics |= {f"mask_{name}": float(overall[name]) for name in names}
-        return metrics, {"masks.csv": csv_text(list(overall), [row.values() for row in rows])}
+        added = sum(map(self.added, parties)) / len(parties)
+        return report(map(self.mask, parties), added, self.calibrator)
 
-    @property
-    def _client_config(self) -> TrialConfig:
+    def _client_config(self, client: int) -> TrialConfig:
         """What a client's own mask depends on: the same whether it is used alone or combined."""
-        own = replace(self.config.mask, scope="per_client", source="server")
+        sparsity = self.calibrator.sparsity(client, 0)
+        own = replace(self.config.mask, scope="per_client", source="server", sparsity=sparsity)
         return replace(self.config, mask=own)
 
     def _calibrate(self, party: int, config: TrialConfig) -> dict[str, Tensor]:
@@ -157,37 +126,29 @@ class Calibration:
                 "added": torch.tensor(0),
                 "cost": cost_of_masks(unpack(one, len(self.start)) for one in packed).to_tensor(),
             }
-
-        def score(active: Tensor, round: int) -> Tensor:
-            return self._score(party, config, active, round)
-
-        @cache
-        def order() -> np.ndarray:
-            return stream(config.seed, "ties", party + 1).random(len(self.start), np.float32)
-
-        self._sent = Cost()
-        found = calibrate_mask(score, self.allowed, self.model.layout, config.mask, order)
+        found, sent = self.calibrator.calibrate(party, config, self.start)
         return {
             "mask": pack(found.mask),
             "added": torch.tensor(found.added),
-            "cost": self._sent.to_tensor(),
+            "cost": sent.to_tensor(),
         }
 
-    def _score(self, party: int, config: TrialConfig, active: Tensor, round: int) -> Tensor:
-        """(P,) scores of the rule: the lowest stay trainable."""
-        mask, layout = config.mask, self.model.layout
 
-        def sensitivity() -> Tensor:
-            damped = soft_mask(self.start, active, self.allowed, mask.dropped_weight)
-            self.model.flat.copy_(damped)
-            if party == SERVER and mask.source == "scores":
-                sent = cost_of_scores(active, round, len(self.parties.shards))
-                self._sent = self._sent.plus(sent)
-                return self.parties.average_fisher(config, round)
-            return self.parties.fisher(party, config, round)
-
-        def draws() -> np.random.Generator:
-            return stream(config.seed, "mask", party + 1)
-
-        scoring = Scoring(mask, self.start, active, round, layout, sensitivity, draws)
-        return checked_scores(rule_of(mask)(scoring), len(self.start), mask.rule)
+def report(
+    masks: Iterable[Tensor], added: float, calibrator: Calibrator
+) -> tuple[dict[str, float], dict[str, str]]:
+    """What masks (P,) bool look like, beside the mean number of entries that a guard added to one:
+    metrics, and a table by layer as CSV.
+    """
+    packed = [pack(mask) for mask in masks]
+    rows = overlap_table(packed, calibrator.parties.model.layout, calibrator.allowed)
+    overall = rows[-1]
+    metrics = {
+        "mask_active": float(overall["active_share"]) * float(overall["size"]),
+        "mask_active_share": float(overall["active_share"]),
+        "mask_added": added,
+    }
+    if len(packed) > 1:
+        names = ("jaccard", "expected", "excess", "expected_given_layers")
+        metrics |= {f"mask_{name}": float(overall[name]) for name in names}
+    return metrics, {"masks.csv": csv_text(list(overall), [row.values() for row in rows])}

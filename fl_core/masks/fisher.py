@@ -72,7 +72,7 @@ def fisher(
 
     total = torch.zeros_like(model.flat)
     squares = model.layout.views(total)
-    with _undisturbed(model.module):
+    with undisturbed(model.module):
         route = _layerwise if _is_covered(model, batch(slice(0, 2)), kind) else _functional
         for start in range(0, len(indices), batch_size):
             route(model, batch(slice(start, start + batch_size)), kind, squares)
@@ -87,7 +87,7 @@ def fisher(
 
 
 @contextmanager
-def _undisturbed(module: nn.Module) -> Iterator[None]:
+def undisturbed(module: nn.Module) -> Iterator[None]:
     """Eval mode, and no gradient for any parameter; afterwards all flags as they were."""
     training = [(part, part.training) for part in module.modules()]
     required = [(parameter, parameter.requires_grad) for parameter in module.parameters()]

@@ -8,7 +8,7 @@ validation score is then optimistic, and captions say so. A client's are of its 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -25,6 +25,7 @@ from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sharding import PARTITION_READS
 from fl_core.data.sources import Source, split_train_val
 from fl_core.masks.fisher import fisher
+from fl_core.masks.saliency import saliency
 
 #: The fields that decide the clients' examples and the parameters that fine-tuning starts from,
 #: and so a client's Fisher information.
@@ -61,24 +62,34 @@ class Parties:
         smallest = int(np.argmin([len(shard) for shard in self.shards]))
         self._check_examples(len(self.shards[smallest]), f"client {smallest} has")
 
-    def fisher(self, party: int, config: TrialConfig, round: int) -> Tensor:
-        """(P,) on a party's own examples, of the model as it stands, with a round's labels."""
-        mask, seed = config.mask, config.seed
-        pool = self.server_pool if party == SERVER else self.shards[party]
-        # the same examples in every round of calibration, fresh labels
-        rng = stream(seed, "calibration", party + 1)
-        who = "the server's calibration split" if party == SERVER else f"client {party}"
-        self._check_examples(len(pool), f"{who} has")  # the user's own rule is not known to ask
-        chosen = rng.choice(pool, mask.examples, replace=False)
-        labels = stream(seed, "labels", party + 1, round)
+    def fisher(self, party: int, config: TrialConfig, round: int, when: int = 0) -> Tensor:
+        """(P,) on a party's own examples, of the model as it stands, with a round's labels; `when`
+        counts how often masks were calibrated before.
+        """
+        mask, chosen = config.mask, self._examples(party, config)
+        again = (when,) if when else ()  # of the first calibration as it always was
+        labels = stream(config.seed, "labels", party + 1, round, *again)
         return fisher(self.model, self.source, chosen, mask.fisher, mask.batch_size, labels)
 
-    def average_fisher(self, config: TrialConfig, round: int) -> Tensor:
-        """(P,) the clients' Fisher averaged by their examples."""
+    def saliency(self, party: int, config: TrialConfig) -> Tensor:
+        """(P,) on the same examples, with the labels of the data set."""
+        chosen = self._examples(party, config)
+        return saliency(self.model, self.source, chosen, config.mask.batch_size)
+
+    def _examples(self, party: int, config: TrialConfig) -> np.ndarray:
+        """The same in every round of calibration, and whenever masks are calibrated anew."""
+        pool = self.server_pool if party == SERVER else self.shards[party]
+        rng = stream(config.seed, "calibration", party + 1)
+        who = "the server's calibration split" if party == SERVER else f"client {party}"
+        self._check_examples(len(pool), f"{who} has")  # the user's own rule is not known to ask
+        return rng.choice(pool, config.mask.examples, replace=False)
+
+    def average(self, score: Callable[[int], Tensor]) -> Tensor:
+        """(P,) the clients' scores averaged by their examples."""
         total = torch.zeros_like(self.start)
         examples = sum(map(len, self.shards))
         for client, shard in enumerate(self.shards):
-            total.add_(self.fisher(client, config, round), alpha=len(shard) / examples)
+            total.add_(score(client), alpha=len(shard) / examples)
         return total
 
     def client_fisher(self, client: int) -> Tensor:

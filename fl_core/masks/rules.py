@@ -26,11 +26,12 @@ class Scoring:
     """What a rule may read in one round of one party's calibration."""
 
     config: MaskConfig
-    params: Tensor  # (P,) float32: what fine-tuning starts from
+    params: Tensor  # (P,) float32: of the model that is calibrated on
     active: Tensor  # (P,) bool: what the rounds before left trainable
     round: int  # of config.rounds, from 0
     layout: Layout  # names and shapes of the parameters
     sensitivity: Callable[[], Tensor]  # (P,) Fisher information, with dropped weights damped
+    saliency: Callable[[], Tensor]  # (P,) |gradient * weight|, of the same model
     draws: Callable[[], np.random.Generator]  # the party's own random numbers
 
 
@@ -45,6 +46,11 @@ def least_sensitive(scoring: Scoring) -> Tensor:
 def most_sensitive(scoring: Scoring) -> Tensor:
     """The opposite."""
     return -scoring.sensitivity()
+
+
+def most_salient(scoring: Scoring) -> Tensor:
+    """SSFL (Ohib et al. 2024): what the loss depends on most, weight for weight."""
+    return -scoring.saliency()
 
 
 def low_magnitude(scoring: Scoring) -> Tensor:
@@ -101,6 +107,7 @@ RULES: dict[str, Rule] = {
     "high_magnitude": high_magnitude,
     "random": random,
     "hybrid": hybrid_of_both,
+    "most_salient": most_salient,
 }
 
 

@@ -16,7 +16,7 @@ it are 0.) With `mask.threshold` those scored below it stay active in every roun
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 from typing import Any
@@ -30,6 +30,7 @@ from fl_core.base.params import Layout
 from fl_core.config.fields import refuse
 from fl_core.config.mask_section import LAYERS, MaskConfig
 from fl_core.masks.lowest import Bools, Order, Scores, check_scores, lowest
+from fl_core.masks.quotas import quotas
 
 
 def layer_kinds(module: nn.Module) -> dict[str, str]:
@@ -84,10 +85,21 @@ def active_counts(maskable: int, sparsity: float, rounds: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Calibrated:
-    """A mask and what the collapse guard had to add to it."""
+    """Masks of increasing size, each a part of the next, along one ranking."""
 
-    mask: Tensor  # (P,) bool
-    added: int  # entries beyond the exact count, or at or above the threshold
+    #: (P,) uint8, or int16 of more than 255 masks: the smallest mask that an entry is active in.
+    levels: Tensor
+    guarded: tuple[int, ...]  # entries of each beyond the exact count, or not below the threshold
+
+    @property
+    def mask(self) -> Tensor:
+        """(P,) bool: the smallest mask."""
+        return self.levels == 0
+
+    @property
+    def added(self) -> int:
+        """What the collapse guard had to add to it."""
+        return self.guarded[0]
 
 
 def calibrate_mask(
@@ -96,6 +108,7 @@ def calibrate_mask(
     layout: Layout,
     config: MaskConfig,
     order: Order,
+    counts: Sequence[int] = (),
 ) -> Calibrated:
     """The mask after R rounds of `score(active, round)` -> (P,) scores, round = 0..R-1.
 
@@ -103,39 +116,83 @@ def calibrate_mask(
     one threshold for all active entries; `tensor` gives each tensor its share of the same total.
     `order` gives (P,) numbers that decide between equal scores.
 
+    `counts`: active entries of the masks that are wanted (increasing, none below the last round's),
+    if not that of the last round alone. A larger one has the lowest-scored entries of the round
+    in which so many were dropped: all of them lie along one ranking.
+
     A tensor without an active entry is a layer that no longer learns (layer collapse, Tanaka et
     al., NeurIPS 2020). So in every round each keeps max(min_active, ceil(min_share * size)) of
-    its best entries, or all if it has fewer, ON TOP of the exact count: `Calibrated.added`.
+    its best entries, or all if it has fewer, ON TOP of the exact count: `Calibrated.guarded`.
     """
-    ends = np.cumsum([shape.numel() for shape in layout.shapes]).tolist()
-    spans = [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+    choose = _Choice.of(allowed, layout, config, order, counts)
     active: Bools = allowed.cpu().numpy()
-    sizes = [int(np.count_nonzero(active[span])) for span in spans]
-    counts = active_counts(sum(sizes), config.sparsity, config.rounds)
-    least = [min(n, max(config.min_active, math.ceil(config.min_share * n))) for n in sizes]
-    if counts[-1] == 0 and not any(least):
-        why = f"freezes all of the {sum(sizes)} maskable parameters"
-        raise refuse("mask.sparsity", config.sparsity, why)
-    quotas = _quotas(counts, sizes)
-    for number, count in enumerate(counts):
-        given = score(torch.from_numpy(active).to(allowed.device), number)
-        scores = given.detach().cpu().numpy()
-        need = least
-        if config.threshold is not None:
-            chosen = _below(scores, active, config.threshold)
+    wanted = list(counts or choose.stops[-1:])
+    kind = np.uint8 if len(wanted) < 256 else np.int16
+    levels = np.full(active.shape, len(wanted), kind)
+    guarded = [0] * len(wanted)
+    for number, stop in enumerate(choose.stops):
+        scores = score(torch.from_numpy(active).to(allowed.device), number).detach().cpu().numpy()
+        last = number == len(choose.stops) - 1
+        for level in reversed(range(len(wanted))):
+            count = wanted[level]
+            before = choose.stops[number - 1] if number else count
+            if count <= before and (count > stop or last):
+                chosen, exact = choose(scores, active, count)
+                levels[chosen], guarded[level] = level, int(np.count_nonzero(chosen)) - exact
+        if not last:
+            active, _ = choose(scores, active, stop)
+    return Calibrated(torch.from_numpy(levels).to(allowed.device), tuple(guarded))
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """How many of the active entries are chosen, and which."""
+
+    config: MaskConfig
+    order: Order
+    spans: Sequence[slice]  # of each tensor
+    least: Sequence[int]  # entries that each keeps
+    stops: Sequence[int]  # active entries after each round of calibration
+    quotas: Mapping[int, Sequence[int]]  # of each tensor, for every number of active entries
+
+    @classmethod
+    def of(
+        cls,
+        allowed: Tensor,
+        layout: Layout,
+        config: MaskConfig,
+        order: Order,
+        counts: Sequence[int],
+    ) -> _Choice:
+        ends = np.cumsum([shape.numel() for shape in layout.shapes]).tolist()
+        spans = [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+        inside: Bools = allowed.cpu().numpy()
+        sizes = [int(np.count_nonzero(inside[span])) for span in spans]
+        stops = active_counts(sum(sizes), config.sparsity, config.rounds)
+        least = [min(n, max(config.min_active, math.ceil(config.min_share * n))) for n in sizes]
+        if stops[-1] == 0 and not any(least):
+            why = f"freezes all of the {sum(sizes)} maskable parameters"
+            raise refuse("mask.sparsity", config.sparsity, why)
+        falling = sorted({*stops, *counts}, reverse=True)
+        shares = dict(zip(falling, quotas(falling, sizes), strict=True))
+        return cls(config, order, spans, least, stops, shares)
+
+    def __call__(self, scores: Scores, active: Bools, count: int) -> tuple[Bools, int]:
+        """The chosen of the active entries, and how many they were to be without the guard."""
+        need = self.least
+        if self.config.threshold is not None:
+            chosen = _below(scores, active, self.config.threshold)
             count = int(np.count_nonzero(chosen))
-        elif config.granularity == "global":
-            chosen = _best(scores, active, count, order)
+        elif self.config.granularity == "global":
+            chosen = _best(scores, active, count, self.order)
         else:
             chosen = np.zeros_like(active)
-            need = [max(pair) for pair in zip(quotas[number], least, strict=True)]
-        for span, enough in zip(spans, need, strict=True):
+            need = [max(pair) for pair in zip(self.quotas[count], self.least, strict=True)]
+        for span, enough in zip(self.spans, need, strict=True):
             if np.count_nonzero(chosen[span]) < enough:
-                own = partial(_part, order, span)
+                own = partial(_part, self.order, span)
                 chosen[span] = _best(scores[span], active[span], enough, own)
-        active = chosen
-    added = int(np.count_nonzero(active)) - count
-    return Calibrated(torch.from_numpy(active).to(allowed.device), added)
+        return chosen, count
 
 
 def _best(scores: Scores, active: Bools, count: int, order: Order) -> Bools:
@@ -158,32 +215,6 @@ def _below(scores: Scores, active: Bools, threshold: float) -> Bools:
         why = f"nothing is below it: scores reach from {low:.2g} to {high:.2g}, median {middle:.2g}"
         raise refuse("mask.threshold", threshold, why)
     return below
-
-
-def _quotas(counts: list[int], sizes: list[int]) -> list[list[int]]:
-    """Each round's active entries of every tensor: in all exactly `counts`, and never growing.
-
-    The last round's are proportional to the sizes. Apportioning each round by itself could give
-    a tensor MORE entries of a smaller total (the Alabama paradox), so the earlier ones go
-    backwards: what a round drops is taken in proportion from the entries without a later use.
-    """
-    quotas, later = [], [0] * len(sizes)
-    for count in reversed(counts):
-        spare = [size - used for size, used in zip(sizes, later, strict=True)]
-        more = _apportion(count - sum(later), spare)
-        later = [used + extra for used, extra in zip(later, more, strict=True)]
-        quotas.append(later)
-    return quotas[::-1]
-
-
-def _apportion(total: int, sizes: list[int]) -> list[int]:
-    """`total` in proportion to `sizes`, each within one: by largest remainder, in integers."""
-    whole = max(sum(sizes), 1)  # nothing to share where no size is left: total = 0
-    shares = [total * size // whole for size in sizes]
-    order = sorted(range(len(sizes)), key=lambda i: -(total * sizes[i] % whole))
-    for i in order[: total - sum(shares)]:
-        shares[i] += 1
-    return shares
 
 
 def soft_mask(params: Tensor, active: Tensor, allowed: Tensor, dropped_weight: float) -> Tensor:

@@ -123,6 +123,20 @@ def configurations(draw: st.DrawFn) -> dict[str, Value]:
         flat["head.loss"] = "cross_entropy"
     if flat["fine_tune.strategy"] == "head":
         flat |= {"data.crop": 0, "data.rotation": 0.0}
+    return without_changes(flat)
+
+
+def without_changes(flat: dict[str, Value]) -> dict[str, Value]:
+    """Masks change over the rounds only where all else allows it."""
+    threshold = flat["mask.threshold"] is not None
+    if threshold or flat["mask.scope"] == "shared":
+        flat["mask.size_power"] = 0.0
+    freezes = flat["mask.sparsity"] != 0 and flat["mask.source"] in ("server", "scores")
+    plain = flat["local.blend"] == "none" and not flat["local.keep_momentum"]
+    if threshold or not (freezes and plain):
+        flat |= {"mask.schedule": "constant", "mask.recalibrate": 0}
+    if flat["mask.schedule"] == "constant":
+        flat["mask.sparsity_end"] = 0.0
     return flat
 
 

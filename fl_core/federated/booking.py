@@ -1,0 +1,69 @@
+"""Messages of a round as a ledger sees them: how long, in which encoding, and booked in totals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from fl_core.federated.messages import COMPARED, ENCODINGS, HEADER, cheapest
+
+ANSWER = 4  # bytes of what a client says that is asked: one float32
+
+
+class Message(NamedTuple):
+    """One message: its length as sent, and in every encoding that is compared."""
+
+    encoding: str
+    sent: int  # bytes
+    lengths: Mapping[str, int]  # in the encodings compared
+
+    def heavier(self, mask: int, beside: int) -> Message:
+        """With a mask, which a comparison has no need of, and something else, which it has."""
+        lengths = {name: length + beside for name, length in self.lengths.items()}
+        return Message(self.encoding, self.sent + mask + beside, lengths)
+
+
+def booked(
+    totals: Mapping[str, float], down: Sequence[Message], up: Sequence[Message], *, compared: bool
+) -> dict[str, float]:
+    """New totals after a round with these messages; the old may be part of a checkpoint.
+
+    compared: whether the same traffic is counted in every encoding, too.
+    """
+    found = dict(totals)
+    for way, messages in (("down", down), ("up", up)):
+        found[f"bytes_{way}_round"] = float(sum(message.sent for message in messages))
+        found[f"bytes_{way}_main"] += found[f"bytes_{way}_round"]
+        for message in messages if compared else ():
+            found[f"messages_{way}_{message.encoding}"] += 1
+            for encoding in COMPARED:
+                found[f"bytes_{way}_{encoding}"] += message.lengths[encoding]
+    return found
+
+
+def total_names(scope: str | None) -> list[str]:
+    """The names of a ledger's totals."""
+    plain = [f"bytes_{way}_{part}" for way in ("up", "down") for part in ("main", "round")]
+    if scope is None:
+        return plain
+    ways = [f"bytes_{way}_{name}" for way in ("up", "down") for name in COMPARED]
+    return plain + ways + [f"messages_{way}_{e}" for way in ("up", "down") for e in ENCODINGS]
+
+
+def with_more(first: Message, more: int, lengths: Mapping[str, int]) -> list[Message]:
+    """The message, and `more` vectors of the same entries, whose positions are known by then."""
+    if not more:
+        return [first]
+    values = lengths["values"]
+    return [first, *[Message("values", values, dict.fromkeys(COMPARED, values))] * more]
+
+
+def opaque(size: int) -> Message:
+    """Anything else of so many bytes."""
+    return Message("dense", HEADER + size, dict.fromkeys(COMPARED, HEADER + size))
+
+
+def shortest(lengths: Mapping[str, int], choices: Sequence[str]) -> Message:
+    """In the shortest of these encodings."""
+    encoding = cheapest({name: lengths[name] for name in choices})
+    return Message(encoding, lengths[encoding], lengths)
