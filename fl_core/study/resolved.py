@@ -29,11 +29,11 @@ SEEDS = "the search has this one, and the confirmation those that follow it"
 class ResolvedStudy:
     """What is asked, of which arms, in which space.
 
-    base: what all arms start from. space: the dimensions that the user leaves open; in an arm,
-    see `settled.within`. uses_images:
-    whether any of the study's arms trains on images rather than on cached features. named: the
-    fields that study, preset or user give a value to. probe: nuisance values that are the same in
-    every arm, at which drift is measured; none = it is not.
+    base: what all arms start from. space: the dimensions that the user leaves open; `within` an arm
+    those that the arm leaves open, too. uses_images: whether any of the study's arms trains on
+    images rather than on cached features. named: the fields that study, preset or user give a value
+    to. probe: nuisance values that are the same in every arm, at which drift is measured; none = it
+    is not.
     """
 
     name: str
