@@ -54,7 +54,9 @@ def resume_trial(path: Path | None, device: str) -> tuple[list[Record], State | 
         records: list[Record] = meta["records"]
         if "params" not in tensors:  # a curve without its state: useful if it is the whole curve
             return (records if records[-1]["done"] else []), None
-        clients = None if records[-1]["done"] else clients_path(path)  # no round comes any more
+        # no round comes any more: what clients keep is needed only where they judge
+        judges = meta["config"].get("personal.rule", "none") != "none"
+        clients = clients_path(path) if judges or not records[-1]["done"] else None
         return records, State.from_tensors(tensors, _counted(meta), clients, device)
     except DamagedArtefact:
         drop_trial(path)  # noticed, and computed again

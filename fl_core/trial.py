@@ -38,7 +38,10 @@ from fl_core.federated.attacks import attacked
 from fl_core.federated.evaluate import Evaluation, evaluate
 from fl_core.federated.losses import LOSSES
 from fl_core.federated.memory import ClientMemory
+from fl_core.federated.personal.judge import Judge
+from fl_core.federated.personal.own import shared_model
 from fl_core.federated.rounds import fedavg, spread
+from fl_core.federated.run import Run
 from fl_core.federated.state import Federation, State
 from fl_core.masks.calibration import Calibration
 from fl_core.masks.changing import ChangingMasks
@@ -88,6 +91,10 @@ class Trial:
             start = replace(start, clients=ClientMemory.empty(clients_path(self.path)))
         return fed, start
 
+    @cached_property
+    def _run(self) -> Run:
+        return Run.of(self.config, self._prepared[0])
+
     def records(self) -> Iterator[Record]:
         """As `run_trial`."""
         set_up_torch(self.machine)
@@ -117,16 +124,18 @@ class Trial:
             yield records[-1]
 
     def test_metrics(self) -> tuple[dict[str, float], dict[str, str]]:
-        """Accuracy and loss of a finished trial on the TEST set, its spread over clients, and the
-        accuracy before the main stage; and as tables (file name -> CSV) every prediction, in the
-        order of the test set, the partition of this trial's own seed, and who attacks, where any
-        do; `tested`, also the test curve.
+        """Accuracy and loss of a finished trial on the TEST set, its spread over clients, their own
+        accuracies where they judge, and the accuracy before the main stage; and as tables (file
+        name -> CSV) every prediction, in the order of the test set, the partition of this trial's
+        own seed, and who attacks, where any do; `tested`, also the test curve.
 
         Only a job of the confirmation may call this (contract 5).
         """
-        state, (fed, start) = self._final(), self._prepared
-        params = state.params if state.best is None else state.best  # no best: no validation set
-        result = self._on_test_set(params, keep=True)
+        (fed, start), run = self._prepared, self._run
+        state = self._final()
+        if state.best is not None:  # no best: no validation set
+            state = replace(state, params=state.best)
+        result = self._on_test_set(shared_model(run, state), keep=True)
         clients = spread(result.client_accuracies(fed.class_counts))
         before = self._on_test_set(start.params).accuracy
         metrics = {
@@ -142,13 +151,20 @@ class Trial:
         }
         if fed.attackers:
             tables["attackers.csv"] = csv_text(("client",), ([c] for c in sorted(fed.attackers)))
+        if self.config.personal.judges:
+            judge = Judge(run, self._test_examples(), "test")
+            verdict, tables["clients.csv"] = judge.verdict(state, result)
+            metrics |= verdict
         if self._tested:
             tables[TEST_CURVE] = csv_text(_TEST_COLUMNS, self._tested_rows())
         return metrics, tables
 
     def _on_test_set(self, params: Tensor, *, keep: bool = False) -> Evaluation:
+        return self._evaluated(params, self._test_examples(), keep)
+
+    def _test_examples(self) -> Source:
         fed, _ = self._prepared
-        return self._evaluated(params, inputs.test_source(self.config, self.machine, fed), keep)
+        return inputs.test_source(self.config, self.machine, fed)
 
     def _evaluated(self, params: Tensor, source: Source, keep: bool = False) -> Evaluation:
         fed, _ = self._prepared
@@ -158,7 +174,7 @@ class Trial:
 
     def _test_row(self, state: State) -> list[float]:
         """A row of the test curve: of the parameters as they are, not of the best so far."""
-        result = self._on_test_set(state.params)
+        result = self._on_test_set(shared_model(self._run, state))
         steps = state.round * self.config.local.steps
         return [state.round, steps, result.loss, result.accuracy]
 

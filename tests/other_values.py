@@ -69,9 +69,11 @@ SETTING: dict[str, dict[str, Value]] = {
                             "federation.clients": 3000},
     "attack.share": {"attack.rule": "label_flip"},
     "attack.scale": {"attack.rule": "sign_flip"},
+    "personal.lambda_": {"personal.rule": "ditto"},
+    "personal.steps": {"personal.rule": "ditto"},
     # together with others they may be refused
     "local.rule": {}, "local.blend": {}, "head.local.rule": {}, "schedule.name": {},
-    "mask.rule": {}, "mask.source": {}, "stop_round": {},
+    "mask.rule": {}, "mask.source": {}, "personal.rule": {}, "stop_round": {},
 }  # fmt: skip
 #: A single choice so far: there is no other value.
 ONLY = {name for name, spec in FIELDS.items() if len(spec.metadata.get("choices", "two")) == 1}

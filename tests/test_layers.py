@@ -285,8 +285,11 @@ def test_test_metrics_are_read_in_the_confirmation_alone() -> None:
 
 
 def test_the_test_set_is_read_by_test_metrics_and_the_test_curve_alone() -> None:
-    assert [site[:2] for site in calls("test_source")] == [("fl_core.trial", "_on_test_set")]
+    assert [site[:2] for site in calls("test_source")] == [("fl_core.trial", "_test_examples")]
     assert mentions("test_source") == 1
+    sites = sorted({site[:2] for site in calls("_test_examples")})
+    assert sites == [("fl_core.trial", "_on_test_set"), ("fl_core.trial", "test_metrics")]
+    assert mentions("_test_examples") == 2
     sites = sorted({site[:2] for site in calls("_on_test_set")})
     assert sites == [("fl_core.trial", "_test_row"), ("fl_core.trial", "test_metrics")]
     assert mentions("_on_test_set") == 3  # of the end, of the start, on the way

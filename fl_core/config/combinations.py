@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from fl_core.config.trial_config import TrialConfig
 
 HEADS = "ridge, ncm, cof or fedavg"
+#: The fields that choose what happens to what clients and server send each other.
+SHARING = ("local.rule", "local.blend", "server.optimiser", "aggregate.rule", "attack.rule")
 MOST_STEPS = 10**10  # local steps of a client: more end in no lifetime
 
 
@@ -31,6 +33,7 @@ def check_combination(config: TrialConfig) -> None:
         raise refuse("local.keep_momentum", True, "only for federation.clients=1 (centralised)")
     _check_aggregate(config)
     _check_strategy(config)
+    _check_personal(config)
     _check_augmentation(config)
 
 
@@ -124,6 +127,47 @@ def _check_strategy(config: TrialConfig) -> None:
         raise refuse("local.keep_momentum", True, needs)
     if mask.average == "all" and mask.scope == "shared":
         raise refuse("mask.average", "all", "only for mask.scope=per_client")
+
+
+def _check_personal(config: TrialConfig) -> None:
+    """There are several clients, and something is left to share."""
+    rule, personal = config.personal.rule, config.personal
+    if rule == "none":
+        return
+    if config.federation.clients == 1:
+        raise refuse("personal.rule", rule, "needs several clients: federation.clients > 1")
+    if config.mask.changes:
+        needs = "not where masks change over the rounds: what a client keeps would not follow them"
+        raise refuse("personal.rule", rule, needs)
+    if config.keep == "best":
+        needs = f"must be last with personal.rule={rule}: clients keep nothing of earlier rounds"
+        raise refuse("keep", "best", needs)
+    if rule == "local":
+        _check_alone(config)
+    if rule in ("fedper", "fedrep"):
+        if config.part == "backbone":
+            needs = "needs a strategy that trains the head, which stays with the client"
+            raise refuse("personal.rule", rule, needs)
+        if config.part == "head" and not config.head.hidden:
+            needs = "a linear head is all that trains, so nothing is shared: that is "
+            needs += "personal.rule=local; needs head.hidden > 0 or a backbone that trains"
+            raise refuse("personal.rule", rule, needs)
+    if rule == "fedbn" and config.part == "head" and config.head.norm == "none":
+        needs = "needs layers that normalise: head.norm=layer or a backbone that trains"
+        raise refuse("personal.rule", rule, needs)
+    if rule == "fedrep" and personal.steps >= config.local.steps:
+        allowed = f"some of local.steps={config.local.steps}, the rest are the body's"
+        raise refuse("personal.steps", personal.steps, f"are the head's: must be {allowed}")
+
+
+def _check_alone(config: TrialConfig) -> None:
+    """Where every client is alone there is no traffic that a rule of either side could change."""
+    flat, neutral = config.to_flat(), {name: next(iter(METHODS[name])) for name in SHARING}
+    for name, usual in (*neutral.items(), ("server.lr", 1.0)):
+        if flat[name] != usual:
+            raise refuse(
+                name, flat[name], "personal.rule=local shares nothing that it could change"
+            )
 
 
 def _check_augmentation(config: TrialConfig) -> None:

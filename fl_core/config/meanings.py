@@ -76,6 +76,19 @@ MEANINGS: Mapping[str, str] = {
     "attack.scale": (
         "factor of an opposite update; of noise: in standard deviations of inputs, or of an update"
     ),
+    "personal.rule": (
+        "what of a client's model is its own: nothing, all (local), its head (fedper, fedrep), its "
+        "norm layers (fedbn), a second model (ditto), or further steps at the end (fine_tune)"
+    ),
+    "personal.lambda_": "pull of Ditto's own models to the shared one; 0: local training",
+    "personal.steps": (
+        "of a client, in local.unit: of the head alone, taken from J (fedrep), of its own model "
+        "(ditto), of the finished model (fine_tune)"
+    ),
+    "personal.judged": (
+        "a trial's score is the mean accuracy of the clients, each on validation examples in its "
+        "own class shares; always so with a personal.rule"
+    ),
     "head.method": (
         "the classifier that fine-tuning starts from: of zeros (none); in closed form from one "
         "message of each client: ridge regression (Fed3R), class means (ncm, FedNCM) or what "

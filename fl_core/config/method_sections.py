@@ -152,3 +152,25 @@ class AttackConfig(Section):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.only_for("rule", METHODS["attack.rule"])
+
+
+@dataclass(frozen=True)
+class PersonalConfig(Section):
+    """What of a client's model is its own (see federated.personal), and who judges a trial."""
+
+    prefix: ClassVar[str] = "personal."
+    rule: str = choice("none", *METHODS["personal.rule"], own=True)
+    lambda_: float = number(0.5, 0)  # pull of a client's own model to the shared one; 0 = none
+    steps: int = number(2, 1)  # in local.unit
+    #: A trial's score is the clients' mean accuracy, each with its model on its own examples, also
+    #: without a rule: so FedAvg can stand beside the others.
+    judged: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.only_for("rule", METHODS["personal.rule"])
+
+    @property
+    def judges(self) -> bool:
+        """Whether clients judge a trial."""
+        return self.judged or self.rule != "none"

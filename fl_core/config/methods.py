@@ -51,6 +51,15 @@ METHODS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "sign_flip": ("share", "scale"),
         "gaussian": ("share", "scale"),
     },
+    "personal.rule": {
+        "none": (),
+        "local": (),
+        "fedper": (),
+        "fedrep": ("steps",),
+        "fedbn": (),
+        "ditto": ("lambda_", "steps"),
+        "fine_tune": ("steps",),
+    },
 }
 #: Local rules that need a plain sum over the round's clients, beside the aggregate.
 SUMMING = ("scaffold", "dyn")

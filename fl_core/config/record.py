@@ -39,8 +39,22 @@ _STAGES = {
 _ENCODINGS = ("dense", "index", "bitmap", "values")
 
 START, TEST_START = "val_accuracy_start", "test_accuracy_start"
+#: What a search maximises where clients judge, and the same on the test set.
+JUDGED, TEST_JUDGED = "val_personal_mean", "test_personal_mean"
+_MODELS = {
+    "personal": "each with the model that it has for itself",
+    "global": "each with the model that who never took part gets",
+}
+_OVER_CLIENTS = {"mean": "mean", "worst": "lowest", "p10": "10th percentile"}
+_JUDGES = {
+    "val": "validation examples in its own class shares",
+    "test": "test examples in its own class shares, of confirmation runs alone",
+}
 METRICS: Mapping[str, Metric] = {
-    "score": Metric("what a search maximises: validation accuracy of the parameters that count"),
+    "score": Metric(
+        "what a search maximises: validation accuracy of the parameters that count, or where "
+        f"clients judge {JUDGED}"
+    ),
     "val_accuracy": Metric("accuracy on the validation examples"),
     START: Metric("the same before the first round of the main stage"),
     "val_loss": Metric("mean of head.loss on the validation examples"),
@@ -63,6 +77,10 @@ METRICS: Mapping[str, Metric] = {
     "client_accuracy_std": Metric("standard deviation of the clients' accuracies (ddof = 0)"),
     "attackers": Metric("clients that attack, of the whole federation, where any do"),
     "attackers_round": Metric("the same of a round's clients", chart=False),
+    **{f"{part}_{whose}_{name}":
+       Metric(f"accuracy of the clients, {model}, on {examples}: {text}")
+       for part, examples in _JUDGES.items() for whose, model in _MODELS.items()
+       for name, text in _OVER_CLIENTS.items()},
     "round": Metric("communication rounds done"),
     "local_steps": Metric(
         "of the main stage: rounds times J; epochs where local.unit says so"

@@ -47,6 +47,7 @@ TITLES: Mapping[str, Mapping[str, Title]] = {
     },
     "personal.rule": {
         "none": Title(FEDAVG, "mcmahan2017"),
+        "local": Title("each alone"),
         "fedper": Title("FedPer", "arivazhagan2019"),
         "fedrep": Title("FedRep", "collins2021"),
         "fedbn": Title("FedBN", "li2021bn"),

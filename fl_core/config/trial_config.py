@@ -32,11 +32,13 @@ from fl_core.config.method_sections import (
     AggregateConfig,
     AttackConfig,
     LocalConfig,
+    PersonalConfig,
     ScheduleConfig,
     SelectConfig,
     ServerConfig,
 )
 from fl_core.config.own import source_of
+from fl_core.config.record import JUDGED
 from fl_core.config.sections import (
     MOST_SEED,
     STRATEGIES,
@@ -73,6 +75,7 @@ class TrialConfig(Section):
     select: SelectConfig = field(default_factory=SelectConfig)
     aggregate: AggregateConfig = field(default_factory=AggregateConfig)
     attack: AttackConfig = field(default_factory=AttackConfig)
+    personal: PersonalConfig = field(default_factory=PersonalConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
     mask: MaskConfig = field(default_factory=MaskConfig)
     fine_tune: FineTuneConfig = field(default_factory=FineTuneConfig)
@@ -100,6 +103,11 @@ class TrialConfig(Section):
     def last_round(self) -> int:
         """Rounds that are done."""
         return self.rounds if self.stop_round is None else self.stop_round
+
+    @property
+    def judged_by(self) -> str:
+        """The metric of an evaluation that is a trial's score."""
+        return JUDGED if self.personal.judges else "val_accuracy"
 
     @property
     def stops_early(self) -> bool:

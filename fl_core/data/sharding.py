@@ -84,7 +84,7 @@ def shard_by_classes(
     held = _assign(totals, degrees, clients, classes_per_client, rng)
     low = held.astype(np.int64)  # at least one example of each class held
     table = low + fitted(held, totals - degrees)
-    return _deal(codes, whole(table, totals, low, np.where(held, totals, 0)), rng)
+    return deal(codes, whole(table, totals, low, np.where(held, totals, 0)), rng)
 
 
 def shard_dirichlet(
@@ -97,7 +97,7 @@ def shard_dirichlet(
     """
     _check_clients(labels, clients)
     codes, totals = _counted(labels, alpha)
-    return _deal(codes, mixes_of_clients(totals, clients, alpha, rng), rng)
+    return deal(codes, mixes_of_clients(totals, clients, alpha, rng), rng)
 
 
 def shard_dirichlet_labels(
@@ -117,7 +117,7 @@ def shard_dirichlet_labels(
     allowed = f"in {DRAWS} draws dirichlet_labels left a client of {clients} with fewer than "
     allowed += f"{FEWEST} examples: must be larger, or federation.clients smaller"
     _require(counts is not None, "alpha", alpha, allowed)
-    return _deal(codes, cast("Ints", counts), rng)
+    return deal(codes, cast("Ints", counts), rng)
 
 
 def class_counts(labels: Labels, shards: list[Ints], num_classes: int) -> Ints:
@@ -224,7 +224,7 @@ def _swap(held: Bools, share: Floats) -> None:
         load[poor] += moved[i, j]
 
 
-def _deal(codes: Ints, counts: Ints, rng: np.random.Generator) -> list[Ints]:
+def deal(codes: Ints, counts: Ints, rng: np.random.Generator) -> list[Ints]:
     """Deal each class's shuffled examples out; a class that nobody holds is left aside."""
     owners = np.full(len(codes), -1)
     for c in np.flatnonzero(counts.sum(axis=0)):

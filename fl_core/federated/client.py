@@ -40,6 +40,12 @@ class Trained(NamedTuple):
     images: int  # examples processed
     state: dict[str, Tensor]  # the optimiser's, after the last step
 
+    def following(self, before: Trained) -> Trained:
+        """Both trainings as one."""
+        images = before.images + self.images
+        loss = (before.train_loss * before.images + self.train_loss * self.images) / images
+        return self._replace(train_loss=loss, images=images)
+
 
 def plan_work(
     shard: np.ndarray,

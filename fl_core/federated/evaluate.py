@@ -27,6 +27,7 @@ class Evaluation:
     class_total: np.ndarray  # (classes,)
     #: (examples, 3) label, prediction, its probability; none unless asked for
     predictions: np.ndarray | None = None
+    hits: torch.Tensor | None = None  # (examples,) bool: which were predicted correctly
 
     def client_accuracies(self, class_counts: np.ndarray) -> np.ndarray:
         """Expected accuracy (clients,) on each client's own mix of classes (clients, classes).
@@ -90,4 +91,5 @@ def evaluate(
         class_correct=torch.bincount(labels[hits], minlength=classes).cpu().numpy(),
         class_total=torch.bincount(labels, minlength=classes).cpu().numpy(),
         predictions=torch.cat(kept).cpu().numpy() if keep else None,
+        hits=hits,
     )

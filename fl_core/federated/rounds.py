@@ -23,12 +23,15 @@ from fl_core.federated.evaluate import Evaluation, evaluate
 from fl_core.federated.ledger import Ledger
 from fl_core.federated.losses import LOSSES
 from fl_core.federated.masking import RoundMasks, masks_of
-from fl_core.federated.rules.table import rule_of
+from fl_core.federated.messages import encode
+from fl_core.federated.personal.judge import Judge
+from fl_core.federated.personal.own import shared_model
+from fl_core.federated.run import Run
 from fl_core.federated.selections.table import select
 from fl_core.federated.server import begun, named, server_step
 from fl_core.federated.state import Federation, State
 from fl_core.federated.update import Measured
-from fl_core.federated.work import Run, client_updates
+from fl_core.federated.work import client_updates
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,8 @@ def fedavg(config: TrialConfig, fed: Federation, state: State) -> Iterator[Round
     A round is a pure function of (state, round, seed): going on from any yielded state gives the
     same bits. A non-finite loss ends the run with `diverged`.
     """
-    run = Run(config, fed, rule_of(config.local))
+    run = Run.of(config, fed)
+    judge = Judge(run, fed.val, "val") if config.personal.judges and fed.val is not None else None
     clock, before = Clock(state.totals), fed.before()
     ledger = _ledger(run, state, before)
     state = begun(state, run.rule)
@@ -69,7 +73,7 @@ def fedavg(config: TrialConfig, fed: Federation, state: State) -> Iterator[Round
         clock.totals["images"] += measured.images
         state = _booked(ledger, run, state, measured, now, chosen.asked)
         passed.append(_round_row(run, state.round, measured, ledger, now))
-        result = _evaluated(run, state, measured, clock, ledger, before)
+        result = _evaluated(run, state, measured, clock, ledger, before, judge)
         if result is None:
             continue
         state = result.state
@@ -105,6 +109,7 @@ def _evaluated(
     clock: Clock,
     ledger: Ledger | ChangingLedger,
     before: Mapping[str, Cost],
+    judge: Judge | None,
 ) -> RoundResult | None:
     """The result after a round, if one is due: at an evaluation, at the end, on divergence."""
     config, fed = run.config, run.fed
@@ -113,13 +118,16 @@ def _evaluated(
     if finite and not last and state.round % config.eval_every:
         return None
     metrics = {"train_loss": measured.train_loss, **measured.drift}
-    evaluation = _evaluate(config, fed, state.params, fed.val) if finite else None
     if fed.attackers:
         metrics["attackers"] = len(fed.attackers)
+    model = shared_model(run, state)
+    evaluation = _evaluate(config, fed, model, fed.val) if finite else None
     if evaluation is not None:
-        state = _track_best(config, state, evaluation.accuracy)
         metrics |= {"val_accuracy": evaluation.accuracy, "val_loss": evaluation.loss}
-    if finite and (trained := _evaluate(config, fed, state.params, fed.train_sample)) is not None:
+        if judge is not None:
+            metrics |= judge.verdict(state, evaluation)[0]
+        state = _track_best(config, state, metrics[config.judged_by])
+    if finite and (trained := _evaluate(config, fed, model, fed.train_sample)) is not None:
         metrics["train_accuracy"] = trained.accuracy
     patience = config.patience
     done = last or not finite or (0 < patience <= state.evaluations_since_best)
@@ -142,7 +150,8 @@ def _booked(
     """The state after the round's traffic is counted."""
     broadcast = len(run.rule.broadcast)
     if isinstance(ledger, Ledger):
-        ledger.round_trip(state.params, measured.traffic, broadcast, _mask_of(run.fed), asked)
+        params = run.shared(state.params)
+        ledger.round_trip(params, measured.traffic, broadcast, _mask_of(run), asked)
         return state
     made = now.made
     assert made is not None
@@ -151,9 +160,10 @@ def _booked(
     return replace(state, server={**state.server, **ledger.tensors()})
 
 
-def _mask_of(fed: Federation) -> Callable[[int], Tensor | None]:
-    masks = fed.masks
-    return (lambda client: None) if masks is None else (lambda client: masks(client).mask)
+def _mask_of(run: Run) -> Callable[[int], Tensor | None]:
+    """Of what travels of a client's model."""
+    masks = run.fed.masks
+    return (lambda client: None) if masks is None else (lambda c: run.shared(masks(c).mask))
 
 
 def _ledger(run: Run, state: State, before: Mapping[str, Cost]) -> Ledger | ChangingLedger:
@@ -170,16 +180,17 @@ def _ledger(run: Run, state: State, before: Mapping[str, Cost]) -> Ledger | Chan
             told="masks" in before,
             beside=run.fed.beside,
         )
+    first = 0 if run.part is None else len(encode(state.params[run.part], None, "dense"))
     ledger = Ledger(
-        run.fed.model.layout.size,
+        run.shared(state.params).numel(),
         None if run.fed.masks is None else run.config.mask.scope,
         sent,
         told="masks" in before,
         fisher=run.rule.fisher,
         clients=run.config.federation.clients,
-        beside=run.fed.beside,
+        beside=run.fed.beside + first,
     )
-    ledger.replay(state.participants, _mask_of(run.fed))
+    ledger.replay(state.participants, _mask_of(run))
     return ledger
 
 

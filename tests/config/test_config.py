@@ -71,6 +71,14 @@ def configurations(draw: st.DrawFn) -> dict[str, Value]:
         flat["federation.classes_per_client"] = None
     if flat["federation.sharding"] not in ("dirichlet", "dirichlet_labels"):
         flat["federation.alpha"] = None
+    if flat["personal.rule"] == "local":  # which takes no other method: test_refusals
+        flat["personal.rule"] = "none"
+    if flat["personal.rule"] != "none":
+        flat |= {"federation.clients": max(2, int(str(flat["federation.clients"]))), "keep": "last"}
+        flat |= {"mask.schedule": "constant", "mask.recalibrate": 0}
+    if flat["personal.rule"] in ("fedper", "fedrep", "fedbn"):  # of a model with such a part
+        flat |= {"head.hidden": 8, "head.norm": "layer", "head.method": "fedavg"}
+        flat |= {"fine_tune.strategy": "sparse_full", "personal.steps": 1, "local.steps": 2}
     for chooser, reads in [*METHODS.items(), ("head.local.rule", METHODS["local.rule"])]:
         section = chooser.rpartition(".")[0]
         for name in {n for own in reads.values() for n in own} - set(reads[str(flat[chooser])]):
@@ -214,7 +222,8 @@ UNKNOWN = {
     "batch": "local.batch_size",
     "Batch-Size": "local.batch_size",
     "rule": (
-        "local.rule or select.rule or aggregate.rule or attack.rule or head.local.rule or mask.rule"
+        "local.rule or select.rule or aggregate.rule or attack.rule or personal.rule or "
+        "head.local.rule or mask.rule"
     ),
     "head.lr": "head.local.lr",
     "sharding": "federation.sharding",

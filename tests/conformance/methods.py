@@ -16,6 +16,7 @@ from fl_core.base.errors import ConfigError
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.federated.aggregates.table import AGGREGATES
 from fl_core.federated.attacks import ATTACKS
+from fl_core.federated.personal.table import PERSONALS
 from fl_core.federated.rules.table import LOCAL_RULES
 from fl_core.federated.schedule import SCHEDULES
 from fl_core.federated.selections.table import SELECTIONS
@@ -31,6 +32,7 @@ TABLES: dict[str, Mapping[str, Any]] = {
     "aggregate.rule": AGGREGATES,
     "attack.rule": ATTACKS,
     "schedule.name": SCHEDULES,
+    "personal.rule": PERSONALS,
 }
 #: Fields that choose a method without a table of their own: as many cases as they have choices.
 CHOICES: dict[str, tuple[Value, ...]] = {
@@ -51,6 +53,7 @@ class Facts:
     fisher: whose Fisher information is exchanged: nobody's, that of a "round", or of "all".
     needs: what else must be set wherever it is drawn.
     refuses: the masks (of `tiny.MASKS`) that it refuses: test_refusals says why.
+    beside: whether the server's parameters are FedAvg's all the same, to the bit.
     """
 
     neutral: Settings | str
@@ -60,6 +63,7 @@ class Facts:
     fisher: str = ""
     needs: Settings = field(default_factory=dict)
     refuses: tuple[str, ...] = ()
+    beside: bool = False
 
     @property
     def neutral_values(self) -> Settings:
@@ -72,6 +76,8 @@ ATTACKED: Mapping[str, Settings] = {"": {"attack.share": 0.5}}
 OWN_MASKS = ("senders", "all")
 #: Seven of nine clients: as many as Bulyan needs.
 NINE: Settings = {"federation.clients": 9, "federation.participation": 0.8}
+#: A model of several layers, some of which normalise: so a part of it can stay with a client.
+HIDDEN: Settings = {"head.hidden": 8, "head.norm": "layer"}
 FACTS: dict[str, Facts] = {
     "local.rule=plain": FEDAVG,
     "local.rule=prox": Facts({"local.mu": 0.0}, {"": {"local.mu": 0.5}}),
@@ -121,6 +127,18 @@ FACTS: dict[str, Facts] = {
     "schedule.name=step": Facts({"schedule.gamma": 1.0}, {"": {"schedule.gamma": 0.5}}),
     "schedule.name=warmup_cosine": Facts(
         "it ends at zero whatever the warm-up", {"": {"schedule.warmup": 0.3}}
+    ),
+    "personal.rule=none": FEDAVG,
+    "personal.rule=local": Facts("it shares nothing", needs=HIDDEN),
+    "personal.rule=fedper": Facts("a head is never empty", needs=HIDDEN),
+    "personal.rule=fedrep": Facts("as fedper", {"": {"personal.steps": 1}}, needs=HIDDEN),
+    "personal.rule=fedbn": Facts("it is refused without a norm layer", needs=HIDDEN),
+    "personal.rule=ditto": Facts(
+        "the server's parameters are FedAvg's at any lambda",
+        {"": {"personal.lambda_": 0.3, "personal.steps": 2}}, beside=True,
+    ),
+    "personal.rule=fine_tune": Facts(
+        "as ditto at any number of steps", {"": {"personal.steps": 3}}, beside=True
     ),
 }  # fmt: skip
 

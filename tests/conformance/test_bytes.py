@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from methods import METHODS, Facts, Method, facts_of
-from tiny import CLIENTS, MASKS, bits, configured, federation, results, rough, start
+from tiny import CLIENTS, MASKS, bits, configured, federation, results, rough, start, travels
 from torch import Tensor
 
 from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.rules.table import rule_of
+from fl_core.federated.run import Run
 from fl_core.federated.selections.table import select
 from fl_core.federated.server import begun
 from fl_core.federated.state import Federation, State
-from fl_core.federated.work import Run, client_updates
+from fl_core.federated.work import client_updates
+from fl_core.optim.sgdm import Active
 
 every_method = pytest.mark.parametrize("method", METHODS, ids=str)
 HEADER = 16
@@ -28,18 +31,29 @@ def test_every_byte_is_counted(method: Method, masks: str) -> None:
     cfg = configured(method, masks)
     fed = federation(cfg)
     state, seen = start(fed), set[int]()
+    own = int((~travels(cfg, fed)).sum())  # which comes once, with the first download
+    sent = as_sent(cfg, fed)
     for result in results(cfg, fed):
         chosen = select(state, fed, cfg)
         clients = chosen.clients.tolist()
-        down = sum(download(fed, masks, client, seen, facts) for client in clients)
-        up = sum(upload(fed, masks, client, seen, facts.up) for client in clients)
-        more_down, more_up = exchange(fed, masks, clients, seen, facts.fisher)
+        down = sum(download(sent, masks, client, seen, facts) for client in clients)
+        down += len(set(clients) - seen) * values(own) if own else 0
+        up = sum(upload(sent, masks, client, seen, facts.up) for client in clients)
+        more_down, more_up = exchange(sent, masks, clients, seen, facts.fisher)
         down, up = down + more_down, up + more_up + len(chosen.asked) * (HEADER + 4)
-        down += sum(judged(fed, masks, c, seen, facts) for c in set(chosen.asked) - set(clients))
+        down += sum(judged(sent, masks, c, seen, facts) for c in set(chosen.asked) - set(clients))
         assert result.metrics["bytes_down_round"] == down
         assert result.metrics["bytes_up_round"] == up
         seen |= set(clients)
         state = result.state
+
+
+def as_sent(cfg: TrialConfig, fed: Federation) -> Federation:
+    """The federation of those entries alone that travel."""
+    entries, masks = travels(cfg, fed), fed.masks
+    layout = SimpleNamespace(size=int(entries.sum()))
+    restricted = None if masks is None else (lambda c: Active.of(masks(c).mask[entries]))
+    return replace(fed, model=SimpleNamespace(layout=layout), masks=restricted)  # type: ignore[arg-type]
 
 
 def trained(fed: Federation, clients: list[int]) -> Tensor:
@@ -135,16 +149,16 @@ def test_what_is_sent_is_of_the_entries_counted(method: Method, masks: str) -> N
     fed, rule = federation(cfg), rule_of(cfg.local)
     assert 1 + len(rule.broadcast) == facts.down
     for state in states(fed, cfg):
-        for update in client_updates(Run(cfg, fed, rule), state, select(state, fed, cfg)):
+        for update in client_updates(Run.of(cfg, fed), state, select(state, fed, cfg)):
             assert len(update.sent) == facts.up
-            frozen = ~trained(fed, [update.client])
+            frozen = ~(trained(fed, [update.client]) & travels(cfg, fed))
             for name, tensor in update.sent.items():
                 assert tensor.numel() == fed.model.layout.size
                 assert tensor.dtype == torch.float32
                 wanted = state.params if name == "params" else torch.zeros_like(tensor)
                 assert torch.equal(tensor[frozen], wanted[frozen])
         if state.participants:
-            unknown = ~trained(fed, sorted(state.participants))
+            unknown = ~(trained(fed, sorted(state.participants)) & travels(cfg, fed))
             for name in rule.broadcast:
                 assert not state.server[f"rule/{name}"][unknown].any()
 
@@ -159,7 +173,7 @@ def test_a_client_needs_no_more_than_it_is_sent(method: Method) -> None:
         chosen = select(state, fed, cfg)
         less = replace(state, server={n: t for n, t in state.server.items() if n in sent})
         for one, other in zip(
-            *(client_updates(Run(cfg, fed, rule), s, chosen) for s in (state, less)), strict=True
+            *(client_updates(Run.of(cfg, fed), s, chosen) for s in (state, less)), strict=True
         ):
             assert {n: bits(t) for n, t in one.sent.items()} == {
                 n: bits(t) for n, t in other.sent.items()

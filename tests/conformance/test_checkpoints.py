@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from methods import METHODS, Method, Settings
+from methods import METHODS, Method, Settings, allowed
 from tiny import MASKS, configured, content, federation, masks_of, results, rough, start, story
 from toy import config, machine_of, plain, write_features
 
@@ -29,7 +29,6 @@ every_method = pytest.mark.parametrize("method", METHODS, ids=str)
 TRIAL: Settings = {
     "rounds": 5,
     "eval_every": 2,
-    "keep": "best",
     "mask.rule": "random",
     "mask.examples": 20,
 }
@@ -46,7 +45,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 
 
 def trial_of(method: Method, masks: str) -> TrialConfig:
-    return rough(config().override({**TRIAL, **masks_of(method, masks), **method.values}))
+    cfg = rough(config().override({**TRIAL, **masks_of(method, masks), **method.values}))
+    return allowed(cfg, keep="best")
 
 
 def stored(folder: Path, cfg: TrialConfig) -> State:
@@ -76,7 +76,7 @@ def test_killed_after_every_evaluation(
 @pytest.mark.parametrize("masks", ["dense", "senders"])
 @every_method
 def test_a_checkpoint_holds_all_of_a_state(method: Method, masks: str, tmp_path: Path) -> None:
-    cfg = rough(configured(method, masks, keep="best"))
+    cfg = allowed(rough(configured(method, masks)), keep="best")
     fed = federation(cfg)
     folder, path = tmp_path / "clients", tmp_path / "state.safetensors"
     whole = results(cfg, fed, replace(start(fed), clients=ClientMemory.empty(folder)))

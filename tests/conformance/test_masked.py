@@ -8,16 +8,18 @@ import pytest
 import torch
 from methods import METHODS, Method
 from test_fedavg import cnn_federation, linear_federation
-from tiny import EXECUTIONS, MASKS, bits, configured, federation, results, rough, start
+from tiny import EXECUTIONS, MASKS, bits, configured, federation, results, rough, start, travels
 
 from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.aggregates.table import aggregate
+from fl_core.federated.personal.own import MODEL, with_own_part
 from fl_core.federated.rules.table import rule_of
+from fl_core.federated.run import Run
 from fl_core.federated.selections.table import select
 from fl_core.federated.server import begun, server_step
 from fl_core.federated.state import Federation, State
 from fl_core.federated.update import Measured, Update
-from fl_core.federated.work import Run, client_updates
+from fl_core.federated.work import client_updates
 from fl_core.optim.sgdm import Active
 
 every_method = pytest.mark.parametrize("method", METHODS, ids=str)
@@ -39,6 +41,16 @@ def test_frozen_entries_keep_their_bits(method: Method, masks: str, execution: s
         touched |= fed.masks(client).mask
     assert 0 < touched.sum() < len(touched)
     assert bits(state.params[~touched]) == bits(first.params[~touched])
+    part, run = ~travels(cfg, fed), Run.of(cfg, fed)
+    for client in state.clients.clients():  # nor does what a client keeps to itself
+        frozen, kept = ~fed.masks(client).mask, state.clients.of(client)
+        own = kept.get(MODEL, with_own_part(run, state, client, state.params))
+        assert bits(own[frozen & part]) == bits(first.params[frozen & part])
+        assert MODEL not in kept or bits(own[~touched]) == bits(first.params[~touched])
+    assert bits(state.params[part]) == bits(first.params[part])
+    touched &= ~part
+    if not touched.any():  # every client is alone
+        return
     assert (state.params[touched] != first.params[touched]).float().mean() > 0.9
 
 
@@ -98,7 +110,7 @@ def test_the_order_of_clients_changes_nothing(method: Method, masks: str, execut
     cfg = rough(configured(method, masks, compute__execution=execution))
     fed = federation(cfg)
     state = begun(results(cfg, fed)[1].state, rule_of(cfg.local))
-    run = Run(cfg, fed, rule_of(cfg.local))
+    run = Run.of(cfg, fed)
     chosen = select(state, fed, cfg)
     weights = None if chosen.weights is None else chosen.weights[::-1]
     other_way = chosen._replace(clients=chosen.clients[::-1], weights=weights)

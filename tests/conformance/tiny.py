@@ -8,15 +8,18 @@ import numpy as np
 import pytest
 import torch
 from methods import Method, Settings, allowed
-from test_fedavg import config, linear_federation, plain, run
+from test_fedavg import CLASSES, WIDTH, config, linear_federation, plain, run
 from torch import Tensor
 
+from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
 from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sharding import class_counts
 from fl_core.federated.attacks import attacked
 from fl_core.federated.rounds import RoundResult
+from fl_core.federated.run import Run
 from fl_core.federated.state import Federation, State
+from fl_core.models.heads import build_head
 from fl_core.optim.sgdm import Active
 
 CLIENTS = 6
@@ -58,6 +61,8 @@ def federation(cfg: TrialConfig, make: Callable[..., Federation] = linear_federa
     """As the configuration says: clients of unequal sizes, masks, Fisher information."""
     clients = cfg.federation.clients
     fed = make(clients=clients)
+    if cfg.head.hidden and make is linear_federation:
+        fed.model = FlatModule(build_head(cfg.head, WIDTH, CLASSES, seed=0))
     everything = np.concatenate(fed.shards)
     ends = np.cumsum(np.arange(1, clients + 1)) * len(everything) // sum(range(1, clients + 1))
     fed.shards = np.split(everything, ends[:-1])
@@ -90,6 +95,12 @@ def results(
 ) -> list[RoundResult]:
     fed = fed or federation(cfg)
     return run(cfg, fed, state or start(fed))
+
+
+def travels(cfg: TrialConfig, fed: Federation) -> Tensor:
+    """(P,) bool: what of a model is not its client's own."""
+    part = Run.of(cfg, fed).part
+    return torch.ones(fed.model.layout.size, dtype=torch.bool) if part is None else ~part
 
 
 def bits(tensor: Tensor) -> bytes:

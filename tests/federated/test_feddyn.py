@@ -13,8 +13,9 @@ from fl_core.config.method_sections import LocalConfig
 from fl_core.federated.rule import Gathered, Visit
 from fl_core.federated.rules.dyn import dyn
 from fl_core.federated.rules.table import rule_of
+from fl_core.federated.run import Run
 from fl_core.federated.selections.table import select
-from fl_core.federated.work import Run, client_updates
+from fl_core.federated.work import client_updates
 from fl_core.optim.sgdm import SGDM, Active
 
 

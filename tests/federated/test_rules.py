@@ -20,12 +20,13 @@ from fl_core.federated.rule import PLAIN, Gathered, Visit
 from fl_core.federated.rules.prox import prox
 from fl_core.federated.rules.scaffold import scaffold
 from fl_core.federated.rules.table import rule_of
+from fl_core.federated.run import Run
 from fl_core.federated.schedule import step_rates
 from fl_core.federated.selection import Selection
 from fl_core.federated.selections.table import select
 from fl_core.federated.server import begun
 from fl_core.federated.state import Federation, State
-from fl_core.federated.work import Run, client_updates
+from fl_core.federated.work import client_updates
 from fl_core.optim.sgdm import SGDM, Active
 
 SIZE = 5

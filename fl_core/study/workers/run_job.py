@@ -37,7 +37,7 @@ def run_job(job: Job, machine: Machine, places: Places) -> Iterator[Record]:
     trial = Trial(job.config, machine, places.own, tested=job.phase == "confirm")
     for plain in trial.records():
         record = {**plain, "finished": plain["done"]}
-        accuracy = 0.0 if record["diverged"] else record.get("val_accuracy")
+        accuracy = 0.0 if record["diverged"] else record.get(job.config.judged_by)
         if accuracy is not None:  # None: all images train, there is no validation set
             best = max(best, accuracy)
             keeps_best = job.config.keep == "best" and not record["diverged"]
