@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from fl_core.config.fields import Section
+from fl_core.config.methods import METHODS
 from fl_core.config.trial_config import TrialConfig, Value
 
 DEFAULT = TrialConfig()
@@ -49,12 +50,6 @@ SETTING: dict[str, dict[str, Value]] = {
     "head.norm": {"head.hidden": 8},
     "head.shrinkage": {"head.method": "cof"},
     "head.means": {"head.method": "cof"},
-    "local.mu": {"local.rule": "prox"},
-    "local.option": {"local.rule": "scaffold"},
-    "local.alpha": {"local.rule": "dyn"},
-    "head.local.alpha": {"head.local.rule": "dyn"},
-    "head.local.mu": {"head.local.rule": "prox"},
-    "head.local.option": {"head.local.rule": "scaffold"},
     "schedule.warmup": {"schedule.name": "warmup_cosine"},
     "schedule.step_size": {"schedule.name": "step"},
     "schedule.gamma": {"schedule.name": "step"},
@@ -75,6 +70,11 @@ SETTING: dict[str, dict[str, Value]] = {
     "local.rule": {}, "local.blend": {}, "head.local.rule": {}, "schedule.name": {},
     "mask.rule": {}, "mask.source": {}, "personal.rule": {}, "stop_round": {},
 }  # fmt: skip
+# a rule's own fields: its name alone
+for choice, own in METHODS["local.rule"].items():
+    for name in own:
+        for head in ("", "head."):
+            SETTING.setdefault(f"{head}local.{name}", {f"{head}local.rule": choice})
 #: A single choice so far: there is no other value.
 ONLY = {name for name, spec in FIELDS.items() if len(spec.metadata.get("choices", "two")) == 1}
 #: Fields that a head shares with the main stage, but may not set.

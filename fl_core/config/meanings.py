@@ -45,17 +45,21 @@ MEANINGS: Mapping[str, str] = {
         "a client starts from its own old and the server's new parameters, by its share of the "
         "Fisher information of the round's clients (fisher) or of all clients (fisher_all)"
     ),
-    "local.rule": "what clients do besides SGD: FedAvg, FedProx, SCAFFOLD or FedDyn",
+    "local.rule": (
+        "what clients do besides SGD: FedAvg, FedProx, SCAFFOLD, FedDyn, GHBM, FedHBM or FedCM"
+    ),
     "local.mu": "strength of FedProx's pull to where the round began; 0: FedAvg",
     "local.option": "which of SCAFFOLD's two ways renews a client's control variate",
-    "local.alpha": "strength of FedDyn's regularisation",
+    "local.alpha": "strength of FedDyn's regularisation; share of a step that FedCM's gradient has",
+    "local.beta": "momentum of GHBM and FedHBM; 0: FedAvg",
+    "local.tau": "rounds that GHBM's momentum looks back; about 1 / federation.participation",
     "schedule.name": "factor of the learning rate over the run",
     "schedule.warmup": "share of the run in which the rate rises from 0",
     "schedule.step_size": "share of the run between two drops of the rate",
     "schedule.gamma": "factor of each drop",
     "server.optimiser": "the server's step to the clients' average: sgd at server.lr 1 is FedAvg",
     "server.lr": "learning rate of the server",
-    "server.momentum": "momentum of FedAvgM (Hsu et al. 2019) or SlowMo (Wang et al. 2020)",
+    "server.momentum": "momentum of FedAvgM, SlowMo and Nesterov's outer step",
     "server.beta1": "decay of the mean of the server's steps (Reddi et al. 2021)",
     "server.beta2": "decay of the mean of their squares",
     "server.tau": "added to the root of that mean; small is more adaptive",

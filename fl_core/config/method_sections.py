@@ -12,6 +12,12 @@ from typing import ClassVar
 from fl_core.config.fields import Section, choice, number, refuse
 from fl_core.config.methods import METHODS
 
+#: Local rules beside which the clients' own momentum makes no sense, and why.
+WITHOUT_MOMENTUM = {
+    "scaffold": "it would gather outdated corrections",
+    **dict.fromkeys(("ghbm", "hbm", "cm"), "it has one of its own, which this would multiply"),
+}
+
 
 @dataclass(frozen=True)
 class LocalConfig(Section):
@@ -35,17 +41,21 @@ class LocalConfig(Section):
     rule: str = choice("plain", *METHODS["local.rule"], own=True)  # see federated.rules
     mu: float = number(0.01, 0)  # pull of rule=prox; 0 = FedAvg
     option: int = number(2, 1, 2)  # how rule=scaffold renews a control variate
-    alpha: float = number(0.1, 0, above=True)  # strength of rule=dyn's regularisation
+    alpha: float = number(0.1, 0, above=True)  # of rule=dyn's bend; share of the gradient in cm
+    beta: float = number(0.9, 0, 1)  # momentum of rule=ghbm, hbm; 0 = FedAvg
+    tau: int = number(10, 1, 1000)  # rounds that rule=ghbm's momentum looks back
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.only_for("rule", METHODS["local.rule"])
         if self.rule != "plain" and self.blend != "none":
             raise refuse(f"{self.prefix}blend", self.blend, f"only for {self.prefix}rule=plain")
-        if self.rule == "scaffold" and self.momentum:
-            needs = "takes no momentum: it would gather outdated corrections"
-            rule = f"{self.prefix}rule=scaffold"
-            raise refuse(f"{self.prefix}momentum", self.momentum, f"{rule} {needs}")
+        if self.momentum and (why := WITHOUT_MOMENTUM.get(self.rule)):
+            allowed = f"{self.prefix}rule={self.rule} takes no momentum: {why}"
+            raise refuse(f"{self.prefix}momentum", self.momentum, allowed)
+        if self.rule == "cm" and self.alpha > 1:
+            allowed = f"must be in (0, 1] for {self.prefix}rule=cm"
+            raise refuse(f"{self.prefix}alpha", self.alpha, allowed)
         if self.nesterov and (self.momentum == 0 or self.dampening != 0):
             needs = f"needs {self.prefix}momentum > 0 and {self.prefix}dampening = 0"
             raise refuse(f"{self.prefix}nesterov", True, needs)
@@ -86,7 +96,8 @@ class ServerConfig(Section):
     """The server's step towards the aggregate of the clients' parameters.
 
     sgd: w <- w + lr * (aggregate - w), FedAvg at lr = 1; momentum: FedAvgM (Hsu et al. 2019);
-    adagrad, adam, yogi: Reddi et al. 2021; slowmo: Wang et al. 2020.
+    adagrad, adam, yogi: Reddi et al. 2021; slowmo: Wang et al. 2020;
+    nesterov: DiLoCo's outer step (Douillard et al. 2023).
     """
 
     prefix: ClassVar[str] = "server."

@@ -11,7 +11,15 @@ from collections.abc import Mapping
 #: The fields that choose how it is trained, one a seam: each choice with the fields of its section
 #: that it alone reads. The first choices together are FedAvg.
 METHODS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "local.rule": {"plain": (), "prox": ("mu",), "scaffold": ("option",), "dyn": ("alpha",)},
+    "local.rule": {
+        "plain": (),
+        "prox": ("mu",),
+        "scaffold": ("option",),
+        "dyn": ("alpha",),
+        "ghbm": ("beta", "tau"),
+        "hbm": ("beta",),
+        "cm": ("alpha",),
+    },
     "local.blend": {"none": (), "fisher": (), "fisher_all": ()},
     "server.optimiser": {
         "sgd": (),
@@ -20,6 +28,7 @@ METHODS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "adam": ("beta1", "beta2", "tau", "bias_correction"),
         "yogi": ("beta1", "beta2", "tau", "bias_correction"),
         "slowmo": ("momentum",),
+        "nesterov": ("momentum",),
     },
     "schedule.name": {
         "constant": (),

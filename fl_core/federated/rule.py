@@ -34,8 +34,8 @@ class Visit:
     start: Tensor  # (P,) or (m, P): what the client starts from
     server: Named  # the server's tensors that are sent, (P,) each
     memory: Named  # the client's own, like `start`; zeros where it has not taken part before
-    travel: float | Tensor = 0.0  # sum of the learning rates of the round's steps; or (m, 1)
-    known: float | Tensor = 0.0  # 1 where it has taken part before, else 0; or (m, 1)
+    travel: float | Tensor = 0.0  # sum of the round's learning rates; (m, 1) if clients differ
+    known: float | Tensor = 0.0  # 1 where it has taken part before, else 0; likewise
     participation: float = 1.0  # share of the clients that take part in a round
     active: Active | None = None  # the entries that train, (P,) or like `start`; None = all
     gradient: Tensor | None = None  # of all its examples at `start`, for rules that ask for it

@@ -44,6 +44,7 @@ OPTIMISERS: Mapping[str, Callable[[ServerConfig, float], Optimiser]] = {
     "adam": _adaptive,
     "yogi": _adaptive,
     "slowmo": lambda server, rate: SlowMo(server.momentum, rate),
+    "nesterov": lambda server, rate: SGDM(server.momentum, nesterov=True),
 }
 
 

@@ -236,8 +236,8 @@ def _together(run: Run, state: State, each: Iterable[_Turn], same: bool) -> Iter
         start=first.start if same else torch.stack([v.start for v in visits]),
         server=first.server,
         memory={name: torch.stack([v.memory[name] for v in visits]) for name in rule.memory},
-        travel=_column([v.travel for v in visits], first.start),
-        known=_column([v.known for v in visits], first.start),
+        travel=_of_all([v.travel for v in visits], first.start),
+        known=_of_all([v.known for v in visits], first.start),
         participation=first.participation,
         active=active,
     )
@@ -255,9 +255,9 @@ def _together(run: Run, state: State, each: Iterable[_Turn], same: bool) -> Iter
     return zip(turns, visits, trained, strict=True)
 
 
-def _column(each: Sequence[float | Tensor], like: Tensor) -> Tensor:
-    """One number of every client, (m, 1)."""
-    return like.new_tensor(each).unsqueeze(1)
+def _of_all(each: Sequence[float | Tensor], like: Tensor) -> float | Tensor:
+    """The number that all clients share, or one of each (m, 1)."""
+    return each[0] if len(set(each)) == 1 else like.new_tensor(each).unsqueeze(1)
 
 
 def _own_masks(run: Run) -> bool:

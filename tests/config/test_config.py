@@ -25,7 +25,7 @@ from fl_core.config.artefact import stage_key
 from fl_core.config.fields import number, shown
 from fl_core.config.mask_presets import CONVENTIONS, USUAL
 from fl_core.config.mask_section import LAYERS
-from fl_core.config.method_sections import HeadLocalConfig, LocalConfig
+from fl_core.config.method_sections import WITHOUT_MOMENTUM, HeadLocalConfig, LocalConfig
 from fl_core.config.methods import METHODS, SUMMING
 from fl_core.config.sections import HeadConfig
 from fl_core.config.trial_config import TrialConfig, Value
@@ -85,8 +85,10 @@ def configurations(draw: st.DrawFn) -> dict[str, Value]:
             flat[f"{section}.{name}"] = FIELDS[f"{section}.{name}"].default
     for local in ("local", "head.local"):
         rule = flat[f"{local}.rule"]
-        if rule == "scaffold":
+        if rule in WITHOUT_MOMENTUM:
             flat[f"{local}.momentum"] = 0.0
+        if rule == "cm":
+            flat[f"{local}.alpha"] = min(1.0, float(str(flat[f"{local}.alpha"])))
         if rule != "plain":
             flat[f"{local}.blend"] = "none"
         if flat[f"{local}.momentum"] == 0 or flat[f"{local}.dampening"] != 0:
@@ -283,7 +285,7 @@ class LaterLocal(LocalConfig):
     """The section `local` of a version to come: one field more, of each kind."""
 
     nu: float = number(0.0, 0)
-    tau: int | None = number(None, 1)
+    late: int | None = number(None, 1)
     early: bool = False
 
 
@@ -309,8 +311,8 @@ class Later(TrialConfig):
 
 
 NEW_FIELDS: dict[str, Value] = {
-    "local.nu": 0.5, "local.tau": 2, "local.early": True, "head.local.nu": 0.5,
-    "head.local.tau": 2, "head.local.early": True, "extra": 4,
+    "local.nu": 0.5, "local.late": 2, "local.early": True, "head.local.nu": 0.5,
+    "head.local.late": 2, "head.local.early": True, "extra": 4,
 }  # fmt: skip
 
 

@@ -86,6 +86,11 @@ FACTS: dict[str, Facts] = {
         {"1": {"local.option": 1}, "2": {"local.option": 2}}, down=2, up=2,
     ),
     "local.rule=dyn": Facts({"local.alpha": 0.0}, {"": {"local.alpha": 0.2}}),
+    "local.rule=ghbm": Facts(
+        {"local.beta": 0.0}, {"": {"local.beta": 0.8, "local.tau": 2}}, down=2
+    ),
+    "local.rule=hbm": Facts({"local.beta": 0.0}, {"": {"local.beta": 0.8}}),
+    "local.rule=cm": Facts({"local.alpha": 1.0}, {"": {"local.alpha": 0.3}}, down=2),
     "local.blend=none": FEDAVG,
     "local.blend=fisher": Facts("it has no parameter", fisher="round"),
     "local.blend=fisher_all": Facts("it has no parameter", fisher="all"),
@@ -106,6 +111,7 @@ FACTS: dict[str, Facts] = {
     ),
     "server.optimiser=yogi": Facts("as adagrad"),
     "server.optimiser=slowmo": Facts({"server.momentum": 0.0}, {"": {"server.momentum": 0.6}}),
+    "server.optimiser=nesterov": Facts({"server.momentum": 0.0}),
     "select.rule=uniform": FEDAVG,
     "aggregate.rule=mean": FEDAVG,
     "aggregate.rule=median": Facts("it has no parameter", refuses=("all",)),

@@ -9,7 +9,10 @@ from fl_core.config.method_sections import LocalConfig
 from fl_core.config.own import resolve
 from fl_core.federated.rule import PLAIN, LocalRule
 from fl_core.federated.rules.blend import blend
+from fl_core.federated.rules.cm import cm
 from fl_core.federated.rules.dyn import dyn
+from fl_core.federated.rules.ghbm import ghbm
+from fl_core.federated.rules.hbm import hbm
 from fl_core.federated.rules.prox import prox
 from fl_core.federated.rules.scaffold import scaffold
 
@@ -19,6 +22,9 @@ LOCAL_RULES: Mapping[str, Callable[[LocalConfig], LocalRule]] = {
     "prox": prox,
     "scaffold": scaffold,
     "dyn": dyn,
+    "ghbm": ghbm,
+    "hbm": hbm,
+    "cm": cm,
 }
 
 

@@ -28,7 +28,7 @@ SIZES = {"tiny": (6e6, 192), "small": (22e6, 384), "base": (86e6, 768), "large":
 #: The fields that the estimate reads; of the numbers among the last two only whether they are 0.
 DECIDING = ("federation.", "backbone.", "fine_tune.", "compute.", "mask.", "data.name",
             "head.hidden", "local.batch_size", "local.blend", "local.rule", "local.option",
-            "local.momentum", "mask.sparsity")  # fmt: skip
+            "local.tau", "local.momentum", "mask.sparsity")  # fmt: skip
 LAYERS = 12
 #: Numbers kept for the backward pass by token, layer and unit of width (Korthikanti et al. 2022:
 #: 34 bytes in 16-bit arithmetic).
@@ -72,6 +72,7 @@ def estimated_bytes(config: TrialConfig, device: str = "cuda") -> float:
     numbers = 3.0 + (local.momentum > 0) + len(rule.memory) + rule.full_gradient
     masks = 0.25 * config.mask.in_force * (copies if config.mask.scope == "per_client" else 1)
     memory = min(fed.clients * trained * (rule.finish is not None), LIMIT / 4)
+    memory += trained * (len(rule.broadcast) + len(rule.held))
     kept = trained * (copies * numbers + masks) + memory
     images = copies * min(local.batch_size, _most_examples(config))
     if on_head:
