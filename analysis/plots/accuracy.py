@@ -108,7 +108,7 @@ def _draw_cells(
         [tick_label(axis, level) for level in shown]
         for axis, shown in zip(inside, names, strict=True)
     )
-    ax.set_xticks(range(len(columns)), columns)
+    ax.set_xticks(range(len(columns)), [pretty(column) for column in columns])
     ax.set_yticks(range(len(rows)), [pretty(row) for row in rows])
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
