@@ -75,3 +75,45 @@ def test_methods_without_drift_reach_it(steps: tuple[int, int], values: dict[str
     """Whatever the clients' examples: they weigh the same."""
     distance = float((ends(350, steps, examples=3, **values) - joint_minimiser(two())).norm())
     assert distance < 1e-6
+
+
+@every_steps
+@pytest.mark.parametrize("tau", [1, 2])
+def test_ghbm_rests_where_fedavg_rests(steps: tuple[int, int], tau: int) -> None:
+    """Its momentum is the way of past rounds, and zero once they rest: it is faster, not nearer."""
+    found = ends(150, steps, local__rule="ghbm", local__beta=0.5, local__tau=tau)
+    assert float((found - rests(RATE, steps)).norm()) < 1e-6
+
+
+def test_fedcm_rests_where_fedavg_with_a_share_of_the_rate_rests() -> None:
+    """So it is nearer to the joint minimiser than FedAvg with the rate that it is given."""
+    found = ends(600, EQUAL, local__rule="cm", local__alpha=0.2)
+    assert float((found - rests(0.2 * RATE, EQUAL)).norm()) < 2e-6
+    joint = joint_minimiser(two())
+    assert float((found - joint).norm()) < 0.5 * float((rests(RATE, EQUAL) - joint).norm())
+
+
+def test_fedhbm_rests_where_its_anchors_do() -> None:
+    """With q = beta / J and every client always there, a step is w <- M w + rate H w* - q a with
+    M = (1 + q) I - rate H, and a client ends at its own anchor a: an affine map of the server's w.
+
+    To first order in the rate it takes (a - w), own way less everybody's, off a client's step: its
+    fixed point is nearer to the joint minimiser than FedAvg's.
+    """
+    beta, steps = 0.5, 5
+    q, identity = beta / steps, torch.eye(SIZE, dtype=torch.float64)
+    slopes, offsets = [], []
+    for client in two():
+        step = (1 + q) * identity - RATE * client.hessian
+        powers = [torch.linalg.matrix_power(step, i) for i in range(steps + 1)]
+        summed = torch.stack(powers[:-1]).sum(0)
+        held = identity + q * summed
+        slopes.append(torch.linalg.solve(held, powers[-1]))
+        pushed = RATE * summed @ client.hessian @ client.optimum
+        offsets.append(torch.linalg.solve(held, pushed))
+    slope, offset = torch.stack(slopes).mean(0), torch.stack(offsets).mean(0)
+    wanted = torch.linalg.solve(identity - slope, offset)
+    found = ends(300, EQUAL, local__rule="hbm", local__beta=beta)
+    assert float((found - wanted).norm()) < 1e-6
+    joint = joint_minimiser(two())
+    assert float((found - joint).norm()) < 0.8 * float((rests(RATE, EQUAL) - joint).norm())

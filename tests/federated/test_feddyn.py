@@ -11,7 +11,6 @@ from test_rules import FOUR, SIZE, at_random, quadratic, uneven
 from fl_core.base.rng import stream
 from fl_core.config.method_sections import LocalConfig
 from fl_core.federated.rule import Gathered, Visit
-from fl_core.federated.rules.dyn import dyn
 from fl_core.federated.rules.table import rule_of
 from fl_core.federated.run import Run
 from fl_core.federated.selections.table import select
@@ -22,7 +21,7 @@ from fl_core.optim.sgdm import SGDM, Active
 def test_a_step_by_hand() -> None:
     """g + alpha (w - w_start) - h_k: the linear part and the pull, each with its sign."""
     grad, start = torch.tensor([1.0, 1.0]), torch.tensor([2.0, 3.0])
-    rule = dyn(LocalConfig(rule="dyn", alpha=0.5))
+    rule = rule_of(LocalConfig(rule="dyn", alpha=0.5))
     assert rule.correct is not None
     rule.correct(grad, torch.tensor([4.0, 0.0]), Visit(start, {}, {"linear": torch.ones(2)}))
     assert grad.tolist() == [1.0, -1.5]
@@ -37,7 +36,7 @@ def test_a_client_minimises_its_bent_loss(momentum: float, masked: bool) -> None
     mask = torch.tensor([True, False, True, True, False]) if masked else torch.ones(SIZE).bool()
     linear = torch.where(mask, linear, 0.0)
     visit = Visit(start, {}, {"linear": linear}, active=Active(mask, None))
-    rule = dyn(LocalConfig(rule="dyn", alpha=alpha))
+    rule = rule_of(LocalConfig(rule="dyn", alpha=alpha))
     found = descend(rule, visit, loss, [0.05] * 2000, SGDM(momentum))
     hessian = loss.hessian[mask][:, mask]
     moved = loss.hessian[mask] @ loss.optimum - loss.hessian[mask][:, ~mask] @ start[~mask]
@@ -54,7 +53,7 @@ def test_a_client_minimises_its_bent_loss(momentum: float, masked: bool) -> None
 
 def test_the_server_by_hand() -> None:
     """N = 8; three moved by 16 in all: h falls by alpha 2, and h / alpha goes off their mean."""
-    rule = dyn(LocalConfig(rule="dyn", alpha=0.5))
+    rule = rule_of(LocalConfig(rule="dyn", alpha=0.5))
     assert rule.serve is not None
     double = torch.tensor([16.0], dtype=torch.float64)
     told, target = rule.serve(

@@ -46,13 +46,14 @@ def as_updates(sent: Tensor) -> list[list[Update]]:
     return [[update(one, 1), update(other, 3)] for one, other in sent]
 
 
+@pytest.mark.parametrize("name", ["momentum", "nesterov"])
 @pytest.mark.parametrize(("lr", "beta"), [(1.0, 0.9), (0.3, 0.7), (1.0, 0.97)])
-def test_momentum_is_torch_s_sgd_on_pseudo_gradients(lr: float, beta: float) -> None:
+def test_momentum_is_torch_s_sgd_on_pseudo_gradients(name: str, lr: float, beta: float) -> None:
     """w - sum n_k w_k / sum n_k is the gradient (Hsu et al. 2019)."""
     sent = clients_parameters()
-    states = rounds(ServerConfig("momentum", lr, beta), as_updates(sent), torch.ones(SIZE))
+    states = rounds(ServerConfig(name, lr, beta), as_updates(sent), torch.ones(SIZE))
     params = torch.nn.Parameter(torch.ones(SIZE, dtype=torch.float64))
-    optimiser = torch.optim.SGD([params], lr, beta)
+    optimiser = torch.optim.SGD([params], lr, beta, nesterov=name == "nesterov")
     for state, (one, other) in zip(states, sent.double(), strict=True):
         params.grad = params.detach() - (one + 3 * other) / 4
         optimiser.step()
@@ -127,6 +128,20 @@ def test_at_a_constant_rate_slowmo_is_momentum() -> None:
     )
     for one, other in zip(found, wanted, strict=True):
         torch.testing.assert_close(one.params, other.params, rtol=1e-6, atol=1e-6)
+
+
+def test_with_one_step_a_round_the_outer_step_is_data_parallel_sgd() -> None:
+    """Clients of one full batch: torch's Nesterov on the mean of their gradients."""
+    clients = [quadratic(1), quadratic(2)]
+    cfg = config(federation__clients=2, server__optimiser="nesterov", server__momentum=0.9)
+    params = torch.nn.Parameter(torch.zeros(5, dtype=torch.float64))
+    optimiser = torch.optim.SGD([params], 0.05, momentum=0.9, nesterov=True)
+    state = State(torch.zeros(5))
+    for _ in range(ROUNDS):
+        state = one_round(cfg, state, clients, [0, 1], lambda client: [0.05])
+        params.grad = (clients[0].gradient(params) + clients[1].gradient(params)).detach() / 2
+        optimiser.step()
+    torch.testing.assert_close(state.params.double(), params.detach(), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["slowmo", "momentum"])
