@@ -7,17 +7,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from fl_core.base.cache import DamagedArtefact, load_artefact, save_artefact
 from fl_core.config.record import Record
 from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.memory import ClientMemory
-from fl_core.federated.selections.uniform import uniform
+from fl_core.federated.selections.uniform import uniform_sample
 from fl_core.federated.state import State
 
 
@@ -70,11 +67,11 @@ def _counted(meta: Mapping[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = meta["state"]
     if "selected" in values:
         return values
-    config, start = TrialConfig.from_flat(meta["config"]), State(torch.empty(0))
+    config = TrialConfig.from_flat(meta["config"])
     if config.select.rule != "uniform":
         raise DamagedArtefact("it does not say how often each client was selected")
-    rounds = (uniform(replace(start, round=r), None, config) for r in range(values["round"]))
-    counts = Counter(client for chosen in rounds for client in chosen.clients.tolist())
+    rounds = (uniform_sample(config, round) for round in range(values["round"]))
+    counts = Counter(client for chosen in rounds for client in chosen.tolist())
     return {**values, "selected": list(counts.items())}
 
 

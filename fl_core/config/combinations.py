@@ -32,6 +32,7 @@ def check_combination(config: TrialConfig) -> None:
     if config.local.keep_momentum and config.federation.clients > 1:
         raise refuse("local.keep_momentum", True, "only for federation.clients=1 (centralised)")
     _check_aggregate(config)
+    _check_selection(config)
     _check_strategy(config)
     _check_personal(config)
     _check_augmentation(config)
@@ -97,6 +98,26 @@ def _check_aggregate(config: TrialConfig) -> None:
     if own_masks and config.mask.average == "all" and chosen.rule in BY_ENTRY:
         needs = "would count clients without an entry as votes for no change: needs "
         raise refuse("aggregate.rule", chosen.rule, f"{needs}mask.average=senders")
+
+
+def _check_selection(config: TrialConfig) -> None:
+    """There are candidates to choose from; reweighting meets an average that it can be true of."""
+    select, fed = config.select, config.federation
+    if select.rule == "power_of_choice":
+        if not fed.sampled <= select.candidates <= fed.clients:
+            allowed = f"must be in [{fed.sampled}, {fed.clients}]: from a round's clients to all"
+            raise refuse("select.candidates", select.candidates, allowed)
+    if select.reweight == "biased":
+        return
+    if config.local.rule in ("scaffold", "dyn"):
+        why = f"local.rule={config.local.rule} is a plain mean of the round's clients"
+    elif config.aggregate.rule in METHODS["aggregate.rule"] and config.aggregate.rule != "mean":
+        why = "only for aggregate.rule=mean: others have no weights"
+    elif config.mask.scope == "per_client" and config.mask.average == "senders":
+        why = "per-client masks need mask.average=all: who sends an entry differs by entry"
+    else:
+        return
+    raise refuse("select.reweight", select.reweight, why)
 
 
 def _check_strategy(config: TrialConfig) -> None:

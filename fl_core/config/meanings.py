@@ -64,7 +64,18 @@ MEANINGS: Mapping[str, str] = {
     "server.beta2": "decay of the mean of their squares",
     "server.tau": "added to the root of that mean; small is more adaptive",
     "server.bias_correction": "Adam's bias correction, which Reddi et al. leave out",
-    "select.rule": "who takes part in a round",
+    "select.rule": (
+        "who takes part in a round: anybody, by unequal chances, in turns, who does worst, or who "
+        "is there"
+    ),
+    "select.gamma": "concentration of these chances: small lets few take part, large is uniform",
+    "select.candidates": "clients that are asked for their loss, of whom the worst train",
+    "select.examples": "a client's examples on which that loss is measured; null: all",
+    "select.presence": "share of the rounds in which a client is there, mean over the clients",
+    "select.reweight": (
+        "a round's average as FedAvg has it, or weighted by 1 / (N pi_k), the inverse probability "
+        "of being chosen"
+    ),
     "aggregate.rule": (
         "how the parameters of a round's clients become one: their mean, or what few attackers "
         "among them cannot move far"

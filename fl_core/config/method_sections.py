@@ -120,6 +120,15 @@ class SelectConfig(Section):
 
     prefix: ClassVar[str] = "select."
     rule: str = choice("uniform", *METHODS["select.rule"], own=True)
+    gamma: float = number(1.0, 1e-3)  # concentration of rule=dirichlet
+    candidates: int = number(20, 1)  # d of rule=power_of_choice
+    examples: int | None = number(None, 1)  # of which its loss is measured; None = all
+    presence: float = number(0.5, 0.01, 1)  # mean share of rounds, rule=availability
+    reweight: str = choice("biased", "biased", "unbiased")  # see federated.selections.reweight
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.only_for("rule", METHODS["select.rule"])
 
 
 @dataclass(frozen=True)

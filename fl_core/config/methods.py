@@ -41,7 +41,13 @@ METHODS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "linear": ("sparsity_end",),
         "cosine": ("sparsity_end",),
     },
-    "select.rule": {"uniform": ()},
+    "select.rule": {
+        "uniform": ("reweight",),
+        "dirichlet": ("gamma", "reweight"),
+        "cyclic": (),
+        "power_of_choice": ("candidates", "examples"),
+        "availability": ("presence",),
+    },
     "head.loss": {"cross_entropy": (), "one_vs_all": ()},
     "aggregate.rule": {
         "mean": (),

@@ -16,7 +16,7 @@ from fl_core.config.sections import FederationConfig
 from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.aggregates.table import aggregate
 from fl_core.federated.rule import PLAIN
-from fl_core.federated.selections.uniform import uniform
+from fl_core.federated.selections.uniform import uniform_sample
 from fl_core.federated.server import server_step
 from fl_core.federated.state import State
 from fl_core.federated.update import Measured, Update
@@ -44,8 +44,7 @@ def aggregated(
 
 def selected(config: FederationConfig, seed: int, round: int) -> np.ndarray:
     trial = TrialConfig(federation=config, seed=seed)
-    state = State(torch.zeros(1), round=round)
-    return uniform(state, None, trial).clients
+    return uniform_sample(trial, round)
 
 
 def bits(tensor: torch.Tensor) -> list[int]:

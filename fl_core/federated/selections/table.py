@@ -10,11 +10,21 @@ from fl_core.config.fields import refuse
 from fl_core.config.own import resolve
 from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.selection import Select, Selection
+from fl_core.federated.selections.availability import availability
+from fl_core.federated.selections.cyclic import cyclic
+from fl_core.federated.selections.dirichlet import dirichlet
+from fl_core.federated.selections.power_of_choice import power_of_choice
 from fl_core.federated.selections.uniform import uniform
 from fl_core.federated.state import Federation, State
 
 #: Values of `select.rule`.
-SELECTIONS: Mapping[str, Select] = {"uniform": uniform}
+SELECTIONS: Mapping[str, Select] = {
+    "uniform": uniform,
+    "dirichlet": dirichlet,
+    "cyclic": cyclic,
+    "power_of_choice": power_of_choice,
+    "availability": availability,
+}
 
 
 def select(state: State, fed: Federation, config: TrialConfig) -> Selection:

@@ -1,0 +1,26 @@
+"""CyCP (Cho et al., On the Convergence of FedAvg with Cyclic Client Participation, ICML 2023).
+
+The clients form groups, once a run and at random; the groups come one after the other, in the same
+order in every cycle. As in the paper's experiments without sampling within a group, all of a group
+take part, so that every client does exactly once a cycle. A group has m clients, or up to one less
+where m does not divide K; with m = K there is one group, and this is FedAvg.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from fl_core.base.rng import stream
+from fl_core.config.trial_config import TrialConfig
+from fl_core.federated.selection import Selection
+from fl_core.federated.state import Federation, State
+
+
+def cyclic(state: State, fed: Federation, config: TrialConfig) -> Selection:
+    """The group whose turn it is."""
+    of = config.federation
+    order = stream(config.seed, "groups").permutation(of.clients)
+    groups = np.array_split(order, math.ceil(of.clients / of.sampled))
+    return Selection(np.sort(groups[state.round % len(groups)]))
