@@ -53,6 +53,10 @@ SETTING: dict[str, dict[str, Value]] = {
     "schedule.warmup": {"schedule.name": "warmup_cosine"},
     "schedule.step_size": {"schedule.name": "step"},
     "schedule.gamma": {"schedule.name": "step"},
+    "select.gamma": {"select.rule": "dirichlet"},
+    "select.candidates": {"select.rule": "power_of_choice"},
+    "select.examples": {"select.rule": "power_of_choice", "select.candidates": 10},
+    "select.presence": {"select.rule": "availability"},
     "server.momentum": {"server.optimiser": "momentum"},
     "server.beta1": {"server.optimiser": "adam"},
     "server.beta2": {"server.optimiser": "yogi"},
@@ -69,6 +73,7 @@ SETTING: dict[str, dict[str, Value]] = {
     # together with others they may be refused
     "local.rule": {}, "local.blend": {}, "head.local.rule": {}, "schedule.name": {},
     "mask.rule": {}, "mask.source": {}, "personal.rule": {}, "stop_round": {},
+    "select.rule": {}, "select.reweight": {},
 }  # fmt: skip
 # a rule's own fields: its name alone
 for choice, own in METHODS["local.rule"].items():
@@ -88,6 +93,8 @@ def another_value(name: str, config: TrialConfig) -> Value:
         return "random"
     if name == "mask.layers":
         return "head"
+    if name == "select.candidates":
+        return 10  # not fewer than a round has, nor more than there are
     if "choices" in spec.metadata:
         return next(choice for choice in spec.metadata["choices"] if choice != old)
     if isinstance(old, bool):

@@ -103,13 +103,18 @@ def _check_aggregate(config: TrialConfig) -> None:
 def _check_selection(config: TrialConfig) -> None:
     """There are candidates to choose from; reweighting meets an average that it can be true of."""
     select, fed = config.select, config.federation
-    if select.rule == "power_of_choice":
-        if not fed.sampled <= select.candidates <= fed.clients:
-            allowed = f"must be in [{fed.sampled}, {fed.clients}]: from a round's clients to all"
-            raise refuse("select.candidates", select.candidates, allowed)
+    if select.rule == "availability" and config.aggregate.rule in ROBUST:
+        why = "a round may find one client alone, among whom no aggregate can tell an attacker"
+        raise refuse("select.rule", select.rule, f"{why}: needs aggregate.rule=mean")
+    if select.rule == "cyclic" and fed.clients % fed.sampled and config.aggregate.rule in ROBUST:
+        why = f"groups of {fed.sampled} of {fed.clients} clients are not all as large"
+        raise refuse("select.rule", select.rule, f"{why}: needs aggregate.rule=mean")
+    if select.rule == "power_of_choice" and not fed.sampled <= select.candidates <= fed.clients:
+        allowed = f"must be in [{fed.sampled}, {fed.clients}]: from a round's clients to all"
+        raise refuse("select.candidates", select.candidates, allowed)
     if select.reweight == "biased":
         return
-    if config.local.rule in ("scaffold", "dyn"):
+    if config.local.rule in SUMMING:
         why = f"local.rule={config.local.rule} is a plain mean of the round's clients"
     elif config.aggregate.rule in METHODS["aggregate.rule"] and config.aggregate.rule != "mean":
         why = "only for aggregate.rule=mean: others have no weights"

@@ -40,6 +40,7 @@ CHOICES: dict[str, tuple[Value, ...]] = {
     "local.keep_momentum": (False, True),
     "local.clip": (0.0, 0.5),
     "head.loss": FIELDS["head.loss"].metadata["choices"],
+    "select.reweight": FIELDS["select.reweight"].metadata["choices"],
 }
 
 
@@ -78,6 +79,7 @@ OWN_MASKS = ("senders", "all")
 NINE: Settings = {"federation.clients": 9, "federation.participation": 0.8}
 #: A model of several layers, some of which normalise: so a part of it can stay with a client.
 HIDDEN: Settings = {"head.hidden": 8, "head.norm": "layer"}
+EVERYONE: Settings = {"federation.participation": 1.0}  # where all take part, all selections agree
 FACTS: dict[str, Facts] = {
     "local.rule=plain": FEDAVG,
     "local.rule=prox": Facts({"local.mu": 0.0}, {"": {"local.mu": 0.5}}),
@@ -113,6 +115,14 @@ FACTS: dict[str, Facts] = {
     "server.optimiser=slowmo": Facts({"server.momentum": 0.0}, {"": {"server.momentum": 0.6}}),
     "server.optimiser=nesterov": Facts({"server.momentum": 0.0}),
     "select.rule=uniform": FEDAVG,
+    "select.rule=dirichlet": Facts(EVERYONE, {"": {"select.gamma": 0.5}}),
+    "select.rule=cyclic": Facts(EVERYONE),
+    "select.rule=power_of_choice": Facts(
+        "clients weigh the same", {"": {"select.candidates": 5, "select.examples": 8}}
+    ),
+    "select.rule=availability": Facts({"select.presence": 1.0}),
+    "select.reweight=biased": FEDAVG,
+    "select.reweight=unbiased": Facts(EVERYONE, refuses=("senders",)),
     "aggregate.rule=mean": FEDAVG,
     "aggregate.rule=median": Facts("it has no parameter", refuses=("all",)),
     "aggregate.rule=trimmed_mean": Facts(

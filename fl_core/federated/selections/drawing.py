@@ -59,6 +59,6 @@ def _fewer_others(come: np.ndarray, count: int) -> np.ndarray:
 
 def _one_more(counts: np.ndarray, come: np.ndarray) -> np.ndarray:
     """(nodes, count) the distribution of the number of arrivals, with one more client."""
-    added = counts * (1 - come)[:, None]
+    added: np.ndarray = counts * (1 - come)[:, None]
     added[:, 1:] += counts[:, :-1] * come[:, None]
     return added
