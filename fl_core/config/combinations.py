@@ -114,11 +114,12 @@ def _check_selection(config: TrialConfig) -> None:
         raise refuse("select.candidates", select.candidates, allowed)
     if select.reweight == "biased":
         return
+    own_masks = config.mask.in_force and config.mask.scope == "per_client"
     if config.local.rule in SUMMING:
         why = f"local.rule={config.local.rule} is a plain mean of the round's clients"
     elif config.aggregate.rule in METHODS["aggregate.rule"] and config.aggregate.rule != "mean":
         why = "only for aggregate.rule=mean: others have no weights"
-    elif config.mask.scope == "per_client" and config.mask.average == "senders":
+    elif own_masks and config.mask.average == "senders":
         why = "per-client masks need mask.average=all: who sends an entry differs by entry"
     else:
         return
