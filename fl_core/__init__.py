@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from fl_core.study.presets import (
         FIFTY_STEPS,
         HEAD,
+        MLP,
         ONE_MACHINE,
         PAPER,
         PAPER_FULL,
@@ -87,7 +88,7 @@ _HOMES = {
         "optim.sparse_sgdm": "SparseSGDM",
         "study.arms": "DENSE each grid rules shardings",
         "study.command": "main",
-        "study.presets": "FIFTY_STEPS HEAD ONE_MACHINE PAPER PAPER_FULL PAPER_SPARSE "
+        "study.presets": "FIFTY_STEPS HEAD MLP ONE_MACHINE PAPER PAPER_FULL PAPER_SPARSE "
         "PROBE_FINE_TUNING PROBE_HEAD VIT_TINY VIT_TINY_SPARSE Preset embedded paper smoke "
         "sparse_backbone vit_tiny",
         "study.result": "Result",

@@ -113,6 +113,10 @@ HEAD: Mapping[str, Value] = {
     "head.local.lr": 0.03,
     "head.local.momentum": 0.9,
 }
+#: A classifier that is not linear, so that drift and personal layers matter on features too. 128
+#: hidden units are what two cores stack about as well as a linear head; with LayerNorm the rates
+#: that learn do not depend on the scale of the features.
+MLP: Mapping[str, Value] = {"head.hidden": 128, "head.norm": "layer"}
 #: The head first, then a part of the backbone.
 SPARSE_BACKBONE: Mapping[str, Value] = {
     **HEAD,
