@@ -10,9 +10,8 @@ import optuna
 import pytest
 
 from fl_core.base.errors import ConfigError
-from fl_core.config.mask_section import RULES
 from fl_core.config.trial_config import TrialConfig, Value
-from fl_core.study.arms import DENSE, each, grid, rules, shardings
+from fl_core.study.arms import COMPARED, DENSE, each, grid, rules, shardings
 from fl_core.study.resolved import resolve
 from fl_core.study.settled import within
 from studies import ROOT, load_study
@@ -37,7 +36,7 @@ def test_shardings_and_rules() -> None:
         {"federation.sharding": "iid"},
         {"federation.sharding": "classes", "federation.classes_per_client": 5},
     ]
-    assert [setting["mask.rule"] for setting in rules()] == list(RULES)
+    assert [setting["mask.rule"] for setting in rules()] == list(COMPARED)
     assert rules("hybrid", hybrid_weight=0.25) == [
         {"mask.rule": "hybrid", "mask.hybrid_weight": 0.25}
     ]
@@ -89,7 +88,7 @@ def test_a_conditional_dimension_opens_only_where_it_is_used() -> None:
         assert fisher == ("mask.rounds" in chosen) == ("mask.fisher" in chosen)
         assert ("mask.hybrid_weight" in chosen) == (chosen["mask.rule"] == "hybrid")
         seen.add(chosen["mask.rule"])
-    assert seen == set(RULES)
+    assert seen == set(COMPARED)
 
 
 @pytest.mark.parametrize("preset", ["embedded", "smoke", "vit-tiny", "paper"])
