@@ -42,7 +42,12 @@ TINY: Mapping[str, Value] = {
 
 #: Rows on features for `make soak`: test_study.py has these studies in `make test`; the last has an
 #: arm a method.
-LONG = ("studies/fedavg_noniid.py", "studies/centralized.py", "studies/algorithms.py")
+LONG = (
+    "studies/fedavg_noniid.py",
+    "studies/centralized.py",
+    "studies/algorithms.py",
+    "studies/robustness.py",
+)
 
 
 class Row(NamedTuple):

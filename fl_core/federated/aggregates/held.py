@@ -15,7 +15,7 @@ from fl_core.config.fields import refuse
 from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.update import Update
 
-CHUNK = 2**20  # numbers: 8 MiB in float64
+CHUNK = 2**18  # numbers: 2 MiB in float64
 
 #: A chunk: its place, (m, c) values in float64, (m, c) which of them were sent.
 Chunk = tuple[slice, Tensor, Tensor]

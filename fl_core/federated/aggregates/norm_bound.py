@@ -31,7 +31,9 @@ def _bounded(updates: Iterable[Update], start: Tensor, bound: float) -> Iterator
         moved = params - start
         norm = float(moved.norm())
         if norm > bound:
-            shorter = torch.where(moved == 0, params, start + moved * (bound / norm))
-            yield update._replace(exact=shorter)
+            still = moved == 0  # keeps its bits
+            yield update._replace(
+                exact=torch.where(still, params, moved.mul_(bound / norm).add_(start))
+            )
         else:
             yield update
