@@ -15,6 +15,7 @@ import numpy as np
 from fl_core.base.rng import stream
 from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.evaluate import evaluate
+from fl_core.federated.losses import LOSSES
 from fl_core.federated.selection import Selection
 from fl_core.federated.selections.drawing import draw
 from fl_core.federated.state import Federation, State
@@ -41,4 +42,5 @@ def _loss(client: int, round: int, fed: Federation, config: TrialConfig) -> floa
     if most is not None and most < len(shard):
         rng = stream(config.seed, "judged", round, client)
         shard = rng.choice(shard, most, replace=False, shuffle=False)
-    return evaluate(fed.model.module, fed.train.subset(shard), config.compute.precision).loss
+    source, loss = fed.train.subset(shard), LOSSES[config.head.loss]
+    return evaluate(fed.model.module, source, config.compute.precision, loss=loss).loss
