@@ -74,6 +74,7 @@ SETTING: dict[str, dict[str, Value]] = {
     "local.rule": {}, "local.blend": {}, "head.local.rule": {}, "schedule.name": {},
     "mask.rule": {}, "mask.source": {}, "personal.rule": {}, "stop_round": {},
     "select.rule": {}, "select.reweight": {},
+    "rounds": {"head.method": "ridge"},
 }  # fmt: skip
 # a rule's own fields: its name alone
 for choice, own in METHODS["local.rule"].items():

@@ -33,6 +33,8 @@ def check_combination(config: TrialConfig) -> None:
         raise refuse("local.keep_momentum", True, "only for federation.clients=1 (centralised)")
     _check_aggregate(config)
     _check_selection(config)
+    if config.rounds == 0 and config.head.method == "none":
+        raise refuse("rounds", 0, f"needs head.method={HEADS}: nothing would be learnt")
     _check_strategy(config)
     _check_personal(config)
     _check_augmentation(config)

@@ -178,7 +178,10 @@ MEANINGS: Mapping[str, str] = {
         "differ by rounding alone"
     ),
     "compute.precision": "of forward and backward pass; parameters are always float32",
-    "rounds": "T, communication rounds of the main stage; a study sets it from its budget and J",
+    "rounds": (
+        "T, communication rounds of the main stage; a study sets it from its budget and J; 0: the "
+        "head as it is"
+    ),
     "stop_round": "rounds that are done of them, as many as another trial's best; null: all",
     "eval_every": "rounds between two evaluations; a study sets it",
     "eval_train": "evaluations measure a sample of the training examples, too",

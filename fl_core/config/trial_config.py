@@ -80,7 +80,7 @@ class TrialConfig(Section):
     mask: MaskConfig = field(default_factory=MaskConfig)
     fine_tune: FineTuneConfig = field(default_factory=FineTuneConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
-    rounds: int = number(100, 1)
+    rounds: int = number(100, 0)  # 0: the head as it is
     #: Rounds that are done of the schedule's `rounds`: as many as another trial's parameters had
     #: that early stopping or keep=best chose. None = all.
     stop_round: int | None = number(None, 1)

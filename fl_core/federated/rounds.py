@@ -49,7 +49,8 @@ class RoundResult:
 
 
 def fedavg(config: TrialConfig, fed: Federation, state: State) -> Iterator[RoundResult]:
-    """Train from `state` to `config.last_round`; yield every `eval_every` rounds and at the end.
+    """Train from `state` to `config.last_round`; yield every `eval_every` rounds and at the end;
+    of no rounds the start alone.
 
     A round is a pure function of (state, round, seed): going on from any yielded state gives the
     same bits. A non-finite loss ends the run with `diverged`.
@@ -59,6 +60,9 @@ def fedavg(config: TrialConfig, fed: Federation, state: State) -> Iterator[Round
     clock, before = Clock(state.totals), fed.before()
     ledger = _ledger(run, state, before)
     state = begun(state, run.rule)
+    if config.last_round == 0:
+        yield _result(run, state, {}, clock, ledger, before, judge)
+        return
     measured = Measured(state.params, moves=run.rule.moves)
     passed: list[dict[str, float]] = []  # rounds since the last result
     while state.round < config.last_round:
@@ -112,12 +116,32 @@ def _evaluated(
     judge: Judge | None,
 ) -> RoundResult | None:
     """The result after a round, if one is due: at an evaluation, at the end, on divergence."""
-    config, fed = run.config, run.fed
-    finite = bool(np.isfinite(measured.train_loss)) and bool(torch.isfinite(state.params).all())
-    last = state.round == config.last_round
-    if finite and not last and state.round % config.eval_every:
+    config = run.config
+    told = {"train_loss": measured.train_loss, **measured.drift}
+    due = state.round == config.last_round or state.round % config.eval_every == 0
+    if not due and _finite(state, told):
         return None
-    metrics = {"train_loss": measured.train_loss, **measured.drift}
+    return _result(run, state, told, clock, ledger, before, judge)
+
+
+def _finite(state: State, told: Mapping[str, float]) -> bool:
+    loss = told.get("train_loss", 0.0)  # of no rounds there is none
+    return bool(np.isfinite(loss)) and bool(torch.isfinite(state.params).all())
+
+
+def _result(
+    run: Run,
+    state: State,
+    told: Mapping[str, float],
+    clock: Clock,
+    ledger: Ledger | ChangingLedger,
+    before: Mapping[str, Cost],
+    judge: Judge | None,
+) -> RoundResult:
+    """The evaluated state; told: what its last round measured."""
+    config, fed = run.config, run.fed
+    finite = _finite(state, told)
+    metrics = dict(told)
     if fed.attackers:
         metrics["attackers"] = len(fed.attackers)
     model = shared_model(run, state)
@@ -130,6 +154,7 @@ def _evaluated(
     if finite and (trained := _evaluate(config, fed, model, fed.train_sample)) is not None:
         metrics["train_accuracy"] = trained.accuracy
     patience = config.patience
+    last = state.round == config.last_round
     done = last or not finite or (0 < patience <= state.evaluations_since_best)
     if done and evaluation is not None:
         metrics |= spread(evaluation.client_accuracies(fed.class_counts))

@@ -101,6 +101,7 @@ def configurations(draw: st.DrawFn) -> dict[str, Value]:
     if flat["local.rule"] in SUMMING:
         flat |= {"aggregate.rule": "mean", "aggregate.bound": FIELDS["aggregate.bound"].default}
     flat |= ALWAYS
+    flat["rounds"] = max(1, int(str(flat["rounds"])))  # 0 needs a head
     if flat["stop_round"] is not None:
         flat["stop_round"] = min(int(flat["stop_round"]), int(str(flat["rounds"])))
     if flat["federation.clients"] > 1:
@@ -430,7 +431,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("federation.clients", {"federation.clients": 0}, "[1, 1e+06]"),
     ("federation.clients", {"federation.clients": 50_001}, "50000"),
     ("federation.clients", {"federation.clients": 2.5}, "whole number"),
-    ("rounds", {"rounds": 0}, "[1, 1e+06]"),
+    ("rounds", {"rounds": -1}, "[0, 1e+06]"),
     ("rounds", {"rounds": True}, "number (int)"),
     ("rounds", {"rounds": "10"}, "number (int)"),
     ("rounds", {"rounds": None}, "type int"),
@@ -456,7 +457,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("local.lr", {"local.lr": "0.1"}, "number (float)"),
     ("local.lr", {"local.lr": False}, "number (float)"),
     ("local.lr", {"local.lr": 10**400}, "(0, 1e+06]"),
-    ("rounds", {"rounds": 10**5000}, "[1, 1e+06]"),
+    ("rounds", {"rounds": 10**5000}, "[0, 1e+06]"),
     ("local.steps", {"local.steps": 0}, "[1, 1e+06]"),
     ("local.unit", {"local.unit": "batches"}, "steps or epochs"),
     ("local.unit", {"local.unit": 3}, "steps or epochs"),

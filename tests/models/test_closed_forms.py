@@ -20,7 +20,7 @@ from fl_core.head_stage import CLOSED_FORMS
 from fl_core.inputs import feature_federation
 from fl_core.models.cof import cof_head, scatter_within
 from fl_core.models.ncm import class_means, class_sums, ncm_head
-from fl_core.trial import run_trial
+from fl_core.trial import Trial, run_trial
 
 CLASSES = 100  # of the toy features' task
 EXACT = ("ridge", "ncm")  # whatever the sharding
@@ -106,6 +106,24 @@ def test_a_frozen_head_keeps_its_bits(method: str, machine: Machine) -> None:
     last = list(fedavg(cfg, fed, start))[-1].state.params
     assert torch.equal(last[~mask], start.params[~mask])
     assert not torch.equal(last[mask], start.params[mask])
+
+
+@pytest.mark.parametrize("method", [*CLOSED_FORMS, "fedavg"])
+def test_of_no_rounds_the_head_is_what_counts(
+    method: str, machine: Machine, tmp_path: Path
+) -> None:
+    """One record, of the head as it is and of what it cost; found again by who comes later."""
+    trial = Trial(config(head__method=method, rounds=0), machine, tmp_path / "trial")
+    (record,) = trial.records()
+    assert record["done"]
+    assert not record["diverged"]
+    assert record["val_accuracy"] == record["val_accuracy_start"] > 0.3
+    assert (record["round"], record["local_steps"], record["bytes_up_main"]) == (0, 0, 0)
+    assert record["bytes_up"] == record["bytes_up_head"] > 0
+    again = Trial(config(head__method=method, rounds=0), machine, tmp_path / "trial")
+    assert list(again.records()) == [record]
+    metrics, _ = again.test_metrics()
+    assert metrics["test_accuracy"] == metrics["test_accuracy_start"] > 0.3
 
 
 @pytest.mark.parametrize("means", [1, 2])
