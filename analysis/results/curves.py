@@ -13,6 +13,7 @@ from fl_analysis.reading.store import StudyRuns
 from fl_analysis.results.confirmation import mean_std
 from fl_analysis.results.outcome import Outcome, outcomes
 from fl_core.config.record import START
+from fl_core.config.vocabulary import known
 
 METRICS = ("val_accuracy", "val_loss", "train_accuracy", "train_loss", "client_drift", "bytes_up",
            "bytes_down")  # fmt: skip
@@ -86,7 +87,8 @@ def read_curves(runs: StudyRuns) -> Curves:
     confirmed = [run for run, arm in owner.items() if arm not in fallback]
     wide = wide.merge(tested_curves(runs, confirmed), how="left", on=["run_id", "step"])
     wide["bytes"] = wide["bytes_up"] + wide["bytes_down"]
-    steps = {o.arm: float(o.config["local.steps"]) for o in results if "local.steps" in o.config}
+    each = {o.arm: o.config.get("local.steps") for o in results}
+    steps = {arm: float(one) for arm, one in each.items() if known(one)}  # no rounds need no J
     wide["round"] = wide["step"] / wide["arm"].map(steps)
     alone = tuple(o.arm for o in results if o.config.get("federation.clients") == 1)
     return Curves(wide, tuple(fallback), alone, _starts(runs, owner))
@@ -155,7 +157,7 @@ def peaks(results: Sequence[Outcome], data: Curves) -> Mapping[int, Peak]:
         rows = [_when(run.sort_values("step"), column) for _, run in mine.groupby("run_id")]
         if rows:
             best, needed, ran = (mean_std(values) for values in zip(*rows, strict=True))
-            per = float(outcome.config.get("local.steps", 1)) if column == "round" else 1.0
+            per = float(outcome.config.get("local.steps") or 1) if column == "round" else 1.0
             found[outcome.arm] = Peak(outcome, best, needed, ran, len(rows), per * best[0])
     return found
 

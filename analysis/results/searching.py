@@ -41,6 +41,8 @@ def shortfalls(runs: StudyRuns, mine: pd.DataFrame, best: pd.Series | None) -> t
     ran = searched(mine)
     if not runs.space or ran.empty:
         return ()
+    if len(ran) > 1 and ran["digest"].nunique() == 1:
+        return ()  # of this arm there is nothing to choose: all its trials are one configuration
     lines = []
     if (count := finished(mine)) < needed(runs):
         lines.append(f"{count} of {len(ran)} search trials finished, a choice takes {needed(runs)}")

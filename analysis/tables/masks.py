@@ -22,24 +22,31 @@ OVERLAP = ("mask_jaccard", "mask_expected", "mask_excess", "mask_expected_given_
 _ACTIVE_NOTE = "active: trainable share of the maskable parameters."
 _BYTES_NOTE = (
     "bytes up: messages as really encoded, all clients, the whole trial (head, masks, main stage), "
-    "mean over the seeds; dense / sent: of the main stage, the bytes of the same messages sent "
-    "densely over those."
+    "mean over the seeds"
+)
+_SAVED_NOTE = (
+    "; dense / sent: of the main stage, the bytes of the same messages sent densely over those."
 )
 #: Stages of a trial that send: metric -> head of a column.
 _STAGES = {"bytes_up_head": "head", "bytes_up_masks": "masks", "bytes_up_main": "main stage"}
 
 
 def mask_columns(results: Sequence[Outcome]) -> dict[str, pd.Series]:
-    """CSV columns of masked studies, at full precision: means over the seeds, and the standard
-    deviation of the overlap; none for dense studies.
+    """CSV columns of studies whose arms differ in masks, or in how the head is made, at full
+    precision: means over the seeds, and the standard deviation of the overlap; else none.
     """
-    if not any(masked(o.config) for o in results):
+    some, heads = any(masked(o.config) for o in results), _heads_differ(results)
+    if not some and not heads:
         return {}
     columns = {"mask_active_share": [_mean(o, "mask_active_share") for o in results]}
+    columns = columns if some else {}
     if any(o.config.get("federation.clients") != 1 for o in results):  # else nobody sends
         columns["bytes_up"] = [_mean(o, "bytes_up") for o in results]
-        columns |= _by_stage(results)
-        columns["dense_over_sent"] = [_saving(o) for o in results]
+        columns |= _by_stage(results) if some else {}
+        if heads:
+            columns["bytes_down"] = [_mean(o, "bytes_down") for o in results]
+        if some:
+            columns["dense_over_sent"] = [_saving(o) for o in results]
     if _overlaps(results):
         columns |= {name: [_mean(o, name) for o in results] for name in OVERLAP}
         spread = [over_seeds(o.confirmed, "mask_jaccard")[1] for o in results]
@@ -52,13 +59,14 @@ def cost_cells(results: Sequence[Outcome]) -> dict[str, list[str]]:
     columns = mask_columns(results)
     if not columns:
         return {}
-    cells = {"active [%]": [percent(value) for value in columns["mask_active_share"]]}
-    if "bytes_up" in columns:
-        for name, head in {"bytes_up": "bytes up", **_STAGES}.items():
-            if name in columns:
-                unit, sent = byte_cells(columns[name])
-                cells[f"{head} [{unit}]"] = sent
-        saved = columns["dense_over_sent"]
+    cells = {}
+    if "mask_active_share" in columns:
+        cells["active [%]"] = [percent(value) for value in columns["mask_active_share"]]
+    for name, head in {"bytes_up": "bytes up", **_STAGES, "bytes_down": "bytes down"}.items():
+        if name in columns:
+            unit, sent = byte_cells(columns[name])
+            cells[f"{head} [{unit}]"] = sent
+    if (saved := columns.get("dense_over_sent")) is not None:
         cells["dense / sent"] = [f"{v:.2f}" if known(v) else DASH for v in saved]
     return cells
 
@@ -66,8 +74,16 @@ def cost_cells(results: Sequence[Outcome]) -> dict[str, list[str]]:
 def cost_notes(results: Sequence[Outcome]) -> list[str]:
     """What the columns of `cost_cells` mean."""
     columns = mask_columns(results)
-    notes = [_ACTIVE_NOTE] if columns else []
-    return [*notes, _BYTES_NOTE] if "bytes_up" in columns else notes
+    notes = [_ACTIVE_NOTE] if "mask_active_share" in columns else []
+    if "bytes_up" in columns:
+        notes.append(_BYTES_NOTE + (_SAVED_NOTE if "dense_over_sent" in columns else "."))
+    return notes
+
+
+def _heads_differ(results: Sequence[Outcome]) -> bool:
+    """Whether it is part of the question how the head is made: then ways to it cost differently."""
+    asked = any("head.method" in o.setting for o in results)
+    return asked and len({o.config.get("head.method") for o in results}) > 1
 
 
 def _mean(outcome: Outcome, metric: str) -> float:

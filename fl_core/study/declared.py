@@ -108,17 +108,20 @@ def _check_settings(where: str, settings: object) -> None:
     if not settings:
         raise _wrong(where, settings, "at least one arm; [{}] is the base alone")
     for number, setting in enumerate(settings):
-        _check_values(f"{where}[{number}]", setting)
+        _check_values(f"{where}[{number}]", setting, may=("rounds",))  # as equal bytes ask for
 
 
-def _check_values(where: str, values: object) -> None:
-    """Names and values each by itself; whether they go together says the configuration."""
+def _check_values(where: str, values: object, may: Sequence[str] = ()) -> None:
+    """Names and values each by itself; whether they go together says the configuration.
+
+    may: what else follows from the budget, but may be set here.
+    """
     _require(where, values, _is_mapping, "a dictionary of fields and values")
     assert isinstance(values, Mapping)
     with _within(f"{where}: "):
         for name, value in values.items():
             check_value(name, value)
-            if name in PACE:
+            if name in PACE and name not in may:
                 raise UserError(f"{name}={shown(value)}: follows from a preset's budget")
 
 

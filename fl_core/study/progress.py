@@ -39,7 +39,7 @@ class _Phase:
 
     def share(self) -> float:
         """How much of its plan the next one takes."""
-        return self.taken / self.planned if self.ended >= FEW else 1.0
+        return self.taken / self.planned if self.ended >= FEW and self.planned else 1.0
 
 
 class Progress:

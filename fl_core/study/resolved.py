@@ -123,7 +123,7 @@ def resolve(
     def arm(values: Setting) -> Arm:
         config = config_of(values)
         spent = _spent(config, preset) if counted else 0
-        config = config.override(preset.pace(config.local.steps, fixed, spent))
+        config = config.override(preset.pace(config.local.steps, {**fixed, **values}, spent))
         return Arm(arm_name(values), dict(values), config, study.objectives)
 
     asked = _told_apart([arm(values) for values in settings])

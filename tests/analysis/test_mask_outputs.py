@@ -111,6 +111,22 @@ def test_nobody_sends_in_a_centralised_study(rules: StudyRuns) -> None:
     assert list(masks.cost_cells(alone)) == ["active [%]"]
 
 
+def test_heads_that_are_made_in_other_ways_show_their_bytes(rules: StudyRuns) -> None:
+    """Both ways, of dense arms too, where the question is how the head is made."""
+    dense = {"mask.sparsity": 0.0, "mask.threshold": None, "mask.layers": "all"}
+    found = [
+        dataclasses.replace(
+            o, setting={"head.method": name}, config={**o.config, **dense, "head.method": name},
+            confirmed=o.confirmed.assign(bytes_up=3e6, bytes_down=0.0),
+        )
+        for o, name in zip(outcomes(rules), ("ridge", "ncm"), strict=False)
+    ]  # fmt: skip
+    cells = masks.cost_cells(found)
+    assert cells == {"bytes up [MB]": ["3.00"] * 2, "bytes down [B]": ["0"] * 2}
+    assert masks.cost_notes(found)[0].endswith("mean over the seeds.")
+    assert not masks.cost_cells([dataclasses.replace(o, setting={}) for o in found])
+
+
 def test_conditions_leave_out_what_the_columns_say(rules: StudyRuns) -> None:
     plain = [{**MASKED, "mask.sparsity": 0.5, "mask.rule": "random", "mask.scope": "shared"}]
     text = mask_conditions(dataclasses.replace(rules, settings=({},)), plain)

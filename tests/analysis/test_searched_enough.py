@@ -48,6 +48,12 @@ def test_the_first_trial_of_a_grid_or_of_one_is_no_sign() -> None:
     assert len(outcomes(study(rows[:1]))[0].shortfalls) == 1  # but one is too few for a choice
 
 
+def test_an_arm_without_a_choice_is_searched_enough() -> None:
+    """Class means have no hyper-parameter: its trials are one configuration."""
+    rows = [search(n, 0.7, lr=0.1) | {"digest": "same"} for n in range(3)]
+    assert not outcomes(study(rows))[0].shortfalls
+
+
 @pytest.mark.parametrize("text", [table_markdown, table_latex, table_html])
 def test_every_format_warns_before_anything_else(text: Any) -> None:
     page = text(two_arms())

@@ -74,6 +74,10 @@ CYCLE.append(CYCLE)
         ({"arms": [{"local.lr": 0.1}, {"local.lr": 0.1}]}, ["arms[1]", "same as arms[0], lr=0.1"]),
         ({"arms": [{"local.steps": 4}, {"local.steps": 4.0}]}, ["arms[1]: the same as arms[0]"]),
         ({"arms": [{"local.steps": 33}]}, ["preset small", "local.steps=33", "budget is 32"]),
+        (
+            {"arms": [{"eval_every": 5}]},
+            ["arms[0]: eval_every=5", "follows from a preset's budget"],
+        ),
         ({"arms": [{"local.nesterov": True}]}, ["preset small", "local.nesterov=True"]),
         ({"space": None}, ["space=None", "a function"]),
         ({"presets": {}}, ["presets={}", "at least one Preset"]),
