@@ -10,7 +10,16 @@ from fl_analysis.results.labels import unit_of_j
 from fl_analysis.results.matching import asked_of
 from fl_analysis.results.outcome import Outcome, rule_of
 from fl_core.config.methods import METHODS
-from fl_core.config.vocabulary import DASH, FISHER_RULES, cell, data_title, field, known, masked
+from fl_core.config.vocabulary import (
+    DASH,
+    EXAMPLE_RULES,
+    FISHER_RULES,
+    cell,
+    data_title,
+    field,
+    known,
+    masked,
+)
 from fl_core.study.selection import BEST_CONFIRMED
 
 
@@ -145,14 +154,19 @@ def mask_conditions(runs: StudyRuns, configs: Sequence[Mapping[str, Any]]) -> st
 
 def _reads_validation(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """What no other mask does: the labels that a search is scored on decide it, too."""
-    wanted = {"mask.scope": "shared", "mask.source": "server", "mask.fisher": "empirical"}
-    reads = [
+    on_server = [
         config
         for config in configs
-        if config.get("mask.rule") in FISHER_RULES
-        and all(config.get(name) == value for name, value in wanted.items())
+        if (config.get("mask.scope"), config.get("mask.source")) == ("shared", "server")
     ]
-    return ["the empirical Fisher of the server reads the validation labels"] if reads else []
+    reads = {
+        "the empirical Fisher": any(
+            config.get("mask.rule") in FISHER_RULES and config.get("mask.fisher") == "empirical"
+            for config in on_server
+        ),
+        "the saliency": any(config.get("mask.rule") == "most_salient" for config in on_server),
+    }
+    return [f"{what} of the server reads the validation labels" for what in reads if reads[what]]
 
 
 def method_conditions(runs: StudyRuns, configs: Sequence[Mapping[str, Any]]) -> str:
@@ -191,11 +205,12 @@ def _mask_fields(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     if "shared" in scopes:
         fields.append("source")
     fields += ["layers", "granularity"]
-    if any(config.get("mask.rule") in FISHER_RULES for config in configs):
-        fields += ["fisher", "examples", "dropped_weight"]
+    rules = {config.get("mask.rule") for config in configs}
+    fields += ["fisher"] if rules & {*FISHER_RULES} else []
+    fields += ["examples", "dropped_weight"] if rules & {*EXAMPLE_RULES} else []
     fields.append("min_active")
-    if any(config.get("mask.min_share") for config in configs):
-        fields.append("min_share")
+    rare = ("min_share", "recalibrate", "size_power")
+    fields += [name for name in rare if any(config.get(f"mask.{name}") for config in configs)]
     if "per_client" in scopes:
         fields.append("average")
     return [f"mask.{name}" for name in fields]

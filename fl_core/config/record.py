@@ -105,7 +105,8 @@ METRICS: Mapping[str, Metric] = {
     **{f"messages_{way}_{code}":
        Metric(f"messages of the main stage sent {where} as {code}", chart=False)
        for way, where in _WAYS.items() for code in _ENCODINGS},
-    "mask_active": Metric("parameters that a mask leaves trainable"),
+    "mask_active": Metric(
+        "parameters that a mask leaves trainable; where it changes, mean over the rounds"),
     "mask_active_share": Metric("the same as a share of the maskable parameters"),
     "mask_added": Metric("entries that the guard against empty tensors added to a mask"),
     "mask_jaccard": Metric("Jaccard index of two clients' masks, mean over pairs"),

@@ -72,7 +72,8 @@ class ChangingMasks:
         return Cost() if self._own else Cost.of(self._calibrated_first(SERVER)["cost"])
 
     def report(self, state: State) -> tuple[dict[str, float], dict[str, str]]:
-        """What the masks of the last round look like: metrics, and a table by layer as CSV.
+        """What the masks of the last round look like, as metrics and a table by layer as CSV; but
+        active are their mean over the rounds, without what the guard adds.
 
         Not of masks that clients calibrate anew: each holds its own, and no longer than the run.
         """
@@ -81,7 +82,11 @@ class ChangingMasks:
         last, parties = state.round - 1, sorted(state.participants) if self._own else [SERVER]
         masks = [self._at(self._levels(state, party), party, last) for party in parties]
         more = [int(m.sum()) - self._count(p, last) for m, p in zip(masks, parties, strict=True)]
-        return report(masks, sum(more) / len(more), self.calibrator)
+        metrics, tables = report(masks, sum(more) / len(more), self.calibrator)
+        counts = [self._count(party, round) for party in parties for round in range(state.round)]
+        active = sum(counts) / len(counts)
+        share = {"mask_active": active, "mask_active_share": active / self._maskable}
+        return {**metrics, **share}, tables
 
     def _own_anew(self, state: State, clients: Iterable[int]) -> State:
         """The clients that have no mask of this stretch of rounds make one."""

@@ -40,13 +40,14 @@ TINY: Mapping[str, Value] = {
     "mask.rounds": 2,
 }  # fmt: skip
 
-#: Rows on features for `make soak`: test_study.py has these studies in `make test`; the last has an
-#: arm a method.
+#: Rows on features for `make soak`: test_study.py has the first two in `make test`; the others have
+#: many arms.
 LONG = (
     "studies/fedavg_noniid.py",
     "studies/centralized.py",
     "studies/algorithms.py",
     "studies/robustness.py",
+    "studies/adaptive_sparsity.py",
 )
 
 
