@@ -127,7 +127,8 @@ class Trial:
         """Accuracy and loss of a finished trial on the TEST set, its spread over clients, their own
         accuracies where they judge, and the accuracy before the main stage; and as tables (file
         name -> CSV) every prediction, in the order of the test set, the partition of this trial's
-        own seed, and who attacks, where any do; `tested`, also the test curve.
+        own seed, how often each client was selected, and who attacks, where any do; `tested`, also
+        the test curve.
 
         Only a job of the confirmation may call this (contract 5).
         """
@@ -148,6 +149,9 @@ class Trial:
         tables = {
             "predictions.csv": result.predictions_csv(),
             "partition.csv": csv_text(range(counts.shape[1]), counts.tolist()),
+            "selections.csv": csv_text(
+                ("client", "rounds"), ((k, state.selected.get(k, 0)) for k in range(len(counts)))
+            ),
         }
         if fed.attackers:
             tables["attackers.csv"] = csv_text(("client",), ([c] for c in sorted(fed.attackers)))

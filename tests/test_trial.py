@@ -455,6 +455,9 @@ def test_test_metrics_of_a_finished_trial(keep: str, machine: Machine, tmp_path:
     held = pd.read_csv(io.StringIO(tables["partition.csv"])).to_numpy()
     assert held.tolist() == [np.bincount(train[shard], minlength=100).tolist()
                              for shard in inputs.partition(cfg, train)]  # fmt: skip
+    selected = pd.read_csv(io.StringIO(tables["selections.csv"]))
+    assert list(selected["client"]) == list(range(cfg.federation.clients))
+    assert selected["rounds"].sum() == cfg.rounds * cfg.federation.sampled
     predicted = pd.read_csv(io.StringIO(tables["predictions.csv"]))
     assert list(predicted["label"]) == source.labels.tolist()
     assert list(predicted["prediction"]) == logits.argmax(1).tolist()

@@ -42,6 +42,8 @@ FIELDS: Mapping[str, Field] = {
     "data.crop": Field("crop"),
     "federation.clients": Field("K"),
     "federation.participation": Field("C"),
+    "select.gamma": Field("γ"),
+    "select.reweight": Field("estimator", plain=True),
     "federation.sharding": Field("sharding"),
     "federation.classes_per_client": Field("N_c"),
     "federation.alpha": Field("α"),
