@@ -22,7 +22,7 @@ from fl_core.masks.parties import Parties
 #: Sparser over four rounds, calibrated anew before the third.
 CHANGING: Settings = {
     "mask.schedule": "linear", "mask.sparsity": 0.3, "mask.sparsity_end": 0.8,
-    "mask.recalibrate": 2, "mask.rule": "high_magnitude", "head.method": "ridge",
+    "mask.recalibrate": 2, "mask.rule": "high_magnitude", "head.method": "fedavg",
 }  # fmt: skip
 #: As said; and every client its own, along one ranking, with the larger clients training more.
 SCOPES: dict[str, Settings] = {
