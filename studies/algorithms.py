@@ -7,7 +7,7 @@ own parameters are searched in all of them. FedAvg is there twice: as McMahan et
 
 scientific  the method, under iid shards, N_c=5 and N_c=1
 nuisance    learning rate, momentum, weight decay, batch size, server's rate; what a method reads
-fixed       K, C, J, split, features, a head with a hidden layer from random weights, rounds
+fixed       K, C, J, split, features, a head with a hidden layer and LayerNorm, rounds
 
     python studies/algorithms.py                    # MLP on features; 25 minutes on 2 cores
     python studies/algorithms.py --preset paper     # all of DINO ViT-S/16; days on a large GPU
@@ -19,7 +19,7 @@ Expect on the embedded default (819 trials of about 3 s of one core): under iid 
 methods lie close together, where a client has one class they do not.
 """
 
-from fl_core import PAPER_FULL, Study, each, embedded, grid, main, paper, shardings, smoke
+from fl_core import MLP, PAPER_FULL, Study, each, embedded, grid, main, paper, shardings, smoke
 from search_spaces import methods
 
 BASE = {
@@ -27,7 +27,6 @@ BASE = {
     "federation.participation": 0.1,
     "local.steps": 8,
 }
-MLP = {"head.hidden": 128}
 METHODS = [
     {"local.rule": "plain", "server.lr": 1.0},
     *each("local.rule", ("plain", "prox", "scaffold", "dyn", "ghbm", "hbm", "cm")),
