@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from fl_analysis.reading.connect import AnalysisError
-from fl_core.config.record import CHARTS
+from fl_core.config.record import CHARTS, TEST_JUDGED
 from fl_core.config.vocabulary import arm_name
 
 if TYPE_CHECKING:
@@ -143,6 +143,8 @@ def trials_frame(
         # what the search maximised: of the best evaluation where that one is kept
         if "score" in metrics:
             last[names.index("val_accuracy")] = finite(metrics["score"])
+        if TEST_JUDGED in metrics and not blind:  # where clients judge, that is an arm's result
+            last[names.index("test_accuracy")] = finite(metrics[TEST_JUDGED])
         kept.append((started(run), _head(run, owner), _params(run, space), last))
     kept.sort(key=lambda row: row[0])
     columns: dict[str, Any] = {n: _column([row[1][n] for row in kept]) for n in _TRIAL}

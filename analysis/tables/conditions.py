@@ -9,6 +9,7 @@ from fl_analysis.reading.store import StudyRuns
 from fl_analysis.results.labels import unit_of_j
 from fl_analysis.results.matching import asked_of
 from fl_analysis.results.outcome import Outcome, rule_of
+from fl_analysis.tables.clients import judged
 from fl_core.config.methods import METHODS
 from fl_core.config.vocabulary import (
     DASH,
@@ -21,6 +22,11 @@ from fl_core.config.vocabulary import (
     masked,
 )
 from fl_core.study.selection import BEST_CONFIRMED
+
+_JUDGED = (
+    "Clients judge: test and validation accuracy are means over the clients, each with the model "
+    "it has for itself, on examples in its own class shares. "
+)
 
 
 def caption(runs: StudyRuns, results: Sequence[Outcome]) -> str:
@@ -46,6 +52,7 @@ def caption(runs: StudyRuns, results: Sequence[Outcome]) -> str:
         f"K = {fixed('federation.clients')} clients, C = {fixed('federation.participation')}, "
         f"T = {fixed('rounds')} rounds, J = {fixed('local.steps')} "
         f"(J counts local {units}). "
+        f"{_JUDGED if judged(results) else ''}"
         "Test accuracy: mean ± sample standard deviation (ddof = 1) over confirmation seeds "
         f"{seeds} (training split: {_training(results)}). "
         f"Selection rule: {_selection(runs)}. "

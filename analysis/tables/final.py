@@ -29,6 +29,7 @@ from fl_analysis.results.outcome import (
 )
 from fl_analysis.results.pivot import MARK
 from fl_analysis.results.searching import study_lines
+from fl_analysis.tables.clients import clients_block, clients_columns
 from fl_analysis.tables.conditions import caption, shared_hybrid_weight
 from fl_analysis.tables.epochs import epochs_block
 from fl_analysis.tables.escapes import csv
@@ -72,8 +73,8 @@ def final_table(runs: StudyRuns) -> pd.DataFrame:
     finished (of both, to their full budget), diverged_share, val_accuracy
     (of the chosen trial in the search), search_gap (that less the mean over the confirmation
     seeds, a difference of accuracies in [0, 1]), border, shortfall (why the arm was not searched
-    enough), what `mask_columns` adds for masked arms, then the chosen hyper-parameters by
-    dotted name.
+    enough), what `clients_columns` adds where clients judge, `mask_columns` for masked arms, then
+    the chosen hyper-parameters by dotted name.
     """
     return _frame(runs, outcomes(runs))
 
@@ -105,6 +106,7 @@ def _frame(runs: StudyRuns, results: Sequence[Outcome]) -> pd.DataFrame:
         "border": pd.Series([_border_text(o) for o in results], dtype=object),
         "shortfall": pd.Series(["; ".join(o.shortfalls) for o in results], dtype=object),
     }
+    columns |= clients_columns(results)
     columns |= mask_columns(results)
     for name in tuned:
         columns[name] = pd.Series([c.get(name) for c in chosen], dtype=object)
@@ -127,7 +129,12 @@ def blocks(runs: StudyRuns, published: bool = False) -> list[Block]:
     if published and not theirs:
         warnings.append("no published number is known for the problem of any arm")
     ours = _our_block(runs, results, warnings)
-    more = [epochs_block(runs, results), pairs_block(results), finalists_block(results)]
+    more = [
+        clients_block(results),
+        epochs_block(runs, results),
+        pairs_block(results),
+        finalists_block(results),
+    ]
     more += [expected_block(read_expected(runs, results))]
     more += [overlap_block(results), front_block(runs, results), *theirs]
     return [ours, *(block for block in more if block is not None)]
