@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from fl_core.config.trial_config import TrialConfig
 
 HEADS = "ridge, ncm, cof or fedavg"
+#: Personal rules by which a part of the model stays with the clients.
+LOCAL_PARTS = ("local", "fedper", "fedrep", "fedbn")
 #: The fields that choose what happens to what clients and server send each other.
 SHARING = ("local.rule", "local.blend", "server.optimiser", "aggregate.rule", "attack.rule")
 MOST_STEPS = 10**10  # local steps of a client: more end in no lifetime
@@ -171,6 +173,9 @@ def _check_personal(config: TrialConfig) -> None:
     if config.keep == "best":
         needs = f"must be last with personal.rule={rule}: clients keep nothing of earlier rounds"
         raise refuse("keep", "best", needs)
+    if rule in LOCAL_PARTS and config.select.rule == "power_of_choice":
+        needs = "asks for losses of the server's model, of which clients train a part by themselves"
+        raise refuse("select.rule", config.select.rule, f"{needs} with personal.rule={rule}")
     if rule == "local":
         _check_alone(config)
     if rule in ("fedper", "fedrep"):

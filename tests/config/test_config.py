@@ -79,6 +79,8 @@ def configurations(draw: st.DrawFn) -> dict[str, Value]:
     if flat["personal.rule"] in ("fedper", "fedrep", "fedbn"):  # of a model with such a part
         flat |= {"head.hidden": 8, "head.norm": "layer", "head.method": "fedavg"}
         flat |= {"fine_tune.strategy": "sparse_full", "personal.steps": 1, "local.steps": 2}
+        flat["select.rule"] = "uniform"
+    flat["select.reweight"] = "biased"  # what unbiased needs of the rest: test_refusals
     for chooser, reads in [*METHODS.items(), ("head.local.rule", METHODS["local.rule"])]:
         section = chooser.rpartition(".")[0]
         for name in {n for own in reads.values() for n in own} - set(reads[str(flat[chooser])]):

@@ -69,6 +69,8 @@ OTHERS: list[tuple[Settings, str, str]] = [
     ({"personal.rule": "ditto", "personal.lambda_": -1.0}, "personal.lambda_=-1.0", "must be in ["),
     ({"personal.rule": "ditto", "mask.sparsity": 0.5, "mask.recalibrate": 5},
      "personal.rule='ditto'", "not where masks change over the rounds"),
+    ({"personal.rule": "local", "select.rule": "power_of_choice"}, "power_of_choice",
+     "of which clients train a part by themselves"),
     ({"personal.rule": "local", "server.lr": 0.5}, "server.lr=0.5", "shares nothing"),
     ({"personal.rule": "local", "local.rule": "prox"}, "local.rule='prox'", "shares nothing"),
     ({"personal.rule": "fedper"}, "personal.rule='fedper'", "nothing is shared: that is personal"),
