@@ -81,6 +81,8 @@ def configurations(draw: st.DrawFn) -> dict[str, Value]:
         flat |= {"fine_tune.strategy": "sparse_full", "personal.steps": 1, "local.steps": 2}
         flat["select.rule"] = "uniform"
     flat["select.reweight"] = "biased"  # what unbiased needs of the rest: test_refusals
+    if flat["select.rule"] in ("cyclic", "availability", "power_of_choice"):  # nor is any of these
+        flat["select.rule"] = "uniform"  # allowed beside all else
     for chooser, reads in [*METHODS.items(), ("head.local.rule", METHODS["local.rule"])]:
         section = chooser.rpartition(".")[0]
         for name in {n for own in reads.values() for n in own} - set(reads[str(flat[chooser])]):
