@@ -16,7 +16,7 @@ end. At N_c=1 a client has one class and the model that always names it is right
 no merit, so only its extremes are arms. Expect under iid shards nobody to beat FedAvg by much.
 """
 
-from fl_core import PAPER_FULL, Study, each, embedded, grid, main, paper, shardings, smoke
+from fl_core import MLP, PAPER_FULL, Study, each, embedded, grid, main, paper, shardings, smoke
 from search_spaces import personal
 
 BASE = {
@@ -25,7 +25,6 @@ BASE = {
     "local.steps": 8,
     "personal.judged": True,
 }
-MLP = {"head.hidden": 128, "head.norm": "layer"}
 RULES = each("personal.rule", ("none", "local", "fedper", "fedrep", "fedbn", "ditto", "fine_tune"))
 SKEWED = {"federation.sharding": "dirichlet", "federation.alpha": 0.3}
 ARMS = [
