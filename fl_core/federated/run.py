@@ -53,6 +53,11 @@ class Run(NamedTuple):
         local = self.config.local
         return local if self.steps is None else replace(local, steps=self.steps)
 
+    @property
+    def own_masks(self) -> bool:
+        """Whether every client trains, and sends, entries of its own."""
+        return self.fed.masks is not None and self.config.mask.scope == "per_client"
+
     def shared(self, vector: Tensor) -> Tensor:
         """Of a vector (P,) the entries that travel."""
         return vector if self.part is None else vector[~self.part]

@@ -20,7 +20,7 @@ from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sharding import class_counts, shard_dirichlet_labels
 from fl_core.data.sources import FeatureSource, Source
 from fl_core.federated import rounds as loop
-from fl_core.federated import work as rounds
+from fl_core.federated import turns
 from fl_core.federated.client import plan_work
 from fl_core.federated.memory import ClientMemory
 from fl_core.federated.rounds import RoundResult, fedavg
@@ -367,7 +367,7 @@ def test_two_seeds_differ_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
         seen.append((work.indices.tobytes(), work.draws.tobytes()))
         return work
 
-    monkeypatch.setattr(rounds, "plan_work", recorded)
+    monkeypatch.setattr(turns, "plan_work", recorded)
     fed = cnn_federation()
     start = State(fed.model.flat.clone())
     finals = []
@@ -396,7 +396,7 @@ def test_ten_thousand_clients_and_only_the_sampled_ones_work(
         planned.append(int(shard[0]))
         return plan_work(shard, *args)
 
-    monkeypatch.setattr(rounds, "plan_work", counted)
+    monkeypatch.setattr(turns, "plan_work", counted)
     fed = linear_federation(examples=20_000, clients=10_000)
     cfg = config(federation__clients=10_000, federation__participation=0.01, rounds=3, eval_every=3)
     (result,) = run(cfg, fed)

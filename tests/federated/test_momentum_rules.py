@@ -17,12 +17,13 @@ from fl_core.config.trial_config import Value
 from fl_core.data.sources import FeatureSource
 from fl_core.federated.memory import ClientMemory
 from fl_core.federated.rules.table import rule_of
+from fl_core.federated.run import Run
 from fl_core.federated.schedule import step_rates
 from fl_core.federated.selection import Selection
 from fl_core.federated.selections.table import select
 from fl_core.federated.server import begun
 from fl_core.federated.state import Federation, State
-from fl_core.federated.work import Run, client_updates
+from fl_core.federated.work import client_updates
 
 RATE, ROUNDS = 0.2, 12
 EVERYBODY = Selection(np.arange(4))

@@ -23,7 +23,7 @@ from fl_core.federated.personal.own import MODEL, with_own_part
 from fl_core.federated.rule import PLAIN
 from fl_core.federated.run import Run
 from fl_core.federated.state import State
-from fl_core.federated.work import trained
+from fl_core.federated.turns import trained
 
 PERCENTILE = 10
 

@@ -85,7 +85,7 @@ def estimated_bytes(config: TrialConfig, device: str = "cuda") -> float:
 
 
 def clients_at_a_time(config: TrialConfig, device: str = "cuda") -> int:
-    """Clients that train stacked: all of a round, or one (see federated.work.use_stacked)."""
+    """Clients that train stacked: all of a round, or one (see federated.turns.use_stacked)."""
     execution = config.compute.execution
     auto = execution == "auto" and (config.part == "head" or device.startswith("cuda"))
     return config.federation.sampled if auto or execution == "stacked" else 1

@@ -1,0 +1,160 @@
+"""The clients' local steps of a round, by the plain loop or stacked, as their rule says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from fl_core.base.params import FlatModule
+from fl_core.base.rng import stream
+from fl_core.config.trial_config import TrialConfig
+from fl_core.data.sources import ImageSource
+from fl_core.federated.client import Trained, Work, full_gradient, local_update, plan_work
+from fl_core.federated.gradients import has_closed_form
+from fl_core.federated.losses import LOSSES
+from fl_core.federated.rule import Visit
+from fl_core.federated.run import Run
+from fl_core.federated.schedule import step_rates
+from fl_core.federated.server import named
+from fl_core.federated.stacked import stacked_updates
+from fl_core.federated.state import State
+from fl_core.optim.sgdm import Active
+
+KEPT = "optimiser/"  # momentum that outlives the round, in a client's memory
+
+
+class Turn(NamedTuple):
+    """One client's part in a round."""
+
+    client: int
+    work: Work
+    rates: list[float]
+    start: Tensor
+
+
+Done = tuple[Turn, Visit, Trained]
+
+
+def trained(
+    run: Run, state: State, clients: Sequence[int], starts: Iterable[Tensor] | None
+) -> Iterator[Done]:
+    """Clients after their steps from these starts (P,) each; None: from the server's parameters."""
+    same = starts is None
+    each = zip(clients, starts or [state.params] * len(clients), strict=True)
+    turns = (_turn(run, state, client, start) for client, start in each)
+    if len(clients) > 1 and use_stacked(run.config, run.fed.model, state.params.device):
+        return _together(run, state, turns, same)
+    return _one_by_one(run, state, turns)
+
+
+def _turn(run: Run, state: State, client: int, start: Tensor) -> Turn:
+    """A client's batches and learning rates in the coming round."""
+    config, fed, round = run.config, run.fed, state.round
+    augmented = isinstance(fed.train, ImageSource)
+    draws = stream(config.seed, f"{run.purpose}augment", round, client) if augmented else None
+    batches = stream(config.seed, f"{run.purpose}batches", round, client)
+    work = plan_work(fed.shards[client], run.local, batches, draws)
+    steps = len(work.indices)
+    rates = step_rates(run.local, config.schedule, round, config.rounds, steps)
+    return Turn(client, work, rates, start)
+
+
+def _visit(run: Run, state: State, turn: Turn) -> Visit:
+    """The round as the client's rule sees it."""
+    config, fed, rule = run.config, run.fed, run.rule
+    memory = state.clients.of(turn.client) if rule.memory else {}
+    gradient = None
+    if rule.full_gradient:
+        gradient = full_gradient(
+            fed.model,
+            turn.start,
+            fed.train,
+            fed.shards[turn.client],
+            config.local.batch_size,
+            config.compute.precision,
+            LOSSES[config.head.loss],
+        )
+    return Visit(
+        start=turn.start,
+        server={name: state.server[f"rule/{name}"] for name in rule.broadcast},
+        memory={
+            name: memory[name] if name in memory else torch.zeros_like(turn.start)
+            for name in rule.memory
+        },
+        travel=sum(turn.rates),
+        known=float(any(name in memory for name in rule.memory)),
+        participation=config.federation.sampled / config.federation.clients,
+        active=None if fed.masks is None else fed.masks(turn.client),
+        gradient=gradient,
+    )
+
+
+def _one_by_one(run: Run, state: State, turns: Iterable[Turn]) -> Iterator[Done]:
+    """One client after the other: a single one's tensors are in memory at a time."""
+    config, fed = run.config, run.fed
+    for turn in turns:
+        visit = _visit(run, state, turn)
+        keeps = config.local.keep_momentum
+        memory = named(state.clients.of(turn.client), KEPT) if keeps else None
+        yield (
+            turn,
+            visit,
+            local_update(
+                fed.model,
+                visit,
+                fed.train,
+                turn.work,
+                run.local,
+                turn.rates,
+                config.compute.precision,
+                rule=run.rule,
+                loss=LOSSES[config.head.loss],
+                state=memory,
+            ),
+        )
+
+
+def _together(run: Run, state: State, each: Iterable[Turn], same: bool) -> Iterator[Done]:
+    """All clients at once, as rows of one matrix; `same`: from one start."""
+    config, fed, rule, turns = run.config, run.fed, run.rule, list(each)
+    visits = [_visit(run, state, turn) for turn in turns]
+    first = visits[0]
+    active = first.active
+    if run.own_masks:
+        active = Active(torch.stack([v.active.mask for v in visits if v.active]), None)
+    everyone = Visit(
+        start=first.start if same else torch.stack([v.start for v in visits]),
+        server=first.server,
+        memory={name: torch.stack([v.memory[name] for v in visits]) for name in rule.memory},
+        travel=_of_all([v.travel for v in visits], first.start),
+        known=_of_all([v.known for v in visits], first.start),
+        participation=first.participation,
+        active=active,
+    )
+    trained = stacked_updates(
+        fed.model,
+        everyone,
+        fed.train,
+        [turn.work for turn in turns],
+        run.local,
+        [turn.rates for turn in turns],
+        config.compute.precision,
+        rule=rule,
+        loss=LOSSES[config.head.loss],
+    )
+    return zip(turns, visits, trained, strict=True)
+
+
+def _of_all(each: Sequence[float | Tensor], like: Tensor) -> float | Tensor:
+    """The number that all clients share, or one of each (m, 1)."""
+    return each[0] if len(set(each)) == 1 else like.new_tensor(each).unsqueeze(1)
+
+
+def use_stacked(config: TrialConfig, model: FlatModule, device: torch.device) -> bool:
+    """Classifiers on features always; others on a GPU: on a CPU vmap loses to the plain loop."""
+    if config.compute.execution == "auto":
+        return has_closed_form(model.module) or device.type == "cuda"
+    return config.compute.execution == "stacked"
