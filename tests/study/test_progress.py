@@ -12,7 +12,7 @@ import pytest
 from fl_core.config.trial_config import TrialConfig
 from fl_core.study import progress
 from fl_core.study.jobs import Job
-from fl_core.study.progress import Progress
+from fl_core.study.progress import FEW, Progress
 
 CONFIG = TrialConfig().override({"rounds": 10, "local.steps": 4})
 ARMS, TRIALS, SEEDS = 4, 12, 3
@@ -83,6 +83,25 @@ def test_nothing_is_said_before_there_is_something_to_tell() -> None:
     quiet.job_record(job, {"local_steps": 4})
     quiet.job_record(job, {"local_steps": 8})
     assert quiet.left(3) is None  # no time has passed: it was known before
+
+
+def test_trials_without_rounds_have_an_end() -> None:
+    """Heads in closed form alone: of no steps planned nobody can say what share was taken."""
+    now = iter(range(0, 100, 10))
+    progress = Progress(0.0, [40.0], lambda: float(next(now)))
+    none = TrialConfig().override({"rounds": 0, "head.method": "ridge"})
+    for number in range(FEW):
+        job = Job("search", 0, number, none)
+        progress.job_started(job)
+        progress.job_record(job, {"local_steps": 0})
+        progress.job_ended(job)
+    job = Job("confirm", 0, 0, CONFIG)
+    progress.expect(0, [job])
+    progress.job_started(job)
+    progress.job_record(job, {"local_steps": 4})
+    left = progress.left(5)
+    assert left is not None
+    assert left > 0
 
 
 def test_in_words() -> None:
