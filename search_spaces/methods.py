@@ -87,7 +87,8 @@ def _server(trial: optuna.Trial, optimiser: str) -> Mapping[str, Value]:
     sgd: 1 is FedAvg; above, extrapolation. momentum: Hsu et al. 2019 try up to 0.997 at clients'
     rates of their own; at 0.97 the step is 33 times as long, so the rate begins lower. slowmo: Wang
     et al. 2020 use up to 0.8, and a rate of 1. adagrad, adam, yogi: the grids of Reddi et al. 2021;
-    their betas are the defaults, without bias correction.
+    no bias correction, and the betas that Adam and Yogi have there. Adagrad has them here as well;
+    in the paper its beta1 is 0, so that ours is FedAdagrad with momentum.
     """
     match optimiser:
         case "momentum":

@@ -60,7 +60,7 @@ MEANINGS: Mapping[str, str] = {
     "server.optimiser": "the server's step to the clients' average: sgd at server.lr 1 is FedAvg",
     "server.lr": "learning rate of the server",
     "server.momentum": "momentum of FedAvgM, SlowMo and Nesterov's outer step",
-    "server.beta1": "decay of the mean of the server's steps (Reddi et al. 2021)",
+    "server.beta1": "decay of the mean of the server's steps (Reddi et al. 2021: adagrad has 0)",
     "server.beta2": "decay of the mean of their squares",
     "server.tau": "added to the root of that mean; small is more adaptive",
     "server.bias_correction": "Adam's bias correction, which Reddi et al. leave out",

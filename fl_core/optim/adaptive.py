@@ -13,6 +13,9 @@ m starts at 0 and v at tau^2, the least that the paper allows. It has no bias co
 1 - beta2^t, t = 1 in the first step (Kingma & Ba, ICLR 2015). The start of v is divided with it, so
 that it equals Adam proper for a small tau only. An entry whose g has always been zero does not
 change by a bit.
+
+The default betas are those of the paper's experiments for Adam and Yogi. There Adagrad has no
+momentum: for FedAdagrad as they ran it set beta1 = 0.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
 """Clipping a gradient's norm, as `torch.nn.utils.clip_grad_norm_` does (Pascanu et al. 2013).
 
-It comes after the local rule's correction and before weight decay and momentum, as in the code of
-FedDyn's authors, for SCAFFOLD too (Acar et al. 2021: corrections are part of their loss, weight
-decay part of their optimiser; they clip at 10).
+It comes after the local rule's correction and before weight decay and momentum. In the code of
+FedDyn's authors, who clip at 10 (Acar et al. 2021), the corrections of FedProx, SCAFFOLD and FedDyn
+are terms of the loss, too, and so clipped; weight decay is their optimiser's, and is not. But of
+FedDyn's pull alpha (v - w) they clip -alpha w alone and add alpha v with the weight decay; here the
+whole pull is clipped.
 """
 
 from __future__ import annotations
