@@ -2,8 +2,9 @@
 
 `published_reports` reads the reports' tables (facts, with their sources in the comment lines of the
 CSV files). `value` is an accuracy in [0, 1] or an overlap, sparsity is the FROZEN fraction (NaN =
-dense), `rule` what the mask keeps trainable, `mask_rounds` its calibration rounds, `local_unit`
-says what the report's J counts, `key` names the document in `sources`.
+dense), `rule` what the mask keeps trainable, `mask_rounds` its calibration rounds, `gamma` that of
+the clients' chances (NaN = all the same), `local_unit` says what the report's J counts, `key` names
+the document in `sources`.
 """
 
 from __future__ import annotations
@@ -21,9 +22,8 @@ from fl_core.config.vocabulary import known, masked
 COLUMNS = (
     *("key", "source", "setting", "strategy", "sharding", "classes_per_client"),
     *("local_work", "local_unit", "sparsity", "rule", "mask_rounds"),
-    *("metric", "value", "comparable", "conditions"),
+    *("gamma", "metric", "value", "comparable", "conditions"),
 )
-_MATCHED = {"classes_per_client": "federation.classes_per_client", "local_work": "local.steps"}
 #: What the reports trained -> our names for it; one report does not say which sparse part.
 _STRATEGIES = {
     "head": {"head"},
@@ -54,9 +54,10 @@ def published() -> pd.DataFrame:
 def beside(
     config: Mapping[str, Any], frame: pd.DataFrame | None = None, by_strategy: bool = False
 ) -> pd.DataFrame:
-    """The published test accuracies for an arm's own problem: same data set, K, C, sharding,
-    N_c, J (whatever it counts there) and sparsity; where a mask is in force, or on request, the
-    same strategy too. Rule, backbone and schedule may differ: that is what `conditions` says.
+    """The published test accuracies for an arm's own problem: same data set, K, C, selection of
+    the clients, sharding, N_c, J (whatever it counts there) and sparsity; where a mask is in force,
+    or on request, the same strategy too. Rule, backbone and schedule may differ: that is what
+    `conditions` says.
     """
     rows = _same_problem(config, published() if frame is None else frame, "test_accuracy")
     if known(config.get("mask.threshold")):  # which nobody has published
@@ -79,7 +80,7 @@ def beside_overlap(config: Mapping[str, Any], frame: pd.DataFrame | None = None)
 
 
 def _same_problem(config: Mapping[str, Any], rows: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """The rows of this metric for the same data set, K, C, sharding, N_c and J."""
+    """The rows of this metric for the same data set, K, C, selection, sharding, N_c and J."""
     rows = rows[rows["metric"] == metric]
     if config.get("data.name") != "cifar100":
         return rows.iloc[:0]
@@ -90,11 +91,18 @@ def _same_problem(config: Mapping[str, Any], rows: pd.DataFrame, metric: str) ->
         return rows.iloc[:0]
     rows = rows[rows["setting"] == "federated"]
     rows = rows[rows["sharding"] == config.get("federation.sharding")]
-    for column, name in _MATCHED.items():
-        if metric == "jaccard" and column == "local_work":
-            continue  # masks are made before any local step
-        rows = _where_close(rows, column, config.get(name))
-    return rows
+    if metric != "jaccard":  # masks are made before any client is selected and any local step
+        rows = _of_selection(config, rows)
+        rows = _where_close(rows, "local_work", config.get("local.steps"))
+    return _where_close(rows, "classes_per_client", config.get("federation.classes_per_client"))
+
+
+def _of_selection(config: Mapping[str, Any], rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose clients were drawn as the arm's are; other selections nobody has published."""
+    rule = config.get("select.rule")  # which older studies do not tell
+    if known(rule) and rule not in ("uniform", "dirichlet"):
+        return rows.iloc[:0]
+    return _where_close(rows, "gamma", config["select.gamma"] if rule == "dirichlet" else None)
 
 
 def _where_close(rows: pd.DataFrame, column: str, value: float | None) -> pd.DataFrame:

@@ -23,6 +23,7 @@ Match = Callable[[Outcome], pd.DataFrame]
 _UNMATCHED = (
     *("mask.rule", "mask.rounds", "mask.scope", "mask.source", "mask.hybrid_weight"),
     *("mask.fisher", "mask.examples", "mask.granularity", "head.method", "schedule.name"),
+    "select.reweight",
 )
 
 
@@ -44,8 +45,8 @@ def _accuracies(results: Sequence[Outcome]) -> Block | None:
         return [row["strategy"], work, row["rule"] or DASH, calibrated, percent(row["value"])]
 
     caption = (
-        "Published numbers for the same sharding, K, C and J, under other conditions: not "
-        "comparable digit by digit with the table above. J counts what its column says."
+        "Published numbers for the same sharding, K, C, selection and J, under other conditions: "
+        "not comparable digit by digit with the table above. J counts what its column says."
     )
     header = ["arm", "source", "trained", "J", "mask rule", "R", "test accuracy [%]", "note"]
     block = _block("published", caption, header, _once(results), match, numbers)

@@ -138,11 +138,29 @@ def test_the_same_problem_alone_is_matched() -> None:
     assert sorted(beside({**ARM, "mask.sparsity": 0.8})["value"]) == [0.6816, 0.7038]
     both = beside({**ARM, "mask.sparsity": 0.0})
     assert {"Alcani et al. 2025, Table I", "Alcani et al. 2025, their CSV"} < set(both["source"])
-    assert not both["setting"].isin(["skewed selection", "centralised"]).any()
+    assert set(both["setting"]) == {"federated"}
     assert beside({**ARM, "federation.clients": 10}).empty
     assert beside({**ARM, "data.name": "cifar10"}).empty
     assert beside({**ARM, "local.steps": 5}).empty
     assert len(beside({**ARM, "federation.clients": 1, "mask.sparsity": 0.9})) == 1
+
+
+def test_skewed_selections_stand_beside_the_same_alone() -> None:
+    """Track B's clients of unequal chances: never beside arms that draw theirs uniformly."""
+    iid = {**ARM, "federation.sharding": "iid", "federation.classes_per_client": None}
+    drawn = {**iid, "select.rule": "dirichlet", "select.reweight": "unbiased"}
+    for gamma, value in {0.05: 0.2647, 0.5: 0.3842, 1.0: 0.4177, 5.0: 0.4595}.items():
+        (row,) = beside({**drawn, "select.gamma": gamma}).to_dict("records")
+        assert row["value"] == value
+        for part in ("LeNet-5", "T x J = 8000", f"Dirichlet({gamma:g})"):
+            assert part in row["conditions"]
+    assert beside({**drawn, "select.gamma": 0.1}).empty
+    assert beside({**drawn, **ARM, "select.gamma": 0.5}).empty  # theirs is iid
+    uniform = beside({**iid, "select.rule": "uniform", "select.gamma": 1.0})
+    assert uniform.equals(beside(iid))
+    assert uniform["gamma"].isna().all()
+    assert 0.4596 in set(uniform["value"])
+    assert beside({**iid, "select.rule": "cyclic", "select.gamma": 1.0}).empty
 
 
 @pytest.mark.parametrize("sparsity", [0.0, 0.5])
