@@ -20,6 +20,7 @@ from fl_analysis.reading.images import FOLDER
 from fl_analysis.reading.store import StudyRuns
 from fl_analysis.results.expected import unsuitable
 from fl_analysis.results.outcome import outcomes
+from fl_analysis.results.participation import undrawn
 from fl_analysis.tables.conditions import caption
 from fl_analysis.tables.escapes import markdown
 from fl_core.study.arguments import path
@@ -38,10 +39,11 @@ def write_figures(
         for name, figure in figures.items()
         for kind in formats
     ]
-    lines = [f"# {markdown(runs.study)}: captions", "", markdown(caption(runs, outcomes(runs)))]
+    results = outcomes(runs)
+    lines = [f"# {markdown(runs.study)}: captions", "", markdown(caption(runs, results))]
     lines += [line for name in figures for line in ("", f"**{name}.** {markdown(text[name])}")]
-    if reason := unsuitable(runs):
-        lines += ["", f"**expected.** Not drawn: {markdown(reason)}."]
+    for name, reason in (("expected", unsuitable(runs)), ("selections", undrawn(results))):
+        lines += ["", f"**{name}.** Not drawn: {markdown(reason)}."] if reason else []
     return [*paths, command.write(out / "captions.md", ("\n".join(lines) + "\n").encode())]
 
 

@@ -59,6 +59,7 @@ TITLES = {
     "overlap_depth": "Mask overlap by depth",
     "overlap_sharding": "Mask overlap by sharding",
     "partition": "Realised partition",
+    "selections": "How often the clients were selected",
     "calibration_error": "Calibration error of each arm",
 }
 

@@ -13,6 +13,7 @@ from fl_analysis.results.best import best_arm
 from fl_analysis.results.curves import in_epochs
 from fl_analysis.results.importance import MOST, SHUFFLES, TOP
 from fl_analysis.results.outcome import Outcome
+from fl_analysis.results.participation import WITHIN
 from fl_analysis.results.predictions import Predicted, error_kinds
 from fl_core.config.vocabulary import masked
 
@@ -105,6 +106,12 @@ def captions(
         "is no evidence.",
         "partition": "Realised partition: training images of each class on each client "
         "(logarithmic colours, white: none).",
+        "selections": "How often the clients were selected: share of the rounds, each seed's "
+        "clients sorted for themselves; mean over the confirmation seeds, band: the least and the "
+        "most of them. Drawn uniformly, each client would be expected to have the same share (grey "
+        f"line: m / K), and {WITHIN:.0%} of the clients one in the grey band (binomial). Arms that "
+        "draw their clients uniformly have no line, nor has a second arm that differs in the "
+        "average alone.",
     }
 
 

@@ -21,6 +21,7 @@ from fl_analysis.plots.loss import loss_figure, loss_on_test_figure
 from fl_analysis.plots.mask_layers import active_figure, overlap_figure, read_layers
 from fl_analysis.plots.overlap import depth_figure, heterogeneity_figure
 from fl_analysis.plots.pareto import pareto_figure
+from fl_analysis.plots.participation import participation_figure
 from fl_analysis.plots.partition import partition_figure
 from fl_analysis.plots.predictions import (
     calibration_error_figure,
@@ -38,6 +39,7 @@ from fl_analysis.reading.store import StudyRuns
 from fl_analysis.results.curves import peaks, read_curves
 from fl_analysis.results.expected import read_expected
 from fl_analysis.results.outcome import Outcome, outcomes
+from fl_analysis.results.participation import read_participation
 from fl_analysis.results.predictions import Predicted, chosen, read_clients, read_predictions
 from fl_analysis.results.probes import probe_values, read_probes
 from fl_analysis.results.searching import courses
@@ -75,6 +77,7 @@ def draw_figures(
             "overlap_sharding": heterogeneity_figure(results),
             "importance": importance_figure(runs),
             "partition": partition_figure(runs, results),
+            "selections": participation_figure(read_participation(runs, results)),
         }
         text = captions(results, data.searched, probe_values(runs))
         if found := read_predictions(runs, results):

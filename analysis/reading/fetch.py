@@ -9,6 +9,7 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from fl_analysis.reading.connect import AnalysisError, artifact, connect, one_line
@@ -61,6 +62,14 @@ def _counts(text: str) -> pd.DataFrame:
     if head == [str(i) for i in range(len(head))] or not all(str(c).isdigit() for c in head):
         frame = frame.iloc[1:]  # a header of class numbers or names
     return frame.astype(int).reset_index(drop=True)
+
+
+def selections(runs: StudyRuns, run_ids: Sequence[str]) -> dict[str, np.ndarray]:
+    """`selections.csv` of those of these runs that logged it, by run: in how many rounds each
+    client was selected, (clients,).
+    """
+    texts = _texts(runs, run_ids, "selections.csv")
+    return {run: pd.read_csv(io.StringIO(text))["rounds"].to_numpy() for run, text in texts.items()}
 
 
 def mask_layers(runs: StudyRuns, run_ids: Sequence[str]) -> pd.DataFrame | None:
