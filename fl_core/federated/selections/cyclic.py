@@ -1,9 +1,10 @@
-"""CyCP (Cho et al., On the Convergence of FedAvg with Cyclic Client Participation, ICML 2023).
+"""Clients in turn, after CyCP (Cho et al., On the Convergence of Federated Averaging with Cyclic
+Client Participation, ICML 2023).
 
-The clients form groups, once a run and at random; the groups come one after the other, in the same
-order in every cycle. As in the paper's experiments without sampling within a group, all of a group
-take part, so that every client does exactly once a cycle. A group has m clients, or up to one less
-where m does not divide K; with m = K there is one group, and this is FedAvg.
+The clients form groups, and the groups come one after the other, in the same order in every cycle.
+Ours, where a server may choose: the groups are drawn at random, once a run, and all of a group take
+part, so that every client does exactly once a cycle. A group has m clients, or up to one less where
+m does not divide K; with m = K there is one group, and this is FedAvg.
 """
 
 from __future__ import annotations

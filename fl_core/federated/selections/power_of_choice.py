@@ -3,9 +3,9 @@
 d candidates (`select.candidates`) are drawn without replacement, with probabilities in proportion
 to their examples; each is sent the model and answers with the mean loss of it on its own examples
 (pow-d), or on a fresh sample of `select.examples` of them (the paper's cpow-d); the m with the
-highest loss train, ties by number. They weigh the same in the average, as in the paper: the
-examples have had their say in the drawing. With d = m nobody is asked, and it is that drawing
-alone. The paper's third variant, with losses from a client's last round, is not here.
+highest loss train, ties by number. They weigh the same in the average, 1 / m, as in the authors'
+code: the examples have had their say in the drawing. With d = m nobody is asked, and it is that
+drawing alone. The paper's third variant, with losses from a client's last round, is not here.
 """
 
 from __future__ import annotations

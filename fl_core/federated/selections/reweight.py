@@ -5,10 +5,11 @@ only where all are as likely to be chosen (and hold as much).
 
 unbiased: w + sum_S n_k / (n pi_k) D_k, with n = sum_k n_k over all N clients and pi_k the
 probability that k is among the round's clients: Horvitz & Thompson (1952); for clients Chen,
-Horvath & Richtarik (Optimal Client Sampling for Federated Learning, TMLR 2022, section 2). Where
-clients hold the same it is 1 / (N pi_k). Its mean is the step of full participation, whoever is
-likely to be chosen; its weights need not sum to 1, and a client that was unlikely moves the model
-far. pi_k is no client's share in the drawing: without replacement it is larger (see `drawing`).
+Horvath & Richtarik (Optimal Client Sampling for Federated Learning, TMLR 2022), whose clients
+decide by independent coins. Where clients hold the same it is 1 / (N pi_k). Its mean is the step of
+full participation, whoever is likely to be chosen; its weights need not sum to 1, and a client that
+was unlikely moves the model far. pi_k is no client's share in the drawing: without replacement it
+is larger (see `drawing`).
 """
 
 from __future__ import annotations
