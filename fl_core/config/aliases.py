@@ -71,6 +71,22 @@ ALIASES: Mapping[str, str] = {
     "optimiser": "server.optimiser",
     "server_optimizer": "server.optimiser",
     "server_momentum": "server.momentum",
+    "clip": "local.clip",
+    "grad_clip": "local.clip",
+    "clip_grad": "local.clip",
+    "max_grad_norm": "local.clip",
+    "client_selection": "select.rule",
+    "aggregator": "aggregate.rule",
+    "aggregation": "aggregate.rule",
+    "num_byzantine": "aggregate.byzantine",
+    "attack_fraction": "attack.share",
+    "attackers": "attack.share",
+    "personalization": "personal.rule",
+    "personalisation": "personal.rule",
+    "mlp": "head.hidden",
+    "hidden_size": "head.hidden",
+    "hidden_dim": "head.hidden",
+    "hidden_units": "head.hidden",
     "scheduler": "schedule.name",
     "lr_scheduler": "schedule.name",
     "lr_schedule": "schedule.name",
@@ -113,7 +129,7 @@ def meant(name: str, known: Iterable[str]) -> str:
     target, _, note = alias.partition(" ")
     inside = [one for one in known if group and one.startswith(f"{group}.")]
     leaves = {leaf, target.rpartition(".")[2]} - {""}
-    found = [one for one in inside if one.rpartition(".")[2] in leaves]
+    found = [one for one in inside if one.rpartition(".")[2].rstrip("_") in leaves]  # lambda_
     if found:
         also = f" {note}" if note and target in found else ""
         return " or ".join(found) + also

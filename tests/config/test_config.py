@@ -233,6 +233,7 @@ UNKNOWN = {
         "head.local.rule or mask.rule"
     ),
     "head.lr": "head.local.lr",
+    "personal.lambda": "personal.lambda_",
     "sharding": "federation.sharding",
     "local": "",
     "backbones.name": "backbone.name",
