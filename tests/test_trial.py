@@ -614,6 +614,9 @@ BACKBONES: dict[str, dict[str, Any]] = {
         "backbone.name": "vit_tiny_patch16_224", "backbone.image_size": 16,
         "backbone.patch_size": 8,
     },
+    "cnn, perceptron": {
+        "backbone.name": "cnn", "backbone.image_size": 8, "head.hidden": 8, "head.norm": "layer",
+    },
 }  # fmt: skip
 
 
@@ -647,7 +650,14 @@ def image_config(backbone: str, trainable: str) -> TrialConfig:
 @pytest.mark.usefixtures("images")
 @pytest.mark.parametrize(
     ("backbone", "trainable"),
-    [("cnn", "full"), ("cnn", "backbone"), ("cnn", "head"), ("vit", "full"), ("vit", "backbone")],
+    [
+        ("cnn", "full"),
+        ("cnn", "backbone"),
+        ("cnn", "head"),
+        ("vit", "full"),
+        ("vit", "backbone"),
+        ("cnn, perceptron", "full"),
+    ],
 )
 def test_images_train_what_they_should_and_resume_exactly(
     backbone: str, trainable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
