@@ -83,3 +83,5 @@ SUMMING = ("scaffold", "dyn")
 ROBUST = tuple(name for name in METHODS["aggregate.rule"] if name != "mean")
 BY_ENTRY = ("median", "trimmed_mean")
 COMPARING = ("krum", "multi_krum", "bulyan")
+#: Aggregates for which all of a round's updates are in memory at once.
+HOLDING = (*BY_ENTRY, *COMPARING, "geometric_median")

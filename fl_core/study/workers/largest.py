@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from fl_core.base.errors import ConfigError
 from fl_core.config.fields import is_read
+from fl_core.config.methods import HOLDING
+from fl_core.config.own import is_own
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.config.vocabulary import DATA_SETS
 from fl_core.data.tasks import task_of
@@ -27,8 +29,8 @@ SIZES = {"tiny": (6e6, 192), "small": (22e6, 384), "base": (86e6, 768), "large":
          "huge": (632e6, 1280), "cnn": (2e6, 64), "": (25e6, 512)}  # fmt: skip
 #: The fields that the estimate reads; of the numbers among the last two only whether they are 0.
 DECIDING = ("federation.", "backbone.", "fine_tune.", "compute.", "mask.", "data.name",
-            "head.hidden", "local.batch_size", "local.blend", "local.rule", "local.option",
-            "local.tau", "local.momentum", "mask.sparsity")  # fmt: skip
+            "aggregate.rule", "head.hidden", "local.batch_size", "local.blend", "local.rule",
+            "local.option", "local.tau", "local.momentum", "mask.sparsity")  # fmt: skip
 LAYERS = 12
 #: Numbers kept for the backward pass by token, layer and unit of width (Korthikanti et al. 2022:
 #: 34 bytes in 16-bit arithmetic).
@@ -57,7 +59,7 @@ def estimated_bytes(config: TrialConfig, device: str = "cuda") -> float:
     """A rough account of a trial's memory: parameters with what is kept of each, and activations.
 
     Trained part, clients at a time, batch size, resolution, precision, per-client masks, what the
-    local rule keeps.
+    local rule keeps, the updates that an aggregate holds.
     """
     weights, width = next(size for word, size in SIZES.items() if word in config.backbone.name)
     classes = task_of(config.data.name).classes
@@ -73,6 +75,8 @@ def estimated_bytes(config: TrialConfig, device: str = "cuda") -> float:
     masks = 0.25 * config.mask.in_force * (copies if config.mask.scope == "per_client" else 1)
     memory = min(fed.clients * trained * (rule.finish is not None), LIMIT / 4)
     memory += trained * (len(rule.broadcast) + len(rule.held))
+    if (aggregate := config.aggregate.rule) in HOLDING or is_own(aggregate):
+        memory += trained * (fed.sampled - copies)  # updates beside those that are being trained
     kept = trained * (copies * numbers + masks) + memory
     images = copies * min(local.batch_size, _most_examples(config))
     if on_head:

@@ -10,6 +10,7 @@ import pytest
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.study.jobs import Arm
 from fl_core.study.workers.largest import (
+    SIZES,
     clients_at_a_time,
     describe,
     estimated_bytes,
@@ -97,6 +98,18 @@ def test_points_that_an_arm_refuses_are_left_out() -> None:
 def test_what_takes_memory_counts(values: Mapping[str, Value]) -> None:
     config = TrialConfig().override(IMAGES)
     assert estimated_bytes(config.override(values)) > estimated_bytes(config)
+
+
+def test_aggregates_that_hold_a_round_s_updates_count() -> None:
+    """Where clients train stacked the updates are there anyway."""
+    for execution, more in (("sequential", True), ("stacked", False)):
+        config = TrialConfig().override({**IMAGES, "compute.execution": execution})
+        plain = estimated_bytes(config)
+        parameters = 4 * SIZES["tiny"][0]
+        for rule in ("median", "krum", "geometric_median", "package.module:mine"):
+            found = estimated_bytes(config.override({"aggregate.rule": rule}))
+            assert found == pytest.approx(plain + 9 * parameters * more)
+        assert estimated_bytes(config.override({"aggregate.rule": "norm_bound"})) == plain
 
 
 def test_what_saves_memory_counts() -> None:
