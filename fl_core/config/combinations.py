@@ -95,7 +95,7 @@ def _check_aggregate(config: TrialConfig) -> None:
     if config.local.rule in SUMMING:
         needs = f"local.rule={config.local.rule} sums what clients send, whoever attacks"
         raise refuse("aggregate.rule", chosen.rule, needs)
-    own_masks = config.mask.in_force and config.mask.scope == "per_client"
+    own_masks = config.mask.of_each_client
     if own_masks and chosen.rule in COMPARING:
         needs = "would compare clients by which entries they send: needs mask.scope=shared"
         raise refuse("aggregate.rule", chosen.rule, needs)
@@ -118,7 +118,7 @@ def _check_selection(config: TrialConfig) -> None:
         raise refuse("select.candidates", select.candidates, allowed)
     if select.reweight == "biased":
         return
-    own_masks = config.mask.in_force and config.mask.scope == "per_client"
+    own_masks = config.mask.of_each_client
     if config.local.rule in SUMMING:
         why = f"local.rule={config.local.rule} is a plain mean of the round's clients"
     elif config.aggregate.rule in METHODS["aggregate.rule"] and config.aggregate.rule != "mean":

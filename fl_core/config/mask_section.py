@@ -122,6 +122,11 @@ class MaskConfig(Section):
         return some or self.layers != "all"
 
     @property
+    def of_each_client(self) -> bool:
+        """Whether every client trains, and sends, entries of its own."""
+        return self.in_force and self.scope == "per_client"
+
+    @property
     def changes(self) -> bool:
         """Whether a mask may differ from round to round."""
         return self.schedule != "constant" or self.recalibrate > 0

@@ -72,7 +72,7 @@ def estimated_bytes(config: TrialConfig, device: str = "cuda") -> float:
     rule = rule_of(local)
     # parameters, gradients, the update, velocity, what the rule corrects with
     numbers = 3.0 + (local.momentum > 0) + len(rule.memory) + rule.full_gradient
-    masks = 0.25 * config.mask.in_force * (copies if config.mask.scope == "per_client" else 1)
+    masks = 0.25 * config.mask.in_force * (copies if config.mask.of_each_client else 1)
     memory = min(fed.clients * trained * (rule.finish is not None), LIMIT / 4)
     memory += trained * (len(rule.broadcast) + len(rule.held))
     if (aggregate := config.aggregate.rule) in HOLDING or is_own(aggregate):
@@ -104,7 +104,7 @@ def describe(config: TrialConfig, device: str = "cuda") -> str:
         words.append(f"{config.backbone.image_size} px")
     stacked = clients_at_a_time(config, device)
     words += [f"{stacked} clients at a time"] if stacked > 1 else []
-    words += ["a mask each"] if config.mask.in_force and config.mask.scope == "per_client" else []
+    words += ["a mask each"] if config.mask.of_each_client else []
     return ", ".join(words)
 
 
