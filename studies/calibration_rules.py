@@ -1,6 +1,6 @@
 """Which parameters should a mask keep: the least or most sensitive, the smallest, or any?
 
-Seven rules at the same sparsity, budget and calibration data. Fisher information needs gradients,
+Six rules at the same sparsity, budget and calibration data. Fisher information needs gradients,
 magnitude nothing, chance even less: a rule must beat `random` to be worth its name. Where a
 backbone trains there is one arm more, the least sensitive by TaLoS's own conventions
 (mask.preset=talos: other layers, score, guard and examples, see fl_core/config/mask_presets.py).

@@ -145,7 +145,8 @@ def _short(command: str) -> tuple[Study, list[str]]:
     file, *options = shlex.split(command)
     study = load_study(Path(file).stem)
     small = study.presets["smoke"]
-    budget = small.budget if study.budget_counts_head else min(small.budget, 16)
+    rounds = any("rounds" in arm for arm in small.arms or study.arms)  # J is not bound to be small
+    budget = small.budget if study.budget_counts_head or rounds else min(small.budget, 16)
     short = replace(small, budget=budget, eval_steps=16, trials=1)
     return replace(study, presets={"embedded": short}), options
 
