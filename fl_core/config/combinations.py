@@ -34,6 +34,7 @@ def check_combination(config: TrialConfig) -> None:
     if config.local.keep_momentum and config.federation.clients > 1:
         raise refuse("local.keep_momentum", True, "only for federation.clients=1 (centralised)")
     _check_aggregate(config)
+    _check_attack(config)
     _check_selection(config)
     if config.rounds == 0 and config.head.method == "none":
         raise refuse("rounds", 0, f"needs head.method={HEADS}: nothing would be learnt")
@@ -88,7 +89,7 @@ def _check_aggregate(config: TrialConfig) -> None:
     if chosen.rule not in ROBUST:
         return
     if chosen.fewest > fed.sampled:
-        name = METHODS["aggregate.rule"][chosen.rule][0]
+        name = next(iter(METHODS["aggregate.rule"][chosen.rule]), "rule")
         allowed = f"needs {chosen.fewest} clients in a round: of {fed.clients} "
         allowed += f"federation.participation={fed.participation:g} takes {fed.sampled}"
         raise refuse(f"aggregate.{name}", getattr(chosen, name), f"{chosen.rule} {allowed}")
@@ -102,6 +103,14 @@ def _check_aggregate(config: TrialConfig) -> None:
     if own_masks and config.mask.average == "all" and chosen.rule in BY_ENTRY:
         needs = "would count clients without an entry as votes for no change: needs "
         raise refuse("aggregate.rule", chosen.rule, f"{needs}mask.average=senders")
+
+
+def _check_attack(config: TrialConfig) -> None:
+    """A share of attackers is of somebody, or 0."""
+    attack, clients = config.attack, config.federation.clients
+    if attack.rule != "none" and attack.share and not round(attack.share * clients):
+        least = f"is none of {clients} clients: must be 0, or more than {0.5 / clients:g}"
+        raise refuse("attack.share", attack.share, least)
 
 
 def _check_selection(config: TrialConfig) -> None:

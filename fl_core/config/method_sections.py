@@ -148,13 +148,16 @@ class AggregateConfig(Section):
     @property
     def fewest(self) -> int:
         """Clients that a round needs: for Krum more than 2f + 2 (Blanchard et al. 2017), for
-        Bulyan 4f + 3 (El Mhamdi et al. 2018), to trim at all one at either end.
+        Bulyan 4f + 3 (El Mhamdi et al. 2018), to trim at all one at either end; the medians of two
+        are no safer than their mean.
         """
         match self.rule:
             case "krum" | "multi_krum":
                 return 2 * self.byzantine + 3
             case "bulyan":
                 return 4 * self.byzantine + 3
+            case "median" | "geometric_median":
+                return 3
             case "trimmed_mean" if self.trim:
                 return math.ceil(1 / self.trim - 1e-9)
         return 1
