@@ -94,6 +94,8 @@ def another_value(name: str, config: TrialConfig) -> Value:
         return "random"
     if name == "mask.layers":
         return "head"
+    if name == "attack.share":
+        return 0.5  # of few clients somebody
     if name == "select.candidates":
         return 10  # not fewer than a round has, nor more than there are
     if "choices" in spec.metadata:

@@ -118,7 +118,7 @@ CANNOT = {"mask.size_power", "head.means", "head.shrinkage",
           "federation.classes_per_client", "mask.rule", "federation.sharding",
           "fine_tune.strategy", "mask.preset", "mask.threshold", "data.crop",
           "data.rotation", "head.hidden", "head.norm", "head.loss",
-          "aggregate.trim", "aggregate.byzantine",
+          "aggregate.trim", "aggregate.byzantine", "aggregate.bound", "select.reweight",
           *(f"local.{n}" for own in METHODS["local.rule"].values() for n in own)}  # fmt: skip
 Made = dict[str, Any]
 

@@ -30,7 +30,7 @@ def test_all_fields_have_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     ("text", "names"),
     [
         ("local.batch", ["local.batch_size", "head.local.batch_size"]),
-        ("Mask.Sp", ["mask.sparsity"]),
+        ("Mask.Sp", ["mask.sparsity", "mask.sparsity_end"]),
         ("learning_rate", ["local.lr"]),
         ("N_c", ["federation.classes_per_client"]),
     ],
