@@ -14,7 +14,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -87,17 +86,21 @@ class ClientMemory:
         """Copies of a client's tensors, on the device they were given on; {} if it has none."""
         return self._entries[client].read() if client in self._entries else {}
 
+    def fill(self, client: int, rows: Mapping[str, Tensor]) -> bool:
+        """Write a client's tensors into those of the same names, zeros where it keeps none; whether
+        it keeps any of them.
+        """
+        kept = self._entries[client].peek() if client in self._entries else {}
+        for name, row in rows.items():
+            row.copy_(kept[name]) if name in kept else row.zero_()
+        return not kept.keys().isdisjoint(rows)
+
     def updated(self, kept: Mapping[int, Mapping[str, Tensor]], round: int) -> ClientMemory:
         """The memory after a round: of each client in `kept`, exactly what it keeps now."""
-        entries = {c: entry for c, entry in self._entries.items() if c not in kept}
-        resident = _Resident(entries.values(), self._folder, self._limit)
+        keeper = Keeper(self)
         for client in sorted(kept):
-            if kept[client]:
-                entry, old = Entry.of(client, round, kept[client]), self._entries.get(client)
-                # what has not changed needs no second copy, and no second file
-                entries[client] = old if old is not None and old.equals(entry) else entry
-                resident.add(entries[client])
-        return ClientMemory(entries, self._folder, self._limit)
+            keeper.keep(client, round, kept[client])
+        return keeper.memory()
 
     def save(self) -> list[Reference]:
         """Write what is not in the folder yet; return what a checkpoint must store for `load`."""
@@ -130,6 +133,32 @@ class ClientMemory:
         remove_folder(folder)
 
 
+class Keeper:
+    """A memory on its way to the next one, a client at a time: each costs what it keeps, not a
+    look at all the others.
+    """
+
+    def __init__(self, memory: ClientMemory) -> None:
+        self._folder, self._limit = memory._folder, memory._limit
+        self._entries = dict(memory._entries)
+        self._resident = _Resident(self._entries.values(), self._folder, self._limit)
+
+    def keep(self, client: int, round: int, tensors: Mapping[str, Tensor]) -> None:
+        """From now on the client keeps exactly these."""
+        old = self._entries.pop(client, None)
+        self._resident.drop(client)
+        if not tensors:
+            return
+        entry = Entry.of(client, round, tensors)
+        # what has not changed needs no second copy, and no second file
+        self._entries[client] = old if old is not None and old.equals(entry) else entry
+        self._resident.add(self._entries[client])
+
+    def memory(self) -> ClientMemory:
+        """With all that was kept so far."""
+        return ClientMemory(self._entries, self._folder, self._limit)
+
+
 class _Folder:
     """Where files go: a folder that was named, or a temporary one that goes with the memory."""
 
@@ -150,15 +179,20 @@ class _Resident:
     def __init__(self, entries: Iterable[Entry], folder: _Folder, limit: int) -> None:
         self._folder, self._limit = folder, limit
         in_memory = (entry for entry in entries if entry.tensors is not None)
-        self._queue = deque(sorted(in_memory, key=lambda entry: entry.age))
-        self._bytes = sum(entry.nbytes for entry in self._queue)
+        self._queue = {e.client: e for e in sorted(in_memory, key=lambda entry: entry.age)}
+        self._bytes = sum(entry.nbytes for entry in self._queue.values())
+
+    def drop(self, client: int) -> None:
+        """Its entry, if it has one here, is no longer wanted."""
+        entry = self._queue.pop(client, None)
+        self._bytes -= 0 if entry is None else entry.nbytes
 
     def add(self, entry: Entry) -> None:
         if entry.tensors is None:
             return
-        self._queue.append(entry)
+        self._queue[entry.client] = entry
         self._bytes += entry.nbytes
         while self._bytes > self._limit:
-            oldest = self._queue.popleft()
-            oldest.spill(self._folder.made())
-            self._bytes -= oldest.nbytes
+            oldest = next(iter(self._queue))
+            self._queue[oldest].spill(self._folder.made())
+            self.drop(oldest)

@@ -45,7 +45,7 @@ class Entry:
     def __init__(
         self, client: int, round: int, tensors: dict[str, Tensor], file: File | None = None
     ) -> None:
-        self.age = (round, client)
+        self.client, self.age = client, (round, client)
         self.file = file
         self.tensors: dict[str, Tensor] | None = tensors
         self.nbytes = sum(tensor.nbytes for tensor in tensors.values())
@@ -77,8 +77,13 @@ class Entry:
 
     def read(self) -> dict[str, Tensor]:
         """Copies, on the device of the originals."""
+        tensors = self.peek()
+        return tensors if self.tensors is None else {n: _copy(t) for n, t in tensors.items()}
+
+    def peek(self) -> dict[str, Tensor]:
+        """To be read only: from memory they are the originals."""
         if self.tensors is not None:
-            return {name: _copy(tensor) for name, tensor in self.tensors.items()}
+            return self.tensors
         assert self.file is not None, "without a file it is in memory"
         tensors, _ = read_entry(self.file.path, self.file.digest)
         return {name: tensor.to(self.device) for name, tensor in tensors.items()}

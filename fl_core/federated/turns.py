@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,7 +15,7 @@ from fl_core.data.sources import ImageSource
 from fl_core.federated.client import Trained, Work, full_gradient, local_update, plan_work
 from fl_core.federated.gradients import has_closed_form
 from fl_core.federated.losses import LOSSES
-from fl_core.federated.rule import Visit
+from fl_core.federated.rule import LocalRule, Visit
 from fl_core.federated.run import Run
 from fl_core.federated.schedule import step_rates
 from fl_core.federated.server import named
@@ -62,10 +62,10 @@ def _turn(run: Run, state: State, client: int, start: Tensor) -> Turn:
     return Turn(client, work, rates, start)
 
 
-def _visit(run: Run, state: State, turn: Turn) -> Visit:
-    """The round as the client's rule sees it."""
+def _visit(run: Run, state: State, turn: Turn, memory: Mapping[str, Tensor]) -> Visit:
+    """The round as the client's rule sees it; `memory` (P,) each, by name, is overwritten."""
     config, fed, rule = run.config, run.fed, run.rule
-    memory = state.clients.of(turn.client) if rule.memory else {}
+    known = state.clients.fill(turn.client, memory)
     gradient = None
     if rule.full_gradient:
         gradient = full_gradient(
@@ -80,12 +80,9 @@ def _visit(run: Run, state: State, turn: Turn) -> Visit:
     return Visit(
         start=turn.start,
         server={name: state.server[f"rule/{name}"] for name in rule.broadcast},
-        memory={
-            name: memory[name] if name in memory else torch.zeros_like(turn.start)
-            for name in rule.memory
-        },
+        memory=memory,
         travel=sum(turn.rates),
-        known=float(any(name in memory for name in rule.memory)),
+        known=float(known),
         participation=config.federation.sampled / config.federation.clients,
         active=None if fed.masks is None else fed.masks(turn.client),
         gradient=gradient,
@@ -96,7 +93,7 @@ def _one_by_one(run: Run, state: State, turns: Iterable[Turn]) -> Iterator[Done]
     """One client after the other: a single one's tensors are in memory at a time."""
     config, fed = run.config, run.fed
     for turn in turns:
-        visit = _visit(run, state, turn)
+        visit = _visit(run, state, turn, _unfilled(state, run.rule))
         keeps = config.local.keep_momentum
         memory = named(state.clients.of(turn.client), KEPT) if keeps else None
         yield (
@@ -120,7 +117,9 @@ def _one_by_one(run: Run, state: State, turns: Iterable[Turn]) -> Iterator[Done]
 def _together(run: Run, state: State, each: Iterable[Turn], same: bool) -> Iterator[Done]:
     """All clients at once, as rows of one matrix; `same`: from one start."""
     config, fed, rule, turns = run.config, run.fed, run.rule, list(each)
-    visits = [_visit(run, state, turn) for turn in turns]
+    memory = _unfilled(state, rule, len(turns))  # (m, P) each
+    rows = ({name: own[row] for name, own in memory.items()} for row in range(len(turns)))
+    visits = [_visit(run, state, turn, own) for turn, own in zip(turns, rows, strict=True)]
     first = visits[0]
     active = first.active
     if run.own_masks:
@@ -128,7 +127,7 @@ def _together(run: Run, state: State, each: Iterable[Turn], same: bool) -> Itera
     everyone = Visit(
         start=first.start if same else torch.stack([v.start for v in visits]),
         server=first.server,
-        memory={name: torch.stack([v.memory[name] for v in visits]) for name in rule.memory},
+        memory=memory,
         travel=_of_all([v.travel for v in visits], first.start),
         known=_of_all([v.known for v in visits], first.start),
         participation=first.participation,
@@ -146,6 +145,11 @@ def _together(run: Run, state: State, each: Iterable[Turn], same: bool) -> Itera
         loss=LOSSES[config.head.loss],
     )
     return zip(turns, visits, trained, strict=True)
+
+
+def _unfilled(state: State, rule: LocalRule, *clients: int) -> dict[str, Tensor]:
+    """Room for what a client keeps, (P,) each, or what all of them do, (m, P)."""
+    return {name: state.params.new_empty(*clients, len(state.params)) for name in rule.memory}
 
 
 def _of_all(each: Sequence[float | Tensor], like: Tensor) -> float | Tensor:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fl_core.federated.memory import ClientMemory
+from fl_core.federated.memory import ClientMemory, Keeper
 
 
 class Update(NamedTuple):
@@ -54,7 +54,7 @@ class Measured:
     def begin(self, start: Tensor, clients: ClientMemory) -> None:
         """A round from these parameters (P,), with what clients kept of earlier ones."""
         self.start.copy_(start)
-        self.clients = clients  # takes what is kept as it comes: no round holds it all at once
+        self._keeper = Keeper(clients)  # takes what is kept as it comes: no round holds it all
         self.images = 0
         self.sums: dict[str, Tensor] = {}  # (P,) float64: what was sent beside the parameters
         self.traffic: list[Traffic] = []
@@ -87,7 +87,7 @@ class Measured:
         self._examples += update.num_examples
         self.images += update.images
         if update.kept:
-            self.clients = self.clients.updated({update.client: update.kept}, update.version)
+            self._keeper.keep(update.client, update.version, update.kept)
         size, vectors, other = len(self.start), 0, 0
         for name, tensor in update.sent.items():
             if name == "params":
@@ -97,6 +97,11 @@ class Measured:
             vectors += tensor.numel() == size
             other += 0 if tensor.numel() == size else tensor.nbytes
         self.traffic.append(Traffic(update.client, vectors, other))
+
+    @property
+    def clients(self) -> ClientMemory:
+        """What clients keep after the updates so far."""
+        return self._keeper.memory()
 
     @property
     def train_loss(self) -> float:
