@@ -7,7 +7,7 @@ in `fl_core.federated.stacked` and the faster one for vision transformers on a C
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fl_core.base.params import FlatModule
+from fl_core.base.params import FlatModule, Layout
 from fl_core.config.method_sections import LocalConfig
 from fl_core.data.sources import DRAWS_PER_IMAGE, Source
 from fl_core.federated.losses import CROSS_ENTROPY, Loss
 from fl_core.federated.rule import PLAIN, LocalRule, Visit
 from fl_core.optim.clip import clip_gradient
-from fl_core.optim.sgdm import SGDM
+from fl_core.optim.sgdm import SGDM, Active
 
 
 class Work(NamedTuple):
@@ -98,7 +98,7 @@ def local_update(
     `visit` are not changed, the contents of `model.flat` are.
     """
     device, active = visit.start.device, visit.active
-    optimiser = SGDM.of(local)
+    advance = advancing(rule, local, model.layout)
     model.flat.copy_(visit.start)
     model.train_only(None if active is None else active.mask)
     model.module.train()
@@ -110,14 +110,36 @@ def local_update(
         indices = torch.from_numpy(row[keep]).to(device)
         draws = None if work.draws is None else torch.from_numpy(work.draws[step][keep])
         mean = _gradient(model, source, indices, draws, precision, loss)
-        if rule.correct is not None:
-            rule.correct(model.grad, model.flat, visit)
-        if local.clip:
-            clip_gradient(model.grad, local.clip, active)
-        optimiser.step(model.flat, model.grad, memory, rates[step], model.layout, active)
+        advance(model.flat, model.grad, visit, memory, rates[step], active)
         loss_sum += mean * len(indices)
         images += len(indices)
     return Trained(model.flat.clone(), loss_sum / images, images, memory)
+
+
+#: (params, gradient, visit, the optimiser's state, learning rate, what trains): one client's (P,)
+#: or stacked ones' (m, P); changes `params`, the state, and the gradient on the way.
+Advance = Callable[[Tensor, Tensor, Visit, dict[str, Tensor], float, Active | None], None]
+
+
+def advancing(rule: LocalRule, local: LocalConfig, layout: Layout) -> Advance:
+    """A local step, given its gradient: corrected by the rule, clipped, taken by the optimiser."""
+    optimiser = SGDM.of(local)
+
+    def advance(
+        params: Tensor,
+        grad: Tensor,
+        visit: Visit,
+        state: dict[str, Tensor],
+        rate: float,
+        active: Active | None,
+    ) -> None:
+        if rule.correct is not None:
+            rule.correct(grad, params, visit)
+        if local.clip:
+            clip_gradient(grad, local.clip, active)
+        optimiser.step(params, grad, state, rate, layout, active)
+
+    return advance
 
 
 def full_gradient(

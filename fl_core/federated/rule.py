@@ -33,7 +33,8 @@ class Visit:
 
     start: Tensor  # (P,) or (m, P): what the client starts from
     server: Named  # the server's tensors that are sent, (P,) each
-    memory: Named  # the client's own, like `start`; zeros where it has not taken part before
+    memory: Named  # the client's own, like `start`; zeros where it has not taken part before;
+    #: copies for this round, which `finish` may change
     travel: float | Tensor = 0.0  # sum of the round's learning rates; (m, 1) if clients differ
     known: float | Tensor = 0.0  # 1 where it has taken part before, else 0; likewise
     participation: float = 1.0  # share of the clients that take part in a round
@@ -43,6 +44,14 @@ class Visit:
     def within(self, tensor: Tensor) -> Tensor:
         """The tensor with zeros where the client does not train."""
         return tensor if self.active is None else torch.where(self.active.mask, tensor, 0.0)
+
+
+def add_scaled(grad: Tensor, tensor: Tensor, share: float | Tensor) -> None:
+    """Add `share * tensor` in place; a `share` (m, 1) is one of each stacked client."""
+    if isinstance(share, Tensor):
+        grad.addcmul_(tensor, share)
+    else:
+        grad.add_(tensor, alpha=share)
 
 
 @dataclass(frozen=True)

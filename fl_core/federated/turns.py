@@ -136,6 +136,7 @@ def _together(run: Run, state: State, each: Iterable[Turn], same: bool) -> Itera
     trained = stacked_updates(
         fed.model,
         everyone,
+        visits,
         fed.train,
         [turn.work for turn in turns],
         run.local,

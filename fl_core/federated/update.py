@@ -93,10 +93,17 @@ class Measured:
             if name == "params":
                 continue
             total = self.sums.get(name)
-            self.sums[name] = tensor.double() if total is None else total.add_(tensor)
+            self.sums[name] = tensor.double() if total is None else self._added(total, tensor)
             vectors += tensor.numel() == size
             other += 0 if tensor.numel() == size else tensor.nbytes
         self.traffic.append(Traffic(update.client, vectors, other))
+
+    def _added(self, total: Tensor, tensor: Tensor) -> Tensor:
+        """The total, grown in place: a vector's numbers become float64 first, since an addition of
+        two types takes half as long again.
+        """
+        vector = tensor.shape == self._moved.shape
+        return total.add_(self._moved.copy_(tensor) if vector else tensor)
 
     @property
     def clients(self) -> ClientMemory:

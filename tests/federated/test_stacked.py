@@ -53,7 +53,9 @@ def both(
         for work, rate in zip(works, rates, strict=True)
     ]
     model.flat.copy_(params)
-    together = list(stacked_updates(model, visit, source, works, local, rates, precision, loss=by))
+    each = [visit] * len(works)
+    found = stacked_updates(model, visit, each, source, works, local, rates, precision, loss=by)
+    together = list(found)
     assert torch.equal(params, model.flat)
     return one_by_one, together
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from fl_core.config.method_sections import LocalConfig
-from fl_core.federated.rule import PLAIN, Gathered, LocalRule, Visit
+from fl_core.federated.rule import PLAIN, Gathered, LocalRule, Visit, add_scaled
 
 
 def ghbm(local: LocalConfig) -> LocalRule:
@@ -31,7 +31,7 @@ def ghbm(local: LocalConfig) -> LocalRule:
         return PLAIN
 
     def correct(grad: Tensor, params: Tensor, visit: Visit) -> None:
-        grad.add_(visit.server["momentum"] * (local.beta / visit.travel))
+        add_scaled(grad, visit.server["momentum"], local.beta / visit.travel)
 
     def remember(gathered: Gathered, params: Tensor) -> Mapping[str, Tensor]:
         done, slot = gathered.round + 1, f"past/{gathered.round % tau}"  # a ring of models

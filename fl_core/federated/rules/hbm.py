@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from fl_core.config.method_sections import LocalConfig
-from fl_core.federated.rule import PLAIN, LocalRule, Visit
+from fl_core.federated.rule import PLAIN, LocalRule, Visit, add_scaled
 
 
 def hbm(local: LocalConfig) -> LocalRule:
@@ -28,7 +28,7 @@ def hbm(local: LocalConfig) -> LocalRule:
 
     def correct(grad: Tensor, params: Tensor, visit: Visit) -> None:
         share = local.beta * visit.participation * visit.known / visit.travel
-        grad.add_((visit.memory["anchor"] - params).mul_(share))
+        add_scaled(grad, visit.memory["anchor"] - params, share)
 
     def finish(params: Tensor, visit: Visit) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
         return {}, {"anchor": params}

@@ -32,11 +32,11 @@ def scaffold(local: LocalConfig) -> LocalRule:
     def finish(params: Tensor, visit: Visit) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
         own = visit.memory["control"]
         if visit.gradient is not None:
-            change = visit.within(visit.gradient - own)
+            change = visit.gradient - own
         else:
-            slope = (visit.start - params) / visit.travel
-            change = visit.within(slope - visit.server["control"])
-        return {"control": change}, {"control": own + change}
+            change = (visit.start - params).div_(visit.travel).sub_(visit.server["control"])
+        change = visit.within(change)
+        return {"control": change}, {"control": own.add_(change)}
 
     def serve(gathered: Gathered) -> tuple[Mapping[str, Tensor], Tensor]:
         control = gathered.server["control"].double()
