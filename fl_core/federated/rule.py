@@ -33,8 +33,7 @@ class Visit:
 
     start: Tensor  # (P,) or (m, P): what the client starts from
     server: Named  # the server's tensors that are sent, (P,) each
-    memory: Named  # the client's own, like `start`; zeros where it has not taken part before;
-    #: copies for this round, which `finish` may change
+    memory: Named  # the client's own, like `start`; zeros where it has not taken part before
     travel: float | Tensor = 0.0  # sum of the round's learning rates; (m, 1) if clients differ
     known: float | Tensor = 0.0  # 1 where it has taken part before, else 0; likewise
     participation: float = 1.0  # share of the clients that take part in a round

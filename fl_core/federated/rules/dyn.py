@@ -38,7 +38,7 @@ def dyn(local: LocalConfig) -> LocalRule:
 
     def finish(params: Tensor, visit: Visit) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
         moved = params - visit.start
-        return {}, {"linear": visit.memory["linear"].sub_(moved, alpha=local.alpha)}
+        return {}, {"linear": visit.memory["linear"].sub(moved, alpha=local.alpha)}
 
     def serve(gathered: Gathered) -> tuple[Mapping[str, Tensor], Tensor]:
         assert gathered.moved is not None

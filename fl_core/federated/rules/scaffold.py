@@ -36,7 +36,7 @@ def scaffold(local: LocalConfig) -> LocalRule:
         else:
             change = (visit.start - params).div_(visit.travel).sub_(visit.server["control"])
         change = visit.within(change)
-        return {"control": change}, {"control": own.add_(change)}
+        return {"control": change}, {"control": own + change}
 
     def serve(gathered: Gathered) -> tuple[Mapping[str, Tensor], Tensor]:
         control = gathered.server["control"].double()
