@@ -49,17 +49,17 @@ def _own(trial: optuna.Trial, arm: TrialConfig) -> Mapping[str, Value]:
     fedrep: steps of the head, of J in all, at least one of them left for the body. ditto: lambda
     as Li et al. 2021 try it, 0.05 to 2; as many own steps as a client makes for the shared model,
     or fewer or more by a factor of two. fine_tune: from one step to what a small shard needs to be
-    learnt by heart.
+    learnt by heart. All of one kind, so that the arms can be searched together.
     """
     steps = arm.local.steps
     match arm.personal.rule:
         case "fedrep":
-            return {"personal.steps": trial.suggest_int("personal.steps", 1, steps - 1)}
+            return {"personal.steps": trial.suggest_int("personal.steps", 1, steps - 1, log=True)}
         case "ditto":
             return {
                 "personal.lambda_": trial.suggest_float("personal.lambda_", 0.05, 2.0, log=True),
-                "personal.steps": trial.suggest_categorical(
-                    "personal.steps", [max(1, steps // 2), steps, 2 * steps]
+                "personal.steps": trial.suggest_int(
+                    "personal.steps", max(1, steps // 2), 2 * steps, log=True
                 ),
             }
         case "fine_tune":

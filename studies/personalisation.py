@@ -13,7 +13,8 @@ fixed       K, C, J, split, features, a head with a hidden layer and LayerNorm, 
 
 Ditto makes `personal.steps` more local steps a round than the others, fine-tuning as many at the
 end. At N_c=1 a client has one class and the model that always names it is right: 100 % there is
-no merit, so only its extremes are arms. Expect under iid shards nobody to beat FedAvg by much.
+no merit, so only its extremes are arms. Expect under iid shards nobody to beat FedAvg (76 %), and
+where clients differ all far above it (N_c=5: 62 %), each client alone among them (95 %).
 """
 
 from fl_core import MLP, PAPER_FULL, Study, each, embedded, grid, main, paper, shardings, smoke

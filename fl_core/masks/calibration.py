@@ -110,10 +110,13 @@ class Calibration:
         return report(map(self.mask, parties), added, self.calibrator)
 
     def _client_config(self, client: int) -> TrialConfig:
-        """What a client's own mask depends on: the same whether it is used alone or combined."""
+        """What a client's own mask depends on: the same whether it is used alone or combined.
+
+        Nothing else: a method that takes no masks of each client's own may take their union.
+        """
         sparsity = self.calibrator.sparsity(client, 0)
         own = replace(self.config.mask, scope="per_client", source="server", sparsity=sparsity)
-        return replace(self.config, mask=own)
+        return replace(self.config.only(MASK_READS), mask=own)
 
     def _calibrate(self, party: int, config: TrialConfig) -> dict[str, Tensor]:
         if party == SERVER and config.mask.source in ("union", "intersection", "majority"):

@@ -61,6 +61,7 @@ def test_interval_is_scipy_s(values: list[float]) -> None:
     assert mean_interval(values) == pytest.approx(inside, abs=1e-9)
 
 
+@settings(deadline=None)  # the first call imports scipy
 @given(st.lists(st.tuples(accuracies, accuracies), min_size=2, max_size=12))
 def test_paired_test_is_scipy_s(values: list[tuple[float, float]]) -> None:
     one, other = zip(*values, strict=True)

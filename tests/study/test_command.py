@@ -110,7 +110,7 @@ def refused(
         ),
         (["--set", "federation.participation=0"], ["participation", "(0, 1]"]),
         (["--set", "federation.participation=1.5"], ["participation", "(0, 1]"]),
-        (["--set", "rounds=0"], ["rounds", "[1"]),
+        (["--set", "rounds=0"], ["rounds=0", "needs head.method"]),
         (["--set", "data.train_on=train+val"], ["data.train_on='train+val'", "--confirm-on train"]),
         (["--set", "seed=2"], ["--set seed=2", "--seed 2", "confirmation"]),
         (["--set", " seed = 2"], ["--set seed=2", "--seed 2", "confirmation"]),
