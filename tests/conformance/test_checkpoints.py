@@ -56,7 +56,7 @@ def stored(folder: Path, cfg: TrialConfig) -> State:
     return State.from_tensors(tensors, meta["state"], clients_path(path), "cpu")
 
 
-@pytest.mark.parametrize("masks", ["dense", "senders"])
+@pytest.mark.parametrize("masks", [pytest.param("dense", marks=pytest.mark.soak), "senders"])
 @every_method
 def test_killed_after_every_evaluation(
     method: Method, masks: str, machine: Machine, tmp_path: Path

@@ -48,6 +48,8 @@ LONG = (
     "studies/algorithms.py",
     "studies/robustness.py",
     "studies/adaptive_sparsity.py",
+    "studies/participation.py",
+    "studies/personalisation.py",
 )
 
 
