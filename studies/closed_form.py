@@ -14,9 +14,9 @@ fixed       K, C, split, features; no temperature, which changes no prediction
     python studies/closed_form.py                    # linear head; minutes
     python studies/closed_form.py --preset paper     # features of DINO ViT-S/16; a GPU for those
 
-Expect on the embedded default, on validation: iid clients gain by FedAvg at ridge's bytes (76 %
-against 73 of cof, 71 of ridge, 68 of ncm); at N_c=5 it is 12 points behind cof and ridge, at N_c=1
-50 behind ridge. Cof is before ridge where clients have many classes, at N_c=1 it is ncm.
+Expect on the embedded default: iid clients gain by FedAvg at ridge's bytes (76 % against 74 of cof,
+71 of ridge, 69 of ncm); at N_c=5 it is 12 points behind cof and ridge, at N_c=1 54 behind ridge.
+Cof is before ridge where clients have many classes, at N_c=1 it is ncm.
 """
 
 from fl_core import PAPER, Study, embedded, grid, main, paper, shardings, smoke
