@@ -40,7 +40,8 @@ from fl_core.federated.losses import LOSSES
 from fl_core.federated.memory import ClientMemory
 from fl_core.federated.personal.judge import Judge
 from fl_core.federated.personal.own import shared_model
-from fl_core.federated.rounds import fedavg, spread
+from fl_core.federated.results import spread
+from fl_core.federated.rounds import fedavg
 from fl_core.federated.run import Run
 from fl_core.federated.state import Federation, State
 from fl_core.masks.calibration import Calibration

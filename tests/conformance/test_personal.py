@@ -21,7 +21,7 @@ from fl_core.federated.personal import table
 from fl_core.federated.personal.own import MODEL, PART, shared_model
 from fl_core.federated.personal.parts import head_of, norms_of
 from fl_core.federated.personal.rule import NOBODY, divided
-from fl_core.federated.rounds import RoundResult
+from fl_core.federated.results import RoundResult
 from fl_core.federated.rule import PLAIN, Visit
 from fl_core.federated.run import Run
 from fl_core.federated.state import Federation
@@ -68,7 +68,7 @@ def test_an_empty_part_is_fedavg_to_the_bit(monkeypatch: pytest.MonkeyPatch) -> 
         return run._replace(part=nothing, rule=divided(run.rule, nothing))
 
     monkeypatch.setattr(Run, "of", with_nothing)
-    monkeypatch.setattr("fl_core.federated.rounds.encode", lambda *_: b"")  # of nothing, no message
+    monkeypatch.setattr("fl_core.federated.books.encode", lambda *_: b"")  # of nothing, no message
     assert shown(results(cfg)) == shown(plain)
 
 

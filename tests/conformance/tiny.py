@@ -16,7 +16,7 @@ from fl_core.base.rng import stream
 from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sharding import class_counts
 from fl_core.federated.attacks import attacked
-from fl_core.federated.rounds import RoundResult
+from fl_core.federated.results import RoundResult
 from fl_core.federated.run import Run
 from fl_core.federated.state import Federation, State
 from fl_core.models.heads import build_head

@@ -19,11 +19,12 @@ from fl_core.base.rng import stream
 from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sharding import class_counts, shard_dirichlet_labels
 from fl_core.data.sources import FeatureSource, Source
-from fl_core.federated import rounds as loop
+from fl_core.federated import results as loop
 from fl_core.federated import turns
 from fl_core.federated.client import plan_work
 from fl_core.federated.memory import ClientMemory
-from fl_core.federated.rounds import RoundResult, fedavg
+from fl_core.federated.results import RoundResult
+from fl_core.federated.rounds import fedavg
 from fl_core.federated.selections.table import select
 from fl_core.federated.state import Federation, State
 
