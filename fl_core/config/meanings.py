@@ -91,6 +91,7 @@ MEANINGS: Mapping[str, str] = {
     "attack.scale": (
         "factor of an opposite update; of noise: in standard deviations of inputs, or of an update"
     ),
+    "timing.mode": "when the server steps: once it has heard of all of a round's clients",
     "personal.rule": (
         "what of a client's model is its own: nothing, all (local), its head (fedper, fedrep), its "
         "norm layers (fedbn), a second model (ditto), or further steps at the end (fine_tune)"

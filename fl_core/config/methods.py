@@ -66,6 +66,7 @@ METHODS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "sign_flip": ("share", "scale"),
         "gaussian": ("share", "scale"),
     },
+    "timing.mode": {"synchronous": ()},
     "personal.rule": {
         "none": (),
         "local": (),

@@ -49,6 +49,7 @@ from fl_core.config.sections import (
     FineTuneConfig,
     HeadConfig,
 )
+from fl_core.config.system_sections import TimingConfig
 
 __all__ = ["TRIAL_VERSION", "TrialConfig", "Value", "own_sources"]
 
@@ -75,6 +76,7 @@ class TrialConfig(Section):
     select: SelectConfig = field(default_factory=SelectConfig)
     aggregate: AggregateConfig = field(default_factory=AggregateConfig)
     attack: AttackConfig = field(default_factory=AttackConfig)
+    timing: TimingConfig = field(default_factory=TimingConfig)
     personal: PersonalConfig = field(default_factory=PersonalConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
     mask: MaskConfig = field(default_factory=MaskConfig)

@@ -60,6 +60,7 @@ FIELDS: Mapping[str, Field] = {
     "attack.rule": Field("attack"),
     "attack.share": Field("attackers"),
     "attack.scale": Field("attack scale"),
+    "timing.mode": Field("timing", plain=True),
     "personal.rule": Field("personal", plain=True),
     "personal.lambda_": Field("λ", caption="λ = {}"),
     "personal.steps": Field("own steps"),

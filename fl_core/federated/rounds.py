@@ -17,9 +17,9 @@ from fl_core.federated.masking import masks_of
 from fl_core.federated.personal.judge import Judge
 from fl_core.federated.results import RoundResult, evaluated, result_of, round_row
 from fl_core.federated.run import Run
-from fl_core.federated.selections.table import select
 from fl_core.federated.server import begun, server_step
 from fl_core.federated.state import Federation, State
+from fl_core.federated.timing.table import turnout_of
 from fl_core.federated.update import Measured
 from fl_core.federated.work import client_updates
 
@@ -42,7 +42,7 @@ def fedavg(config: TrialConfig, fed: Federation, state: State) -> Iterator[Round
     measured = Measured(state.params, moves=run.rule.moves)
     passed: list[dict[str, float]] = []  # rounds since the last result
     while state.round < config.last_round:
-        chosen = select(state, fed, config)  # S_t
+        chosen = turnout_of(run, state).chosen  # S_t
         now = masks_of(fed, state, chosen.clients.tolist())
         updates = client_updates(run._replace(fed=now.fed), now.state, chosen)  # w_k from w
         measured.begin(now.state.params, now.state.clients)

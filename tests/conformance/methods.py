@@ -21,6 +21,7 @@ from fl_core.federated.rules.table import LOCAL_RULES
 from fl_core.federated.schedule import SCHEDULES
 from fl_core.federated.selections.table import SELECTIONS
 from fl_core.federated.server import OPTIMISERS
+from fl_core.federated.timing.table import MODES
 
 Settings = Mapping[str, Value]
 
@@ -32,6 +33,7 @@ TABLES: dict[str, Mapping[str, Any]] = {
     "aggregate.rule": AGGREGATES,
     "attack.rule": ATTACKS,
     "schedule.name": SCHEDULES,
+    "timing.mode": MODES,
     "personal.rule": PERSONALS,
 }
 #: Fields that choose a method without a table of their own: as many cases as they have choices.
@@ -144,6 +146,7 @@ FACTS: dict[str, Facts] = {
     "schedule.name=warmup_cosine": Facts(
         "it ends at zero whatever the warm-up", {"": {"schedule.warmup": 0.3}}
     ),
+    "timing.mode=synchronous": FEDAVG,
     "personal.rule=none": FEDAVG,
     "personal.rule=local": Facts("it shares nothing", needs=HIDDEN),
     "personal.rule=fedper": Facts("a head is never empty", needs=HIDDEN),
