@@ -64,6 +64,7 @@ def _check_study(study: Study) -> None:
         _require("presets", name, _is_name, "named by letters, digits and _.+-")
         _require(f"presets[{name!r}]", preset, lambda one: isinstance(one, Preset), "a Preset")
     _check_objectives(study.objectives)
+    _check_target(study)
     _require("budget_counts_head", study.budget_counts_head, _is_bool, "True or False")
     _check_settings("joint_arms", study.joint_arms)
     if study.joint_space is not None:
@@ -80,6 +81,14 @@ def _check_objectives(objectives: object) -> None:
             raise _wrong("objectives", name, f"a metric of a trial on validation; {hint}")
     if len(set(objectives)) < len(objectives):
         raise _wrong("objectives", objectives, "different metrics")
+
+
+def _check_target(study: Study) -> None:
+    _check_values("target_of", study.target_of)
+    if study.target is not None:
+        _require("target", study.target, _is_share, "a number in (0, 1]")
+    elif study.target_of:
+        raise _wrong("target_of", study.target_of, "empty without a target, of which it is a share")
 
 
 def _check_preset(preset: Preset) -> None:
@@ -148,6 +157,10 @@ def _is_sequence(value: object) -> bool:
 
 def _is_bool(value: object) -> bool:
     return isinstance(value, bool)
+
+
+def _is_share(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= 1
 
 
 def _is_count(value: object) -> bool:

@@ -29,6 +29,7 @@ def describe(session: Session) -> dict[str, Any]:
         "question": study.question.strip(),
         "selection": BEST_CONFIRMED if plan.finalists > 1 else BEST,
         "objectives": list(study.objectives),
+        **({"target": dict(study.target)} if study.target else {}),
         "trials": plan.trials,
         "finalists": plan.finalists,
         "seeds": session.seeds,

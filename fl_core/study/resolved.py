@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from fl_core.base.errors import ConfigError, UserError
 from fl_core.config.fields import refuse
@@ -32,8 +32,9 @@ class ResolvedStudy:
     base: what all arms start from. space: the dimensions that the user leaves open; `within` an arm
     those that the arm leaves open, too. uses_images: whether any of the study's arms trains on
     images rather than on cached features. named: the fields that study, preset or user give a value
-    to. probe: nuisance values that are the same in every arm, at which drift is measured; none = it
-    is not.
+    to. target: what the tables are to tell the costs of, as facts; {} where the study names none.
+    probe: nuisance values that are the same in every arm, at which drift is measured; none = it is
+    not.
     """
 
     name: str
@@ -43,6 +44,7 @@ class ResolvedStudy:
     arms: list[Arm]
     space: Space
     objectives: tuple[str, ...]
+    target: Mapping[str, Any]
     uses_images: bool
     named: frozenset[str]
     probe: Mapping[str, Value]
@@ -146,6 +148,7 @@ def resolve(
         arms=arms,
         space=space,
         objectives=study.objectives,
+        target={"test_accuracy": study.target, "of": dict(study.target_of)} if study.target else {},
         uses_images=any(one.config.part != "head" for one in asked),
         named=frozenset(start),
         probe=probe,

@@ -29,6 +29,10 @@ class Study:
     presets: by name; the first is the default.
     objectives: metrics to minimise while the score is maximised, e.g. ("bytes_up",). Such a
         study never prunes, and confirms the Pareto front of every arm.
+    target, target_of: the accuracy on the test set whose costs the tables tell (rounds, virtual
+        seconds, bytes until it is reached): a number in (0, 1]; with `target_of` that share of what
+        the best of the arms with these values reaches, under the same conditions where there is
+        one. None = what the tables take by themselves.
     budget_counts_head: whether the local steps of a head by FedAvg are part of a preset's budget,
         so that arms with other heads spend the same in all; otherwise they come on top.
     joint_arms, joint_space: what --search-arms asks instead of the arms: these strata, and these
@@ -43,6 +47,8 @@ class Study:
     space: Space
     presets: Mapping[str, Preset]
     objectives: tuple[str, ...] = ()
+    target: float | None = None
+    target_of: Mapping[str, Value] = field(default_factory=dict)
     budget_counts_head: bool = False
     joint_arms: Sequence[Mapping[str, Value]] = ({},)
     joint_space: Space | None = None
