@@ -33,7 +33,7 @@ from fl_core.checkpoint import (
 from fl_core.config.record import START, TEST_START, Record
 from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sources import Source
-from fl_core.federated.account import Clock
+from fl_core.federated.account import Clock, steps_done
 from fl_core.federated.attacks import attacked
 from fl_core.federated.evaluate import Evaluation, evaluate
 from fl_core.federated.losses import LOSSES
@@ -180,8 +180,7 @@ class Trial:
     def _test_row(self, state: State) -> list[float]:
         """A row of the test curve: of the parameters as they are, not of the best so far."""
         result = self._on_test_set(shared_model(self._run, state))
-        steps = state.round * self.config.local.steps
-        return [state.round, steps, result.loss, result.accuracy]
+        return [state.round, steps_done(self.config, state), result.loss, result.accuracy]
 
     def _tested_rows(self) -> list[list[float]]:
         """The test curve so far, at first as the trial's file has it."""

@@ -14,18 +14,18 @@ from fl_core.federated.cost import Cost
 from fl_core.federated.state import State
 
 
-def account(config: TrialConfig, state: State, before: Mapping[str, Cost]) -> dict[str, float]:
+def account(state: State, before: Mapping[str, Cost]) -> dict[str, float]:
     """Rounds, local steps, bytes, messages, seconds and memory so far.
 
     before: what the stages before the main one have cost, which the bytes in all include.
     """
     totals = dict(state.totals)
-    images = totals.pop("images")
+    images, steps = totals.pop("images"), int(totals.pop("steps"))
     bytes_up = sum(cost.up for cost in before.values()) + totals["bytes_up_main"]
     bytes_down = sum(cost.down for cost in before.values()) + totals["bytes_down_main"]
     return {
         "round": state.round,
-        "local_steps": state.round * config.local.steps,  # epochs where local.unit says so
+        "local_steps": steps,  # epochs where local.unit says so
         "local_steps_head": before.get("head", Cost()).steps,
         "bytes_up": bytes_up,
         "bytes_down": bytes_down,
@@ -35,6 +35,14 @@ def account(config: TrialConfig, state: State, before: Mapping[str, Cost]) -> di
         "images_per_second": images / max(totals["seconds_train"], 1e-9),
         "peak_memory_bytes": peak_memory_bytes(state.params.device),
     }
+
+
+def steps_done(config: TrialConfig, state: State) -> int:
+    """Local steps of a client that took part in every round so far, one after the other.
+
+    A checkpoint that was written before they were summed lacks the sum: J was constant then.
+    """
+    return int(state.totals.get("steps", state.round * config.local.steps))
 
 
 def peak_memory_bytes(device: torch.device) -> int:

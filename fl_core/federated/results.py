@@ -40,7 +40,12 @@ class RoundResult:
 
 
 def round_row(
-    run: Run, done: int, measured: Measured, ledger: Ledger | ChangingLedger, now: RoundMasks
+    run: Run,
+    done: int,
+    measured: Measured,
+    clock: Clock,
+    ledger: Ledger | ChangingLedger,
+    now: RoundMasks,
 ) -> dict[str, float]:
     """What is known of one round without an evaluation."""
     config, attackers = run.config, run.fed.attackers
@@ -48,7 +53,7 @@ def round_row(
     return {
         **row,
         "round": done,
-        "local_steps": done * config.local.steps,
+        "local_steps": int(clock.totals["steps"]),
         "train_loss": measured.train_loss,
         **measured.drift,
         "client_drift_all": measured.drift_all(config.federation.clients),
@@ -111,7 +116,7 @@ def result_of(
         metrics |= spread(evaluation.client_accuracies(fed.class_counts))
     clock.charge("seconds_eval")
     state = replace(state, totals={**clock.totals, **ledger.totals})
-    metrics |= account(config, state, before)
+    metrics |= account(state, before)
     return RoundResult(metrics, state, done, diverged=not finite)
 
 

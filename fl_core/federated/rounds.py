@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from fl_core.config.trial_config import TrialConfig
-from fl_core.federated.account import Clock
+from fl_core.federated.account import Clock, steps_done
 from fl_core.federated.aggregates.table import aggregate
 from fl_core.federated.books import book, ledger_of
 from fl_core.federated.masking import masks_of
@@ -34,6 +34,7 @@ def fedavg(config: TrialConfig, fed: Federation, state: State) -> Iterator[Round
     run = Run.of(config, fed)
     judge = Judge(run, fed.val, "val") if config.personal.judges and fed.val is not None else None
     clock, before = Clock(state.totals), fed.before()
+    clock.totals["steps"] = steps_done(config, state)
     ledger = ledger_of(run, state, before)
     state = begun(state, run.rule)
     if config.last_round == 0:
@@ -51,8 +52,9 @@ def fedavg(config: TrialConfig, fed: Federation, state: State) -> Iterator[Round
         state = server_step(config, run.rule, now.state, target, measured, now.trained)
         clock.charge("seconds_train")
         clock.totals["images"] += measured.images
+        clock.totals["steps"] += run.local.steps
         state = book(ledger, run, state, measured, now, chosen.asked)
-        passed.append(round_row(run, state.round, measured, ledger, now))
+        passed.append(round_row(run, state.round, measured, clock, ledger, now))
         result = evaluated(run, state, measured, clock, ledger, before, judge)
         if result is None:
             continue

@@ -98,7 +98,7 @@ def _part_then_rest(
     """The first steps for the part (P,) alone, the others for the rest alone."""
     first = run.personal.first
     own = run.own_steps(PLAIN, first).training(part)
-    rest = run._replace(steps=run.config.local.steps - first).training(~part)
+    rest = run._replace(steps=run.local.steps - first).training(~part)
     waiting = deque[Trained]()
 
     def after_own() -> Iterator[Tensor]:  # one at a time, as the rest asks for them
