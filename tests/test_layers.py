@@ -70,7 +70,10 @@ SHARED = {
 }
 # enough below the study; huggingface_hub comes with timm, which downloads through it; upath is for
 # folders elsewhere
-SCIENCE = {"numpy", "torch", "torchvision", "timm", "safetensors", "huggingface_hub", "upath"}
+SCIENCE = {
+    *("numpy", "torch", "torchvision", "timm", "safetensors", "huggingface_hub", "upath"),
+    "cryptography",
+}
 
 
 @cache

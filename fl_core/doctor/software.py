@@ -122,6 +122,7 @@ def _requirements() -> dict[str, str]:
             "universal-pathlib",
             "cmaes",
             "filelock",
+            "cryptography",
         ]
     required = [line.strip() for line in lines if "extra ==" not in line]
     ends = [min([len(r), *(r.index(c) for c in "[<>=!~; " if c in r)]) for r in required]

@@ -1,0 +1,130 @@
+"""One client of a secure sum: four steps, each once, in this order (figure 4 of the paper).
+
+Each step takes what the server sent and returns what goes to it. A client keeps its secrets to
+itself, and it refuses what would give them away: a second vector under the same masks, a second
+answer (so of no client it ever reveals both kinds of shares), a list with fewer clients than the
+threshold, a changed message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fl_core.federated.secure.agreement import (
+    KEY_BYTES,
+    KeyPair,
+    agree,
+    channel_key,
+    pair_seed,
+    seal,
+    unseal,
+)
+from fl_core.federated.secure.errors import ProtocolError
+from fl_core.federated.secure.messages import KEYS_BYTES, SEALED_BYTES, pack, pack_vector, unpack
+from fl_core.federated.secure.prg import SEED_BYTES, Words, add_masks, cut, word_type
+from fl_core.federated.secure.shamir import SHARE_BYTES, draws_for, share
+
+STEPS = ("advertise", "share", "mask", "reveal")
+
+
+class SecureClient:
+    """number: of the client, from 0; random(purpose, size): uniform bytes, fresh in every round,
+    independent from purpose to purpose and of all other clients'.
+    """
+
+    def __init__(
+        self, number: int, *, threshold: int, bits: int, random: Callable[[str, int], bytes]
+    ) -> None:
+        self.number, self._threshold, self._bits = number, threshold, bits
+        self._random = random
+        self._done = 0
+        self._mask_secret = random("mask key", KEY_BYTES)
+        self._channel = KeyPair.of(random("channel key", KEY_BYTES))  # c of the paper
+        self._mask = KeyPair.of(self._mask_secret)  # s of the paper
+        self._own_seed = random("own mask", SEED_BYTES)  # b_k
+        self._keys: dict[int, tuple[bytes, bytes]] = {}  # of the others: channel, mask
+        self._secrets: dict[int, bytes] = {}  # of the channels with the others
+        self._own_shares = b""  # of its own mask key and seed
+        self._sealed: dict[int, bytes] = {}  # from the others
+
+    def advertise(self) -> bytes:
+        """Round 0: two public keys."""
+        self._go("advertise")
+        return self._channel.public + self._mask.public
+
+    def share(self, keys: bytes) -> bytes:
+        """Round 1. keys: of all clients -> for each other one, shares of mask key and seed."""
+        self._go("share")
+        listed = unpack(keys, KEYS_BYTES)
+        self._at_least(len(listed), "advertised keys")
+        if listed.pop(self.number, None) != self._channel.public + self._mask.public:
+            raise ProtocolError("the list of keys has not this client's own")
+        self._keys = {k: (both[:KEY_BYTES], both[KEY_BYTES:]) for k, both in listed.items()}
+        if len({key for both in self._keys.values() for key in both}) < 2 * len(self._keys):
+            raise ProtocolError("two clients with one public key")
+        plain = self._shares([self.number, *self._keys])
+        self._own_shares = plain[self.number]
+        self._secrets = {k: agree(self._channel, key) for k, (key, _) in self._keys.items()}
+        sealed = {}
+        for k, (key, _) in self._keys.items():
+            sealed[k] = seal(channel_key(self._secrets[k], self._channel.public, key), plain[k])
+        return pack(sealed)
+
+    def mask(self, vector: Words, sealed: bytes) -> bytes:
+        """Round 2. vector: q (P,), each in [0, 2^bits); sealed: shares from the others -> y."""
+        self._go("mask")
+        self._sealed = unpack(sealed, SEALED_BYTES)
+        if not self._sealed.keys() <= self._keys.keys():
+            raise ProtocolError("shares of a client that did not advertise its keys")
+        self._at_least(len(self._sealed) + 1, "shared their keys")
+        if vector.size and int(vector.max()) >> self._bits:
+            raise ValueError(f"an entry of {self._bits} bits cannot hold {vector.max()}")
+        masked = vector.astype(word_type(self._bits))
+        seeds = {k: pair_seed(self._mask, self._keys[k][1]) for k in self._sealed}
+        add_masks(
+            masked,
+            plus=[self._own_seed, *(seed for k, seed in seeds.items() if k > self.number)],
+            minus=[seed for k, seed in seeds.items() if k < self.number],
+        )
+        cut(masked, self._bits)
+        return pack_vector(masked, self._bits)
+
+    def reveal(self, alive: bytes) -> bytes:
+        """Round 4. alive: whose y arrived -> of each client that shared, one share: of its seed
+        if it is alive, of its mask key if not.
+        """
+        self._go("reveal")
+        living = unpack(alive, 0).keys()
+        if not living <= {self.number, *self._sealed} or self.number not in living:
+            raise ProtocolError("a list of the living with a stranger, or without this client")
+        self._at_least(len(living), "sent their vectors")
+        both = {self.number: self._own_shares}
+        for k, sealed in self._sealed.items():
+            key = channel_key(self._secrets[k], self._keys[k][0], self._channel.public)
+            both[k] = unseal(key, sealed)
+        return pack(
+            {k: s[SHARE_BYTES:] if k in living else s[:SHARE_BYTES] for k, s in both.items()}
+        )
+
+    def _shares(self, everyone: list[int]) -> dict[int, bytes]:
+        """For each of them: a share of the mask key, then one of the seed."""
+        need = draws_for(self._threshold)
+        of_key, of_seed = (
+            share(secret, self._threshold, everyone, self._random(purpose, need))
+            for purpose, secret in (
+                ("shares of the mask key", self._mask_secret),
+                ("shares of the own mask", self._own_seed),
+            )
+        )
+        return {k: of_key[k] + of_seed[k] for k in everyone}
+
+    def _go(self, step: str) -> None:
+        if self._done == len(STEPS) or STEPS[self._done] != step:
+            raise ProtocolError(f"client {self.number} refuses to {step}: not the step that is due")
+        self._done += 1
+
+    def _at_least(self, count: int, what: str) -> None:
+        if count < self._threshold:
+            raise ProtocolError(
+                f"client {self.number}: {count} clients {what}, fewer than the threshold"
+            )
