@@ -43,9 +43,11 @@ def fedavg(config: TrialConfig, fed: Federation, state: State) -> Iterator[Round
     measured = Measured(state.params, moves=run.rule.moves)
     passed: list[dict[str, float]] = []  # rounds since the last result
     while state.round < config.last_round:
-        chosen = turnout_of(run, state).chosen  # S_t
-        now = masks_of(fed, state, chosen.clients.tolist())
-        updates = client_updates(run._replace(fed=now.fed), now.state, chosen)  # w_k from w
+        turnout = turnout_of(run, state)
+        chosen = turnout.chosen  # S_t
+        now = masks_of(fed, turnout.state, chosen.clients.tolist())
+        here = run._replace(fed=now.fed)
+        updates = client_updates(here, now.state, chosen, turnout.starts)  # w_k from w
         measured.begin(now.state.params, now.state.clients)
         target = aggregate(measured.passing(updates), measured.start, config)  # w + mean D_k
         target = chosen.scaled(target, measured.start)

@@ -30,6 +30,7 @@ class Turn(NamedTuple):
     """One client's part in a round."""
 
     client: int
+    round: int  # that its batches and learning rates are of
     work: Work
     rates: list[float]
     start: Tensor
@@ -39,27 +40,35 @@ Done = tuple[Turn, Visit, Trained]
 
 
 def trained(
-    run: Run, state: State, clients: Sequence[int], starts: Iterable[Tensor] | None
+    run: Run,
+    state: State,
+    clients: Sequence[int],
+    starts: Iterable[Tensor] | None,
+    rounds: Sequence[int] | None = None,
 ) -> Iterator[Done]:
-    """Clients after their steps from these starts (P,) each; None: from the server's parameters."""
-    same = starts is None
-    each = zip(clients, starts or [state.params] * len(clients), strict=True)
-    turns = (_turn(run, state, client, start) for client, start in each)
+    """Clients after their steps from these starts (P,) each; None: from the server's parameters.
+
+    rounds: that each one's work is of; None: the coming one.
+    """
+    same, count = starts is None, len(clients)
+    starts, rounds = starts or [state.params] * count, rounds or [state.round] * count
+    each = zip(clients, rounds, starts, strict=True)
+    turns = (_turn(run, client, round, start) for client, round, start in each)
     if len(clients) > 1 and use_stacked(run.config, run.fed.model, state.params.device):
         return _together(run, state, turns, same)
     return _one_by_one(run, state, turns)
 
 
-def _turn(run: Run, state: State, client: int, start: Tensor) -> Turn:
-    """A client's batches and learning rates in the coming round."""
-    config, fed, round = run.config, run.fed, state.round
+def _turn(run: Run, client: int, round: int, start: Tensor) -> Turn:
+    """A client's batches and learning rates in a round."""
+    config, fed = run.config, run.fed
     augmented = isinstance(fed.train, ImageSource)
     draws = stream(config.seed, f"{run.purpose}augment", round, client) if augmented else None
     batches = stream(config.seed, f"{run.purpose}batches", round, client)
     work = plan_work(fed.shards[client], run.local, batches, draws)
     steps = len(work.indices)
     rates = step_rates(run.local, config.schedule, round, config.rounds, steps)
-    return Turn(client, work, rates, start)
+    return Turn(client, round, work, rates, start)
 
 
 def _visit(run: Run, state: State, turn: Turn, memory: Mapping[str, Tensor]) -> Visit:

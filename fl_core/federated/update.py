@@ -24,8 +24,12 @@ class Update(NamedTuple):
     images: int  # training examples processed
     mask: Tensor | None = None  # (P,) bool: the entries it sends; None = whatever trains
     travel: float = 0.0  # sum of its steps' learning rates
-    #: (P,) the same parameters in float64, in memory that the next update takes: for aggregates
-    #: that use each as it comes (a copy of their own would cost a linear head's round 3 %).
+    #: (P,) what it began with, where that was an older model than the server has now: what counts
+    #: is how far it went from there.
+    since: Tensor | None = None
+    #: (P,) the same parameters in float64, moved on with the server, in memory that the next update
+    #: takes: for aggregates that use each as it comes (a copy of their own would cost a linear
+    #: head's round 3 %).
     exact: Tensor | None = None
 
 
@@ -68,6 +72,9 @@ class Measured:
         """The same updates, measured on their way."""
         for update in updates:
             self._exact.copy_(update.sent["params"])
+            if update.since is not None:  # w - (w_old - w_k): so -0.0 stays what it is
+                torch.sub(update.since, self._exact, out=self._moved)
+                torch.sub(self.start, self._moved, out=self._exact)
             self._measure(update)
             yield update._replace(exact=self._exact)
 

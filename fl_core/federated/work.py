@@ -17,15 +17,22 @@ from fl_core.federated.rule import PLAIN, Visit
 from fl_core.federated.run import Run
 from fl_core.federated.selection import Selection
 from fl_core.federated.state import State
+from fl_core.federated.timing.turnout import Start
 from fl_core.federated.turns import KEPT, Done, Turn, trained
 from fl_core.federated.update import Update
 
 
-def client_updates(run: Run, state: State, chosen: Selection) -> Iterator[Update]:
-    """The sampled clients' updates of the coming round, stacked where that is faster."""
+def client_updates(
+    run: Run, state: State, chosen: Selection, starts: Mapping[int, Start] | None = None
+) -> Iterator[Update]:
+    """The sampled clients' updates of the coming round, stacked where that is faster.
+
+    starts: what those began with that did so before the server had its parameters of now.
+    """
     config, rule, clients = run.config, run.rule, chosen.clients.tolist()
-    beside = _models_beside(run, state, clients)
-    for index, (turn, visit, result) in enumerate(_shared_models(run, state, clients)):
+    beside, now = _models_beside(run, state, clients), Start(state.round, state.params)
+    began = [(starts or {}).get(client, now) for client in clients]
+    for index, (turn, visit, result) in enumerate(_shared_models(run, state, clients, began)):
         sent, kept = ({}, {}) if rule.finish is None else rule.finish(result.params, visit)
         if config.local.keep_momentum:
             kept = {**kept, **{KEPT + name: tensor for name, tensor in result.state.items()}}
@@ -39,28 +46,29 @@ def client_updates(run: Run, state: State, chosen: Selection) -> Iterator[Update
         if second is not None:
             kept = {**kept, MODEL: second.params}
             result = _with_second(result, second)
-        examples = turn.work.num_examples
+        examples, start = turn.work.num_examples, began[index]
         own = 1 if rule.uniform else examples
         yield Update(
             client=turn.client,
-            version=state.round,
+            version=turn.round,
             num_examples=examples,
             weight=own if chosen.weights is None else chosen.weights[index],
-            sent=_told(run, state, turn, visit, {"params": params, **sent}),
+            sent=_told(run, turn, visit, start, {"params": params, **sent}),
             kept=kept,
             train_loss=result.train_loss,
             images=result.images + (examples if rule.full_gradient else 0),
             mask=_own_entries(run, visit) if run.own_masks else None,
             travel=sum(turn.rates),
+            since=None if start is now else start.params,
         )
 
 
 def _told(
-    run: Run, state: State, turn: Turn, visit: Visit, sent: Mapping[str, Tensor]
+    run: Run, turn: Turn, visit: Visit, start: Start, sent: Mapping[str, Tensor]
 ) -> Mapping[str, Tensor]:
     """What a client sends, honest or not."""
     mask = _own_entries(run, visit)
-    return falsified(run.config, run.fed, turn.client, state.round, sent, state.params, mask)
+    return falsified(run.config, run.fed, turn.client, start.version, sent, start.params, mask)
 
 
 def _own_entries(run: Run, visit: Visit) -> Tensor | None:
@@ -76,10 +84,15 @@ def _with_second(shared: Trained, second: Trained) -> Trained:
     return shared._replace(train_loss=loss, images=shared.images + second.images)
 
 
-def _shared_models(run: Run, state: State, clients: Sequence[int]) -> Iterator[Done]:
-    """Every client's model after its local steps: the server's, with what the client has of its
-    own, trained together or that first and then the rest.
+def _shared_models(
+    run: Run, state: State, clients: Sequence[int], began: Sequence[Start]
+) -> Iterator[Done]:
+    """Every client's model after its local steps: the server's (or an older one), with what the
+    client has of its own, trained together or that first and then the rest.
     """
+    rounds = [start.version for start in began]
+    if any(round != state.round for round in rounds):
+        return trained(run, state, clients, (start.params for start in began), rounds)
     starts = None if run.rule.starts is None else run.rule.starts(clients, state, run.fed)
     if run.part is None:
         return trained(run, state, clients, starts)

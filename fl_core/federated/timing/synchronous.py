@@ -10,4 +10,4 @@ from fl_core.federated.timing.turnout import Turnout
 
 def synchronous(run: Run, state: State) -> Turnout:
     """All start from the server's parameters."""
-    return Turnout(select(state, run.fed, run.config))
+    return Turnout(select(state, run.fed, run.config), state)

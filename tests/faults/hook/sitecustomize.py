@@ -83,9 +83,9 @@ def watch_rounds(module: ModuleType) -> None:
     """`client_updates` begins a round; the loop calls it once for each."""
     inner = module.client_updates
 
-    def client_updates(run: Any, state: Any, chosen: Any) -> Any:
+    def client_updates(run: Any, state: Any, *rest: Any) -> Any:
         event("round", run.config.digest(), state.round)
-        return inner(run, state, chosen)
+        return inner(run, state, *rest)
 
     replace(module, "client_updates", client_updates)
 
