@@ -194,4 +194,20 @@ PAPERS: Mapping[str, Paper] = {
         "ICML",
         "1802.07927",
     ),
+    "nguyen2022": Paper(
+        "Nguyen",
+        2022,
+        "J. Nguyen, K. Malik, H. Zhan, A. Yousefpour, M. Rabbat, M. Malek, D. Huba",
+        "Federated Learning with Buffered Asynchronous Aggregation",
+        "AISTATS",
+        "2106.06639",
+    ),
+    "zaccone2022": Paper(
+        "Zaccone",
+        2022,
+        "R. Zaccone, A. Rizzardi, D. Caldarola, M. Ciccone, B. Caputo",
+        "Speeding up Heterogeneous Federated Learning with Sequentially Trained Superclients",
+        "ICPR",
+        "2201.10899",
+    ),
 }

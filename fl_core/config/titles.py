@@ -54,6 +54,11 @@ TITLES: Mapping[str, Mapping[str, Title]] = {
         "ditto": Title("Ditto", "li2021ditto"),
         "fine_tune": Title("FedAvg, fine-tuned"),
     },
+    "timing.mode": {
+        "synchronous": Title(FEDAVG, "mcmahan2017"),
+        "buffered": Title("FedBuff", "nguyen2022"),
+        "superclients": Title("FedSeq", "zaccone2022"),
+    },
     "select.rule": {
         "uniform": Title("uniform"),
         "dirichlet": Title("Dirichlet"),
@@ -73,7 +78,7 @@ TITLES: Mapping[str, Mapping[str, Title]] = {
     },
 }
 METHOD = "method"  # the axis of arms that differ in these fields:
-TOGETHER = ("local.rule", "local.blend", "server.optimiser", "personal.rule")
+TOGETHER = ("local.rule", "local.blend", "server.optimiser", "personal.rule", "timing.mode")
 _SECTIONS = tuple(f"{name.partition('.')[0]}." for name in TOGETHER)
 
 
