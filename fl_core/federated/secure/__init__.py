@@ -15,7 +15,7 @@ so each client's b_k and its secret key are shared t-of-n (Shamir) among all of 
 those who are left reveal their shares of b_k of every client that is in the sum, and of the secret
 key of every client that is not. Both of one client would unmask it: a client never reveals both.
 
-    agreement.py  X25519, HKDF-SHA256, ChaCha20-Poly1305: seeds and channels of pairs
+    agreement.py  X25519, HKDF-SHA256, AES-256-GCM: seeds and channels of pairs
     shamir.py     t-of-n shares
     prg.py        AES-256-CTR: a seed becomes a mask
     messages.py   what crosses the wire, to the byte

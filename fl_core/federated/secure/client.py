@@ -12,10 +12,11 @@ from collections.abc import Callable
 
 from fl_core.federated.secure.agreement import (
     KEY_BYTES,
+    Agree,
     KeyPair,
     agree,
-    channel_key,
-    pair_seed,
+    channel,
+    mask_seed,
     seal,
     unseal,
 )
@@ -28,59 +29,69 @@ STEPS = ("advertise", "share", "mask", "reveal")
 
 
 class SecureClient:
-    """number: of the client, from 0; random(purpose, size): uniform bytes, fresh in every round,
-    independent from purpose to purpose and of all other clients'.
+    """number: of the client, from 0
+    random: (purpose, size) -> uniform bytes, fresh in every round, independent from purpose to
+        purpose and of all other clients'
+    agree: `agreement.agree`, or what gives the same faster
     """
 
     def __init__(
-        self, number: int, *, threshold: int, bits: int, random: Callable[[str, int], bytes]
+        self,
+        number: int,
+        *,
+        threshold: int,
+        bits: int,
+        random: Callable[[str, int], bytes],
+        agree: Agree = agree,
     ) -> None:
         self.number, self._threshold, self._bits = number, threshold, bits
-        self._random = random
-        self._done = 0
-        self._mask_secret = random("mask key", KEY_BYTES)
-        self._channel = KeyPair.of(random("channel key", KEY_BYTES))  # c of the paper
-        self._mask = KeyPair.of(self._mask_secret)  # s of the paper
-        self._own_seed = random("own mask", SEED_BYTES)  # b_k
-        self._keys: dict[int, tuple[bytes, bytes]] = {}  # of the others: channel, mask
-        self._secrets: dict[int, bytes] = {}  # of the channels with the others
+        self._random, self._agree = random, agree
+        secrets = random("secrets", 2 * KEY_BYTES + SEED_BYTES)
+        self._channel_key = KeyPair.of(secrets[:KEY_BYTES])  # c of the paper
+        self._mask_secret = secrets[KEY_BYTES : 2 * KEY_BYTES]
+        self._mask_key = KeyPair.of(self._mask_secret)  # s of the paper
+        self._own_seed = secrets[2 * KEY_BYTES :]  # b_k
+        self._mask_keys: dict[int, bytes] = {}  # of the others
+        self._channels: dict[int, tuple[bytes, bytes]] = {}  # to and from the others
         self._own_shares = b""  # of its own mask key and seed
-        self._sealed: dict[int, bytes] = {}  # from the others
+        self._sealed: dict[int, bytes] = {}  # the others' shares
+        self._done = 0  # steps
 
     def advertise(self) -> bytes:
         """Round 0: two public keys."""
         self._go("advertise")
-        return self._channel.public + self._mask.public
+        return self._channel_key.public + self._mask_key.public
 
     def share(self, keys: bytes) -> bytes:
         """Round 1. keys: of all clients -> for each other one, shares of mask key and seed."""
         self._go("share")
         listed = unpack(keys, KEYS_BYTES)
         self._at_least(len(listed), "advertised keys")
-        if listed.pop(self.number, None) != self._channel.public + self._mask.public:
-            raise ProtocolError("the list of keys has not this client's own")
-        self._keys = {k: (both[:KEY_BYTES], both[KEY_BYTES:]) for k, both in listed.items()}
-        if len({key for both in self._keys.values() for key in both}) < 2 * len(self._keys):
+        if len({key for both in listed.values() for key in _two(both)}) < 2 * len(listed):
             raise ProtocolError("two clients with one public key")
-        plain = self._shares([self.number, *self._keys])
-        self._own_shares = plain[self.number]
-        self._secrets = {k: agree(self._channel, key) for k, (key, _) in self._keys.items()}
+        if listed.pop(self.number, None) != self._channel_key.public + self._mask_key.public:
+            raise ProtocolError("the list of keys has not this client's own")
+        shares = self._shares([self.number, *listed])
+        self._own_shares = shares[self.number]
         sealed = {}
-        for k, (key, _) in self._keys.items():
-            sealed[k] = seal(channel_key(self._secrets[k], self._channel.public, key), plain[k])
+        for k, both in listed.items():
+            key, self._mask_keys[k] = _two(both)
+            secret = self._agree(self._channel_key, key)
+            self._channels[k] = channel(secret, self._channel_key.public, key)
+            sealed[k] = seal(self._channels[k][0], shares[k])
         return pack(sealed)
 
     def mask(self, vector: Words, sealed: bytes) -> bytes:
         """Round 2. vector: q (P,), each in [0, 2^bits); sealed: shares from the others -> y."""
         self._go("mask")
         self._sealed = unpack(sealed, SEALED_BYTES)
-        if not self._sealed.keys() <= self._keys.keys():
+        if not self._sealed.keys() <= self._channels.keys():
             raise ProtocolError("shares of a client that did not advertise its keys")
         self._at_least(len(self._sealed) + 1, "shared their keys")
         if vector.size and int(vector.max()) >> self._bits:
             raise ValueError(f"an entry of {self._bits} bits cannot hold {vector.max()}")
         masked = vector.astype(word_type(self._bits))
-        seeds = {k: pair_seed(self._mask, self._keys[k][1]) for k in self._sealed}
+        seeds = {k: self._seed_with(k) for k in self._sealed}
         add_masks(
             masked,
             plus=[self._own_seed, *(seed for k, seed in seeds.items() if k > self.number)],
@@ -98,25 +109,24 @@ class SecureClient:
         if not living <= {self.number, *self._sealed} or self.number not in living:
             raise ProtocolError("a list of the living with a stranger, or without this client")
         self._at_least(len(living), "sent their vectors")
-        both = {self.number: self._own_shares}
-        for k, sealed in self._sealed.items():
-            key = channel_key(self._secrets[k], self._keys[k][0], self._channel.public)
-            both[k] = unseal(key, sealed)
+        shares = {k: unseal(self._channels[k][1], sealed) for k, sealed in self._sealed.items()}
+        shares[self.number] = self._own_shares
         return pack(
-            {k: s[SHARE_BYTES:] if k in living else s[:SHARE_BYTES] for k, s in both.items()}
+            {k: s[SHARE_BYTES:] if k in living else s[:SHARE_BYTES] for k, s in shares.items()}
         )
 
     def _shares(self, everyone: list[int]) -> dict[int, bytes]:
         """For each of them: a share of the mask key, then one of the seed."""
         need = draws_for(self._threshold)
-        of_key, of_seed = (
-            share(secret, self._threshold, everyone, self._random(purpose, need))
-            for purpose, secret in (
-                ("shares of the mask key", self._mask_secret),
-                ("shares of the own mask", self._own_seed),
-            )
-        )
+        drawn = self._random("shares", 2 * need)
+        of_key = share(self._mask_secret, self._threshold, everyone, drawn[:need])
+        of_seed = share(self._own_seed, self._threshold, everyone, drawn[need:])
         return {k: of_key[k] + of_seed[k] for k in everyone}
+
+    def _seed_with(self, other: int) -> bytes:
+        """s_kj."""
+        key = self._mask_keys[other]
+        return mask_seed(self._agree(self._mask_key, key), self._mask_key.public, key)
 
     def _go(self, step: str) -> None:
         if self._done == len(STEPS) or STEPS[self._done] != step:
@@ -128,3 +138,7 @@ class SecureClient:
             raise ProtocolError(
                 f"client {self.number}: {count} clients {what}, fewer than the threshold"
             )
+
+
+def _two(keys: bytes) -> tuple[bytes, bytes]:
+    return keys[:KEY_BYTES], keys[KEY_BYTES:]

@@ -65,11 +65,11 @@ def add_masks(total: Words, plus: Iterable[bytes], minus: Iterable[bytes]) -> No
         *((keystream(seed), np.add) for seed in plus),
         *((keystream(seed), np.subtract) for seed in minus),
     ]
-    buffer = bytearray(min(PIECE, max(total.nbytes, 1)))
-    words = np.frombuffer(buffer, total.dtype)
-    for first in range(0, len(total), len(words)):
-        piece = total[first : first + len(words)]
+    length = PIECE // total.itemsize
+    words = np.empty(min(length, len(total)), total.dtype)
+    for first in range(0, len(total), length):
+        piece = total[first : first + length]
         zeros, drawn = ZEROS[: piece.nbytes], words[: len(piece)]
         for stream, combine in into:
-            stream.update_into(zeros, buffer)
+            stream.update_into(zeros, drawn.view(np.uint8))
             combine(piece, drawn, out=piece)

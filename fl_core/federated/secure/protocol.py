@@ -1,8 +1,9 @@
 """A whole secure sum in one process: every client's part, the server's, and what was sent.
 
-The clients' and the server's code is what a deployment would run: each client does its own work,
-also where two of them compute the same (the mask of a pair is expanded at both ends). What the
-simulation adds is who fails when.
+The clients' and the server's code is what a deployment would run; the simulation adds who fails
+when. Each client does its own work, also where two compute the same: the mask of a pair is expanded
+at both ends. One short cut is taken: X25519's secret of a pair, the same from either side, is
+computed once (`once_a_pair`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from fl_core.federated.secure.agreement import once_a_pair
 from fl_core.federated.secure.client import SecureClient
 from fl_core.federated.secure.errors import ProtocolError, TooFewSurvivors
 from fl_core.federated.secure.prg import Words
@@ -67,13 +69,11 @@ class _Wire:
             self.up[k][kind] = len(message)
             take(k, message)
 
-    def tell(
-        self, kind: str, clients: Iterable[int], message: Callable[[int], bytes]
-    ) -> dict[int, bytes]:
-        told = {k: message(k) for k in clients}
-        for k, text in told.items():
-            self.down[k][kind] = len(text)
-        return told
+    def tell(self, kind: str, messages: dict[int, bytes]) -> dict[int, bytes]:
+        """To each of these clients its message."""
+        for k, message in messages.items():
+            self.down[k][kind] = len(message)
+        return messages
 
 
 def secure_sum(
@@ -106,8 +106,11 @@ def secure_sum(
     def beyond(stage: str) -> list[int]:
         return [k for k, last in reached.items() if last > STAGES.index(stage)]
 
+    agree = once_a_pair()
     clients = {
-        k: SecureClient(k, threshold=threshold, bits=bits, random=partial(_drawn, random, k))
+        k: SecureClient(
+            k, threshold=threshold, bits=bits, random=partial(_drawn, random, k), agree=agree
+        )
         for k in beyond("download")
     }
     size = len(next(iter(vectors.values())))
@@ -115,13 +118,13 @@ def secure_sum(
     arrived, answering = beyond("sending"), beyond("answering")
 
     wire.send("keys", clients, lambda k: clients[k].advertise(), server.take_keys)
-    keys = wire.tell("keys", clients, lambda k: server.keys())
+    keys = wire.tell("keys", dict.fromkeys(clients, server.keys()))
     wire.send("shares", clients, lambda k: clients[k].share(keys[k]), server.take_shares)
-    sealed = wire.tell("shares", clients, server.shares_for)
+    sealed = wire.tell("shares", {k: server.shares_for(k) for k in clients})
     wire.send(
         "masked", arrived, lambda k: clients[k].mask(vectors[k], sealed[k]), server.take_masked
     )
-    alive = wire.tell("alive", arrived, lambda k: server.alive())
+    alive = wire.tell("alive", dict.fromkeys(arrived, server.alive()))
     wire.send("answer", answering, lambda k: clients[k].reveal(alive[k]), server.take_answer)
     return SecureSum(server.total().astype(np.uint64), tuple(arrived), wire.up, wire.down)
 

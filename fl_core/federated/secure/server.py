@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fl_core.federated.secure.agreement import KEY_BYTES, KeyPair, pair_seed
+from fl_core.federated.secure.agreement import KEY_BYTES, KeyPair, agree, mask_seed
 from fl_core.federated.secure.errors import ProtocolError, TooFewSurvivors
 from fl_core.federated.secure.messages import (
     KEYS_BYTES,
@@ -102,9 +102,10 @@ class SecureServer:
             if pair.public != self._keys[dead][KEY_BYTES:]:
                 raise ProtocolError(f"the shares of client {dead}'s key do not give its key")
             for k in self._alive:
+                other = self._keys[k][KEY_BYTES:]
                 # k had added the mask of a later client and subtracted that of an earlier one
                 seeds = minus if dead > k else plus
-                seeds.append(pair_seed(pair, self._keys[k][KEY_BYTES:]))
+                seeds.append(mask_seed(agree(pair, other), pair.public, other))
         total = self._total.copy()
         add_masks(total, plus, minus)
         cut(total, self._bits)
