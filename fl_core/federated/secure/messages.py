@@ -63,7 +63,7 @@ def pack_vector(words: Words, bits: int) -> bytes:
     """words: (P,) of `word_type(bits)`, each below 2^bits."""
     parts, shift = [], 0
     for kind in _whole(bits):
-        parts.append((words >> shift if shift else words).astype(kind).tobytes())
+        parts.append((words >> shift if shift else words).astype(kind, copy=False).tobytes())
         shift += 8 * kind.itemsize
     if shift < bits:
         rest = (words >> shift).astype(np.uint8)
@@ -73,23 +73,25 @@ def pack_vector(words: Words, bits: int) -> bytes:
 
 
 def unpack_vector(message: bytes, size: int, bits: int) -> Words:
-    """(P,) of `word_type(bits)`."""
+    """(P,) of `word_type(bits)`: to be read, not to be changed."""
     if len(message) != vector_bytes(size, bits):
         raise ProtocolError(
             f"a vector of {len(message)} bytes, not of {vector_bytes(size, bits)} "
             f"({size} entries of {bits} bits)"
         )
-    words = np.zeros(size, word_type(bits))
-    shift = 0
+    dtype, shift = word_type(bits), 0
+    if bits == 8 * dtype.itemsize:
+        return np.frombuffer(message, dtype)
+    words = np.zeros(size, dtype)
     for kind in _whole(bits):
         part = np.frombuffer(message, kind, size, offset=size * shift // 8)
-        words |= part.astype(words.dtype) << shift
+        words |= part.astype(dtype) << shift
         shift += 8 * kind.itemsize
     if shift < bits:
         packed = np.frombuffer(message, np.uint8, offset=size * shift // 8)
         ones = np.unpackbits(packed, count=size * (bits - shift), bitorder="little")
         for bit, plane in enumerate(ones.reshape(bits - shift, size)):
-            words |= plane.astype(words.dtype) << (shift + bit)
+            words |= plane.astype(dtype) << (shift + bit)
     return words
 
 
