@@ -9,11 +9,11 @@ s_kj that the server does not know, and client k draws a seed b_k of its own. Wh
 
     y_k = q_k + PRG(b_k) + sum_{j > k} PRG(s_kj) - sum_{j < k} PRG(s_kj)   mod 2^bits
 
-(section 4 of the paper; its figure 4 has the two signs the other way round: a convention). The
-masks of pairs cancel in the sum. Of a client that fails after it has shared its keys they do not:
-so each client's b_k and its secret key are shared t-of-n (Shamir) among all of them, and in the end
-those who are left reveal their shares of b_k of every client that is in the sum, and of the secret
-key of every client that is not. Both of one client would unmask it: a client never reveals both.
+(the paper's figure 4 has the two signs the other way round, which changes nothing). The masks of
+pairs cancel in the sum. Of a client that fails after it has shared its keys they do not: so each
+client's b_k and its secret key are shared t-of-n (Shamir) among all of them, and in the end those
+who are left reveal their shares of b_k of every client that is in the sum, and of the secret key of
+every client that is not. Both of one client would unmask it: a client never reveals both.
 
     agreement.py  X25519, HKDF-SHA256, AES-256-GCM: seeds and channels of pairs
     shamir.py     t-of-n shares

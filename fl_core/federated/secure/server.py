@@ -1,7 +1,8 @@
 """The server of a secure sum: bytes come in, bytes go out, and in the end there is a sum.
 
 It is given the public parameters and what the clients send, nothing else: no client, no vector.
-Each round's list is closed when it is asked for; too few clients on it end the protocol.
+A round is over when its result is asked for; too few clients in it end the protocol. What comes
+later is refused: of a client whose vector is late the others reveal the key, not the seed.
 """
 
 from __future__ import annotations
@@ -10,15 +11,12 @@ import numpy as np
 
 from fl_core.federated.secure.agreement import KEY_BYTES, KeyPair, agree, mask_seed
 from fl_core.federated.secure.errors import ProtocolError, TooFewSurvivors
-from fl_core.federated.secure.messages import (
-    KEYS_BYTES,
-    SEALED_BYTES,
-    pack,
-    unpack,
-    unpack_vector,
-)
+from fl_core.federated.secure.messages import KEYS_BYTES, SEALED_BYTES, pack, unpack, unpack_vector
 from fl_core.federated.secure.prg import Words, add_masks, cut, word_type
 from fl_core.federated.secure.shamir import SHARE_BYTES, reconstruct, weights
+
+#: What follows each round; 3 is of the variant that does not trust the server.
+NEXT = {0: 1, 1: 2, 2: 4, 4: 4}
 
 
 class SecureServer:
@@ -31,24 +29,27 @@ class SecureServer:
         self._alive: set[int] = set()  # U3: whose vector arrived
         self._total: Words = np.zeros(size, word_type(bits))  # of their y
         self._answers: dict[int, dict[int, bytes]] = {}  # U5: who answered; [from][of]
+        self._round = 0
 
     # round 0
 
     def take_keys(self, client: int, message: bytes) -> None:
         """What `SecureClient.advertise` returned."""
+        self._in_time(0, client)
         if client in self._keys or len(message) != KEYS_BYTES:
             raise ProtocolError(f"client {client}: keys twice, or not {KEYS_BYTES} bytes")
         self._keys[client] = message
 
     def keys(self) -> bytes:
         """To all who advertised."""
-        self._at_least(len(self._keys), "advertised keys")
+        self._close(0, len(self._keys), "advertised keys")
         return pack(self._keys)
 
     # round 1
 
     def take_shares(self, client: int, message: bytes) -> None:
         """What `SecureClient.share` returned."""
+        self._in_time(1, client)
         sealed = unpack(message, SEALED_BYTES)
         if client in self._sealed or sealed.keys() != self._keys.keys() - {client}:
             raise ProtocolError(f"client {client}: shares twice, or not for every other client")
@@ -56,13 +57,14 @@ class SecureServer:
 
     def shares_for(self, client: int) -> bytes:
         """To a client that shared: what the others that did sealed for it."""
-        self._at_least(len(self._sealed), "shared their keys")
+        self._close(1, len(self._sealed), "shared their keys")
         return pack({k: sealed[client] for k, sealed in self._sealed.items() if k != client})
 
     # round 2
 
     def take_masked(self, client: int, message: bytes) -> None:
         """What `SecureClient.mask` returned: added at once, not kept."""
+        self._in_time(2, client)
         if client in self._alive or client not in self._sealed:
             raise ProtocolError(f"client {client}: a vector twice, or without shared keys")
         self._total += unpack_vector(message, self._size, self._bits)
@@ -70,25 +72,23 @@ class SecureServer:
 
     def alive(self) -> bytes:
         """To all whose vector arrived: who they are."""
-        self._at_least(len(self._alive), "sent their vectors")
+        self._close(2, len(self._alive), "sent their vectors")
         return pack(dict.fromkeys(self._alive, b""))
 
     # round 4
 
     def take_answer(self, client: int, message: bytes) -> None:
         """What `SecureClient.reveal` returned."""
+        self._in_time(4, client)
         shares = unpack(message, SHARE_BYTES)
-        if (
-            client not in self._alive
-            or client in self._answers
-            or shares.keys() != self._sealed.keys()
-        ):
+        expected = client in self._alive and client not in self._answers
+        if not expected or shares.keys() != self._sealed.keys():
             raise ProtocolError(f"client {client}: an answer twice, or not of every client")
         self._answers[client] = shares
 
     def total(self) -> Words:
         """The sum (P,) modulo 2^bits of the vectors that arrived."""
-        self._at_least(len(self._answers), "answered the server")
+        self._close(4, len(self._answers), "answered the server")
         voices = sorted(self._answers)[: self._threshold]
         by = weights(voices)
         secrets = {
@@ -111,6 +111,14 @@ class SecureServer:
         cut(total, self._bits)
         return total
 
-    def _at_least(self, count: int, what: str) -> None:
+    def _in_time(self, round_: int, client: int) -> None:
+        if round_ != self._round:
+            raise ProtocolError(f"client {client}: round {round_} in round {self._round}")
+
+    def _close(self, round_: int, count: int, what: str) -> None:
+        """Its result may be asked for more than once, but not before its time."""
+        if round_ > self._round:
+            raise ProtocolError(f"the end of round {round_} in round {self._round}")
         if count < self._threshold:
             raise TooFewSurvivors(what, count, self._threshold)
+        self._round = max(self._round, NEXT[round_])

@@ -13,6 +13,7 @@ from scipy.stats import chisquare
 
 from fl_core.base.rng import stream
 from fl_core.federated.secure import prg, protocol
+from fl_core.federated.secure.agreement import KeyPair, agree, mask_seed
 from fl_core.federated.secure.client import SecureClient
 from fl_core.federated.secure.errors import ProtocolError, TooFewSurvivors
 from fl_core.federated.secure.messages import pack, unpack, unpack_vector
@@ -162,27 +163,52 @@ def test_too_few_sealed_shares_and_those_of_strangers_are_refused() -> None:
 # --- the server -----------------------------------------------------------------------------------
 
 
+def refused(take: Callable[[int, bytes], None], k: int, message: bytes, reason: str) -> None:
+    with pytest.raises(ProtocolError, match=reason):
+        take(k, message)
+
+
 def test_messages_that_the_server_refuses() -> None:
     played = Round()
-    alive = played.send(0, 1, 2)
+    keys, vector = bytes(64), bytes(12)
+    shares = pack(dict.fromkeys([1, 2, 3, 4], bytes(82)))
+    fresh = server()
+    fresh.take_keys(0, keys)
+    refused(fresh.take_keys, 0, keys, "keys twice")
+    refused(fresh.take_keys, 9, keys[1:], "not 64 bytes")
+    with pytest.raises(TooFewSurvivors, match="1 clients advertised"):
+        fresh.keys()
+    for k in range(1, 5):
+        fresh.take_keys(k, keys)
+    fresh.keys()
+    fresh.take_shares(0, shares)
+    refused(fresh.take_shares, 0, shares, "shares twice")
+    refused(fresh.take_shares, 3, shares, "not for every other client")
+    played.server.take_masked(0, played.clients[0].mask(VECTORS[0], played.sealed[0]))
+    refused(played.server.take_masked, 0, vector, "a vector twice")
+    refused(played.server.take_masked, 9, vector, "without shared keys")
+    refused(played.server.take_masked, 3, vector[1:], "a vector of 11 bytes, not of 12")
+    alive = played.send(1, 2)
     answer = played.clients[0].reveal(alive)
     played.server.take_answer(0, answer)
-    vector, shares, keys = bytes(12), bytes(82), bytes(64)
-    for take, k, message, reason in (
-        (played.server.take_keys, 0, keys, "keys twice"),
-        (played.server.take_keys, 9, keys[1:], "not 64 bytes"),
-        (played.server.take_shares, 0, pack(dict.fromkeys([1, 2, 3, 4], shares)), "shares twice"),
-        (played.server.take_masked, 0, vector, "a vector twice"),
-        (played.server.take_masked, 9, vector, "without shared keys"),
-        (played.server.take_masked, 3, vector[1:], "a vector of 11 bytes, not of 12"),
-        (played.server.take_answer, 0, answer, "an answer twice"),
-        (played.server.take_answer, 1, answer[:-37], "not of every client"),
-        (played.server.take_answer, 3, answer, "an answer"),
-    ):
-        with pytest.raises(ProtocolError, match=reason):
-            take(k, message)
+    refused(played.server.take_answer, 0, answer, "an answer twice")
+    refused(played.server.take_answer, 1, answer[:-37], "not of every client")
+    refused(played.server.take_answer, 3, answer, "an answer")
     with pytest.raises(TooFewSurvivors, match="1 clients answered"):
         played.server.total()
+
+
+def test_what_comes_too_late_is_refused() -> None:
+    """A late vector above all: its client's key is known by then."""
+    played = Round(sharing=range(4))
+    refused(played.server.take_keys, 9, bytes(64), "round 0 in round 2")
+    refused(played.server.take_shares, 4, played.clients[4].share(played.keys), "round 1 in")
+    late = played.clients[3].mask(VECTORS[3], played.sealed[3])
+    with pytest.raises(ProtocolError, match="the end of round 4 in round 2"):
+        played.server.total()
+    alive = played.send(0, 1, 2)
+    refused(played.server.take_masked, 3, late, "round 2 in round 4")
+    assert played.answer(alive, 0, 1, 2) == total(0, 1, 2)
 
 
 def test_a_wrong_share_of_a_key_is_noticed() -> None:
@@ -228,15 +254,18 @@ def test_the_server_needs_nothing_but_what_crosses_the_wire(
 
 
 def reachable(start: object) -> Iterator[object]:
-    """Every object that one leads to; not through classes, modules and code."""
+    """Every object that one leads to; through what functions hold, but not through modules."""
     seen, queue = set(), [start]
     while queue:
         found = queue.pop()
-        if id(found) in seen or isinstance(found, (type, type(gc), type(reachable))):
+        if id(found) in seen or isinstance(found, (type, type(gc))):
             continue
         seen.add(id(found))
         yield found
-        queue.extend(gc.get_referents(found))
+        if isinstance(found, type(reachable)):
+            queue.extend([found.__closure__, found.__defaults__, found.__kwdefaults__])
+        else:
+            queue.extend(gc.get_referents(found))
 
 
 def test_no_client_and_no_vector_can_be_reached_from_the_server() -> None:
@@ -247,11 +276,28 @@ def test_no_client_and_no_vector_can_be_reached_from_the_server() -> None:
     arrays = [one for one in found if isinstance(one, np.ndarray)]
     assert len(arrays) == 1  # the masked total
     assert not any(np.array_equal(arrays[0], vector) for vector in VECTORS.values())
-    found_by = list(reachable(played.clients[0]))  # the search finds what is there to be found
-    assert played.clients[0] in [one for one in found_by if isinstance(one, SecureClient)]
+    own = played.clients[0]
+    played.server.hidden = lambda: own  # type: ignore[attr-defined]
+    assert own in [one for one in reachable(played.server) if isinstance(one, SecureClient)]
 
 
 # --- what can be seen -----------------------------------------------------------------------------
+
+
+def test_what_a_client_sends_is_the_formula() -> None:
+    """Y = q + PRG(b) + sum over later ones of PRG(s) - sum over earlier ones, written out."""
+    secrets = {k: drawn()("secrets", k, 96) for k in CLIENTS}
+    pairs = {k: KeyPair.of(secret[32:64]) for k, secret in secrets.items()}
+    played = Round()
+    for k in CLIENTS:
+        y = VECTORS[k].astype(int) + prg.mask(secrets[k][64:], SIZE, BITS)
+        for j in CLIENTS:
+            if j != k:
+                one, other = pairs[k].public, pairs[j].public
+                seed = mask_seed(agree(pairs[k], other), one, other)
+                y += (1 if j > k else -1) * prg.mask(seed, SIZE, BITS).astype(int)
+        sent = played.clients[k].mask(VECTORS[k], played.sealed[k])
+        assert unpack_vector(sent, SIZE, BITS).tolist() == (y % 2**BITS).tolist()
 
 
 def masked_by(monkeypatch: pytest.MonkeyPatch) -> tuple[dict[int, bytes], dict[int, Any]]:
