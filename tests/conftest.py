@@ -4,15 +4,59 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from once import once
 
 if TYPE_CHECKING:
     from faults.place import Place
+
+    from fl_core.base.machine import Machine
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--every-mask", action="store_true", help="all pairs of methods with all kinds of masks"
+    )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk() -> Iterator[None]:
+    """Nobody here cuts the power: that searches and stores wait until the disk has everything is
+    most of their time.
+    """
+    real = sqlite3.dbapi2.connect
+
+    def connect(*args: Any, **kwargs: Any) -> sqlite3.Connection:
+        store = real(*args, **kwargs)
+        with suppress(sqlite3.DatabaseError):  # a damaged file: whoever reads it is to hear of it
+            store.execute("PRAGMA synchronous = OFF")
+        return store
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        patch.setattr(sqlite3.dbapi2, "connect", connect)
+        yield
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    """A place for trials on the features of `toy`; what they set in this process is undone."""
+    import torch
+    from toy import machine_of, write_features
+
+    from fl_core.models.features import forget_features
+
+    threads, machine = torch.get_num_threads(), machine_of(tmp_path)
+    write_features(machine.cache_dir)
+    yield machine
+    torch.set_num_threads(threads)
+    forget_features()
 
 
 @pytest.fixture(scope="session")

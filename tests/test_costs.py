@@ -24,13 +24,6 @@ MASK: dict[str, Any] = {"mask__sparsity": 0.5, "mask__examples": 16, "mask__roun
 STAGES = ("head", "masks", "main")
 
 
-@pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    machine = machine_of(tmp_path)
-    write_features(machine.cache_dir)
-    return machine
-
-
 def last(machine: Machine, **values: Any) -> Record:
     """The last record of a trial of four rounds, whose bytes are the sum of the stages'."""
     record = list(run_trial(config(**{"rounds": 4, "eval_every": 4, **values}), machine))[-1]

@@ -448,11 +448,12 @@ def command(beside: Path, where: Path, *argv: str) -> subprocess.CompletedProces
     )  # fmt: skip
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("how", "place"),
     [
         (("--serial",), "in the current folder"),
-        pytest.param(("--workers", "1"), "beside the study", marks=pytest.mark.soak),
+        (("--workers", "1"), "beside the study"),
     ],
 )
 def test_a_study_with_own_rules(how: tuple[str, ...], place: str, beside: Path) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from reference import looped_fisher, relative_error
-from toy import config, machine_of, plain, write_features
+from toy import config, plain
 
 from fl_core import stages
 from fl_core.base.machine import Machine
@@ -18,7 +17,6 @@ from fl_core.config.trial_config import Value
 from fl_core.data.sources import FeatureSource
 from fl_core.inputs import build_classifier, feature_federation
 from fl_core.masks import fisher as scores
-from fl_core.models import features
 from fl_core.models.heads import Perceptron, build_head
 from fl_core.study.workers.largest import describe, estimated_bytes
 from fl_core.trial import run_trial
@@ -32,16 +30,6 @@ MASKED: dict[str, dict[str, Value]] = {
     },
     "normalisation alone": {"mask.layers": "norm", "mask.examples": 30},
 }  # fmt: skip
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Machine]:
-    threads = torch.get_num_threads()
-    machine = machine_of(tmp_path)
-    write_features(machine.cache_dir)
-    yield machine
-    torch.set_num_threads(threads)
-    features.forget_features()
 
 
 @pytest.mark.parametrize("masks", MASKED)

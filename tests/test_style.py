@@ -12,7 +12,13 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize(
-    "tool", [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]], ids=" ".join
+    "tool",
+    [
+        ["ruff", "check", "."],
+        ["ruff", "format", "--check", "."],
+        pytest.param(["mypy"], marks=pytest.mark.soak),  # half a minute where it has no cache
+    ],
+    ids=" ".join,
 )
 def test_clean(tool: list[str]) -> None:
     command = [sys.executable, "-m", *tool]

@@ -54,13 +54,6 @@ def _offline(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     features_stage._features.cache_clear()
 
 
-@pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    machine = machine_of(tmp_path)
-    write_features(machine.cache_dir)
-    return machine
-
-
 def stored(folder: Path, cfg: TrialConfig) -> dict[str, torch.Tensor]:
     """Copies: what safetensors returns are views of the mapped file, which some tests damage."""
     return {n: t.clone() for n, t in load_artefact(trial_path(folder, cfg))[0].items()}

@@ -219,8 +219,10 @@ def test_counts_fall_to_the_last(size: int, sparsity: float, rounds: int) -> Non
 
 
 @pytest.mark.parametrize("granularity", GRANULARITIES)
-@pytest.mark.parametrize("rounds", [1, 2, 3, 4])
-@pytest.mark.parametrize("sparsity", [0.0, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize(
+    ("sparsity", "rounds"),
+    [(0.0, 1), (0.5, 1), (0.9, 3), (1.0, 2)],  # all of small layouts below
+)
 def test_counts_are_exact_on_a_vit(sparsity: float, rounds: int, granularity: str) -> None:
     """Fifty values only; 1.0 stands for all but one entry."""
     layout = vit()[1]

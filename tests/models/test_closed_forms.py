@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from toy import LABELS, WIDTH, config, machine_of, write_features
+from toy import LABELS, WIDTH, config
 
 from fl_core import head_stage, stages
 from fl_core.base.machine import Machine
@@ -30,13 +30,6 @@ SHARDINGS: dict[str, dict[str, Any]] = {
     "dirichlet": {"federation__sharding": "dirichlet", "federation__alpha": 0.1},
     "one client": {"federation__clients": 1, "federation__participation": 1.0},
 }  # fmt: skip
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    found = machine_of(tmp_path)
-    write_features(found.cache_dir)
-    return found
 
 
 def head_of(machine: Machine, method: str, **values: Any) -> torch.Tensor:

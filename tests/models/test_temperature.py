@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from scipy.optimize import minimize_scalar
-from toy import config, machine_of, write_features
+from toy import config, write_features
 
 from fl_core import head_stage, stages
 from fl_core.base.machine import Machine
@@ -154,13 +153,6 @@ def test_any_convex_loss_is_searched_safely(minimiser: float, sharpness: float) 
 
 
 # --- in a trial -----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    found = machine_of(tmp_path)
-    write_features(found.cache_dir)
-    return found
 
 
 def toy_head(machine: Machine, **values: object) -> torch.Tensor:

@@ -44,6 +44,8 @@ TINY: Mapping[str, Value] = {
 #: many arms.
 LONG = (
     "studies/fedavg_noniid.py",
+    "studies/fedavg_iid.py --seeds 10",
+    "studies/sparse_fedavg.py",  # test_mask_studies.py has it
     "studies/centralized.py",
     "studies/algorithms.py",
     "studies/robustness.py",
@@ -109,10 +111,10 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return once(tmp_path_factory, "experiments", lambda _: None)
 
 
-def run(study: Study, options: list[str], folder: Path, cache: Path) -> None:
+def run(study: Study, options: list[str], folder: Path, cache: Path, seeds: int = 2) -> None:
     """The study's command in a folder, to a table with a test accuracy in every row."""
     place = Place.at(folder, study.name, ())
-    short = ["--seeds", "2"] if "--seeds" not in options else []
+    short = ["--seeds", str(seeds)] if "--seeds" not in options else []
     argv = [*options, *short, "--serial", *place.where(), "--cache-dir", str(cache)]
     run_here(study, argv, folder, place.events).assert_good()
     table = place.frame()
@@ -181,7 +183,7 @@ def test_a_study_on_images(command: str, tmp_path: Path, cache: Path, cifar_dir:
     preset = options[options.index("--preset") + 1]
     study = replace(study, presets={preset: _tiny(study, study.presets[preset])})
     options += ["--weights", weights, "--data-dir", str(cifar_dir)]
-    run(study, options, tmp_path, cache / "images")
+    run(study, options, tmp_path, cache / "images", seeds=1)
 
 
 def _tiny(study: Study, paper: Preset) -> Preset:

@@ -17,6 +17,8 @@ from fl_core import inputs
 from fl_core.data.tasks import load_examples
 from studies import load_study
 
+ONCE = ("--preset", "smoke", "--trials", "1", "--seeds", "1")
+
 
 def masks_csv(place: Place) -> list[pd.DataFrame]:
     """The table by layer of every confirmation run, as MLflow keeps it."""
@@ -25,7 +27,7 @@ def masks_csv(place: Place) -> list[pd.DataFrame]:
 
 def test_overlap_of_client_masks(tmp_path: Path) -> None:
     """iid and N_c=10, least sensitive and random, s=0.5: chance is 1/3, random masks stay there."""
-    place = Place.at(tmp_path, "mask_overlap", ("--preset", "smoke"))
+    place = Place.at(tmp_path, "mask_overlap", (*ONCE, "--seeds", "2"))
     place.run_here(figures=True)
     table = place.frame().set_index(["federation.sharding", "mask.rule"])
     assert len(table) == 4
@@ -51,10 +53,10 @@ def test_overlap_of_client_masks(tmp_path: Path) -> None:
 
 
 def test_sparse_clients_send_what_they_train(tmp_path: Path) -> None:
-    place = Place.at(tmp_path, "sparse_fedavg", ("--preset", "smoke"))
+    place = Place.at(tmp_path, "sparse_fedavg", ONCE)
     place.run_here()
     runs = [r for r in place.runs() if r.data.tags.get("phase") == "confirm"]
-    assert len(runs) == 6 * 2
+    assert len(runs) == 6
     for run in runs:
         active = run.data.metrics.get("mask_active", 19_300)
         share = 1 - float(run.data.params["mask.sparsity"])
@@ -123,7 +125,7 @@ def test_a_real_transformer_on_real_images(tmp_path: Path, cifar_dir: Path) -> N
 
 def test_what_is_below_a_threshold_is_counted(tmp_path: Path) -> None:
     """Nobody asked for a number of entries: it differs by sharding and seed, and is told."""
-    place = Place.at(tmp_path, "sensitivity_threshold", ("--preset", "smoke"))
+    place = Place.at(tmp_path, "sensitivity_threshold", (*ONCE, "--seeds", "2"))
     place.run_here()
     table = place.frame()
     assert list(table["mask.threshold"].notna()) == [False, True] * 2

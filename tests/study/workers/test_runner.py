@@ -10,14 +10,13 @@ from typing import Any
 
 import pytest
 import torch
-from toy import config, machine_of, plain, write_features
+from toy import config, plain
 
 from fl_core import inputs, stages, trial
 from fl_core.base.cache import load_artefact
 from fl_core.base.errors import UserError
 from fl_core.base.machine import Machine
 from fl_core.checkpoint import trial_path
-from fl_core.models import features
 from fl_core.study.jobs import SCORE, Job
 from fl_core.study.reports import (
     Aborted,
@@ -31,16 +30,6 @@ from fl_core.study.reports import (
 from fl_core.study.trial_files import Places, ended_path, known_records
 from fl_core.study.workers import run_job as runner
 from fl_core.study.workers.run_job import attempt, run_job
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Machine]:
-    threads = torch.get_num_threads()
-    machine = machine_of(tmp_path)
-    write_features(machine.cache_dir)
-    yield machine
-    torch.set_num_threads(threads)
-    features._features.cache_clear()
 
 
 def job(phase: str = "search", **values: Any) -> Job:
