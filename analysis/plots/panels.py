@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fl_analysis.plots.style import COLUMN, PAGE, new_figure, pretty
-from fl_analysis.results.labels import arm_axes, axis_value, level_label, unit_of_j
+from fl_analysis.results.labels import arm_axes, axis_value, level_labels, unit_of_j
 from fl_analysis.results.outcome import Outcome
 from fl_core.config.vocabulary import masked
 
@@ -72,9 +72,8 @@ def arm_text(outcome: Outcome, axes: Sequence[str]) -> str:
 
 
 def joined(axes: Sequence[str], outcome: Outcome) -> str:
-    """An arm's levels on these axes: iid, random, s=0.9."""
-    parts = [level_label(a, axis_value(a, outcome.config)) for a in axes]
-    return pretty(", ".join(dict.fromkeys(parts)))
+    """An arm's levels on these axes, as `level_labels`: iid, random, s=0.9."""
+    return pretty(", ".join(level_labels(axes, outcome.config)))
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from fl_analysis.results.labels import (
     arm_axes,
     axis_value,
     level_label,
+    level_labels,
     percent,
     points,
     span,
@@ -183,7 +184,7 @@ def _doubt(gap: Paired) -> str:
 
 def _setting(arm: Outcome, axes: Sequence[str]) -> str:
     """At J=4; names, which a reader would take for words of the sentence, in brackets."""
-    parts = list(dict.fromkeys(level_label(axis, axis_value(axis, arm.config)) for axis in axes))
+    parts = level_labels(axes, arm.config)
     if all("=" in part or part == IID for part in parts):
         return f" at {', '.join(parts)}" if parts else ""
     return f" ({', '.join(parts)})"

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from fl_analysis.reading.store import StudyRuns
-from fl_analysis.results.labels import arm_axes, axis_value, level_label
+from fl_analysis.results.labels import arm_axes, axis_value, level_labels
 from fl_analysis.results.outcome import Outcome
 from fl_analysis.results.selection import own, searched
 from fl_core.config.titles import FEDAVG, METHOD
@@ -80,9 +80,8 @@ def read_expected(runs: StudyRuns, results: Sequence[Outcome]) -> list[Expected]
 def _expected(
     arm: Outcome, axes: Sequence[str], lines: Sequence[str], scores: Sequence[float]
 ) -> Expected:
-    levels = {axis: level_label(axis, axis_value(axis, arm.config)) for axis in axes}
-    stratum = ", ".join(level for axis, level in levels.items() if axis not in lines)
-    label = ", ".join(levels[axis] for axis in lines) or arm.name
+    stratum = ", ".join(level_labels([axis for axis in axes if axis not in lines], arm.config))
+    label = ", ".join(level_labels(lines, arm.config)) or arm.name
     plain = METHOD in lines and axis_value(METHOD, arm.config) == FEDAVG
     mean, std = expected_best(scores), best_std(scores)
     return Expected(arm, stratum, label, plain, tuple(sorted(scores)), mean, std)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from fl_core.config.methods import unread
 from fl_core.config.titles import METHOD, TITLES, method_fields, method_title, title
 from fl_core.config.vocabulary import (
     DASH,
@@ -20,6 +21,7 @@ from fl_core.config.vocabulary import (
 )
 
 BYTE_UNITS = {"GB": 1e9, "MB": 1e6, "kB": 1e3, "B": 1.0}
+TIME_UNITS = {"days": 86_400.0, "h": 3600.0, "min": 60.0, "s": 1.0}
 
 
 def percent(mean: float, std: float | None = None) -> str:
@@ -64,10 +66,24 @@ def byte_cells(values: Iterable[float]) -> tuple[str, list[str]]:
     ('MB', ['0.0980', '2.50', '400', '0', '0'])
     """
     values = list(values)
+    name, size = unit_for(values, BYTE_UNITS)
+    return name, [in_unit(v, size) for v in values]
+
+
+def unit_for(values: Iterable[float], units: Mapping[str, float]) -> tuple[str, float]:
+    """The unit, of these from the largest to the smallest, that fits the middle value above zero.
+
+    >>> unit_for([100.0, 4000.0, 9000.0], TIME_UNITS)
+    ('h', 3600.0)
+    """
     sizes = sorted(v for v in values if known(v) and v > 0)
     middle = sizes[len(sizes) // 2] if sizes else 0.0
-    name, size = next((unit for unit in BYTE_UNITS.items() if middle >= unit[1]), ("B", 1.0))
-    return name, [_three_digits(v / size) if known(v) else DASH for v in values]
+    return next((unit for unit in units.items() if middle >= unit[1]), [*units.items()][-1])
+
+
+def in_unit(value: float, size: float) -> str:
+    """An amount in units of this size, — for none."""
+    return _three_digits(value / size) if known(value) else DASH
 
 
 def _three_digits(value: float) -> str:
@@ -87,14 +103,16 @@ def arm_axes(
     """The independent names over which arms vary; `sharding` stands for its three fields, `method`
     for those of `method_fields`.
 
-    A name that another one decides (rounds that fall as J grows) is no axis of its own.
+    A name that another one decides (rounds that fall as J grows) is no axis of its own; what not
+    every arm reads decides nothing.
     """
     names = axis_names(settings)
     levels = {n: [axis_value(n, config) for config in configs] for n in names}
     axes = [n for n in names if len(set(levels[n])) > 1]
     axes.sort(key=lambda n: n in ("rounds", "eval_every"))  # the first to be found redundant
+    whole = [n for n in axes if not any(unread(n, config) for config in configs)]
     for name in reversed(list(axes)):
-        others = [n for n in axes if n != name]
+        others = [n for n in axes if n != name and n in whole]
         if any(_decides(levels[other], levels[name]) for other in others):
             axes.remove(name)
     return axes
@@ -115,10 +133,12 @@ def axis_value(axis: str, config: Mapping[str, Any]) -> str:
     """The level of a configuration on an axis of `arm_axes`, as text.
 
     Without a mask the mask's settings mean nothing: "dense" for the sparsity, — for the others.
-    Nor does the sparsity where a threshold decides.
+    Nor does the sparsity where a threshold decides, nor a field that the method does not read.
 
     >>> axis_value("mask.sparsity", {"mask.sparsity": 0.0, "mask.threshold": 1e-6})
     'by threshold'
+    >>> axis_value("select.gamma", {"select.rule": "cyclic", "select.gamma": 1.0})
+    '—'
     """
     if axis == "sharding":
         return shards(config)
@@ -130,6 +150,8 @@ def axis_value(axis: str, config: Mapping[str, Any]) -> str:
         return DENSE if axis == "mask.sparsity" else DASH
     if axis == "mask.sparsity" and known(config.get("mask.threshold")):
         return "by threshold"
+    if unread(axis, config):
+        return DASH
     return cell(config.get(axis))
 
 
@@ -148,10 +170,21 @@ def level_label(axis: str, level: str) -> str:
         return level
     if axis.startswith("mask.") and level in (DENSE, DASH):
         return DENSE
-    if field(axis).plain:
+    if field(axis).plain or level == DASH:
         return tick_label(axis, level)
     template = field(axis).level or f"{field(axis).symbol or compact(axis)}={{}}"
     return template.format(level)
+
+
+def level_labels(axes: Iterable[str], config: Mapping[str, Any]) -> list[str]:
+    """A configuration's levels on these axes, each once, without those that mean nothing for it.
+
+    >>> level_labels(["sharding", "select.gamma", "local.steps"], {
+    ...     "federation.sharding": "iid", "select.rule": "cyclic", "local.steps": 4})
+    ['iid', 'J=4']
+    """
+    found = dict.fromkeys(level_label(axis, axis_value(axis, config)) for axis in axes)
+    return [label for label in found if label != DASH]
 
 
 def tick_label(axis: str, level: str) -> str:

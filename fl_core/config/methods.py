@@ -86,3 +86,19 @@ BY_ENTRY = ("median", "trimmed_mean")
 COMPARING = ("krum", "multi_krum", "bulyan")
 #: Aggregates for which all of a round's updates are in memory at once.
 HOLDING = (*BY_ENTRY, *COMPARING, "geometric_median")
+
+
+def unread(name: str, values: Mapping[str, object]) -> bool:
+    """Whether a configuration's method does not read this field, so that its value means nothing.
+
+    >>> unread("select.gamma", {"select.rule": "cyclic"}), unread("select.gamma", {})
+    (True, False)
+    """
+    section, _, own = name.rpartition(".")
+    for chooser, choices in METHODS.items():
+        made = values.get(chooser)
+        if chooser.rpartition(".")[0] == section and made in choices:
+            others = {one for choice, fields in choices.items() if choice != made for one in fields}
+            if own in others - set(choices[str(made)]):
+                return True
+    return False

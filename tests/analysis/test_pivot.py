@@ -8,12 +8,15 @@ from typing import Any
 import pandas as pd
 
 from fl_analysis.reading.store import StudyRuns
+from fl_analysis.results.labels import level_labels
 from fl_analysis.results.outcome import Outcome, outcomes
 from fl_analysis.results.pivot import WIDTH, Pivot, pivot, width
 from fl_analysis.tables.pivot import pivot_block
 from fl_core.study.arms import each, grid, rules, shardings
 from fl_studies.sparse_centralized import ARMS as CENTRAL
 from fl_studies.sparse_fedavg import ARMS as SPARSE
+
+G = "select.gamma"
 
 
 def arms(settings: Sequence[Mapping[str, Any]], best: int = 0) -> list[Outcome]:
@@ -41,6 +44,15 @@ def test_sharding_runs_down_and_j_across() -> None:
     assert (found.columns, found.column_names) == (("4", "8"), ("J=4", "J=8"))
     assert found.bold == {(1, 1)}
     assert {found.text(y, x) for y in range(3) for x in range(2)} == {"70.0 ± 1.0"}
+
+
+def test_what_an_arm_does_not_read_has_no_value() -> None:
+    """γ = 1 beside a selection that draws nobody by it."""
+    rules = [{"select.rule": "cyclic"}, *grid([{"select.rule": "dirichlet"}], each(G, (0.1, 1.0)))]
+    found = arms(rules)
+    found[0].config[G] = 1.0
+    assert pivot(found).rows == (("cyclic", "—"), ("Dirichlet", "0.1"), ("Dirichlet", "1"))
+    assert level_labels(["select.rule", G], found[0].config) == ["cyclic"]
 
 
 def test_one_axis_is_a_list_and_no_axis_an_arm() -> None:
