@@ -53,6 +53,10 @@ SETTING: dict[str, dict[str, Value]] = {
     "schedule.warmup": {"schedule.name": "warmup_cosine"},
     "schedule.step_size": {"schedule.name": "step"},
     "schedule.gamma": {"schedule.name": "step"},
+    "schedule.interval": {"schedule.steps": "adacomm"},
+    "schedule.shrink": {"schedule.steps": "adacomm"},
+    "schedule.batch_most": {"schedule.batch": "noise_scale"},
+    "schedule.smoothing": {"schedule.batch": "noise_scale"},
     "select.gamma": {"select.rule": "dirichlet"},
     "select.candidates": {"select.rule": "power_of_choice"},
     "select.examples": {"select.rule": "power_of_choice", "select.candidates": 10},
@@ -73,7 +77,7 @@ SETTING: dict[str, dict[str, Value]] = {
     # together with others they may be refused
     "local.rule": {}, "local.blend": {}, "head.local.rule": {}, "schedule.name": {},
     "mask.rule": {}, "mask.source": {}, "personal.rule": {}, "stop_round": {},
-    "select.rule": {}, "select.reweight": {},
+    "select.rule": {}, "select.reweight": {}, "schedule.batch": {},
     "rounds": {"head.method": "ridge"},
 }  # fmt: skip
 # a rule's own fields: its name alone

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fl_core.config.fields import refuse
 from fl_core.config.methods import BY_ENTRY, COMPARING, METHODS, ROBUST, SUMMING
+from fl_core.config.pace_check import check_pace
 from fl_core.config.vocabulary import DATA_SETS, DataSet
 
 if TYPE_CHECKING:
@@ -19,7 +20,10 @@ HEADS = "ridge, ncm, cof or fedavg"
 #: Personal rules by which a part of the model stays with the clients.
 LOCAL_PARTS = ("local", "fedper", "fedrep", "fedbn")
 #: The fields that choose what happens to what clients and server send each other.
-SHARING = ("local.rule", "local.blend", "server.optimiser", "aggregate.rule", "attack.rule")
+SHARING = (
+    *("local.rule", "local.blend", "server.optimiser", "aggregate.rule", "attack.rule"),
+    *("schedule.steps", "schedule.batch"),
+)
 MOST_STEPS = 10**10  # local steps of a client: more end in no lifetime
 
 
@@ -27,6 +31,7 @@ def check_combination(config: TrialConfig) -> None:
     """ConfigError for the first combination that makes no sense."""
     _check_sharding(config)
     _check_steps(config)
+    check_pace(config)
     if config.data.name in DATA_SETS:  # of the user's own the sharding itself finds out
         _check_sizes(config, DATA_SETS[config.data.name])
     if config.stop_round is not None and config.stop_round > config.rounds:

@@ -57,6 +57,19 @@ MEANINGS: Mapping[str, str] = {
     "schedule.warmup": "share of the run in which the rate rises from 0",
     "schedule.step_size": "share of the run between two drops of the rate",
     "schedule.gamma": "factor of each drop",
+    "schedule.steps": (
+        "J over the rounds: local.steps, or fewer as the training loss falls (AdaComm)"
+    ),
+    "schedule.interval": "rounds after which AdaComm looks at the loss",
+    "schedule.shrink": (
+        "AdaComm's factor of J where the loss asks for no fewer steps; the paper's is 0.5; 1: none"
+    ),
+    "schedule.batch": (
+        "examples of a local step over the rounds: local.batch_size, or from there to "
+        "schedule.batch_most as the gradients' noise scale says"
+    ),
+    "schedule.batch_most": "the largest batch of a client that the noise scale may ask for",
+    "schedule.smoothing": "share of the old in the averages that the noise scale is taken of",
     "server.optimiser": "the server's step to the clients' average: sgd at server.lr 1 is FedAvg",
     "server.lr": "learning rate of the server",
     "server.momentum": "momentum of FedAvgM, SlowMo and Nesterov's outer step",

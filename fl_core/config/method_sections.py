@@ -78,17 +78,26 @@ class HeadLocalConfig(LocalConfig):
 
 @dataclass(frozen=True)
 class ScheduleConfig(Section):
-    """Learning-rate factor over the run's progress in [0, 1]; see federated.client.lr_factor."""
+    """What changes over the run: the learning rate (see federated.schedule), and how much a client
+    does in a round (see federated.pace).
+    """
 
     prefix: ClassVar[str] = "schedule."
     name: str = choice("constant", *METHODS["schedule.name"])
     warmup: float = number(0.1, 0, 1, above=True, below=True)  # share of the run, warmup_cosine
     step_size: float = number(0.34, 0, 1, above=True)  # share of the run between drops, step
     gamma: float = number(0.1, 0, 1, above=True)  # factor of each drop, step
+    steps: str = choice("constant", *METHODS["schedule.steps"])
+    interval: int = number(1, 1)  # rounds after which steps=adacomm looks at the loss
+    shrink: float = number(1.0, 0, 1, above=True)  # factor of J where the loss asks for no less
+    batch: str = choice("constant", *METHODS["schedule.batch"])
+    batch_most: int = number(1024, 1)  # examples of a local step, batch=noise_scale
+    smoothing: float = number(0.9, 0, 1, below=True)  # share of the old in what it measures
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.only_for("name", METHODS["schedule.name"])
+        for chosen in ("name", "steps", "batch"):
+            self.only_for(chosen, METHODS[f"schedule.{chosen}"])
 
 
 @dataclass(frozen=True)

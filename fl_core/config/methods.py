@@ -36,6 +36,8 @@ METHODS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "step": ("step_size", "gamma"),
         "warmup_cosine": ("warmup",),
     },
+    "schedule.steps": {"constant": (), "adacomm": ("interval", "shrink")},
+    "schedule.batch": {"constant": (), "noise_scale": ("batch_most", "smoothing")},
     "mask.schedule": {
         "constant": (),
         "linear": ("sparsity_end",),

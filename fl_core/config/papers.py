@@ -105,6 +105,23 @@ PAPERS: Mapping[str, Paper] = {
         "Preprint",
         "2311.08105",
     ),
+    "wang2019": Paper(
+        "Wang",
+        2019,
+        "J. Wang, G. Joshi",
+        "Adaptive Communication Strategies to Achieve the Best Error-Runtime Trade-off in "
+        "Local-Update SGD",
+        "MLSys",
+        "1810.08313",
+    ),
+    "mccandlish2018": Paper(
+        "McCandlish",
+        2018,
+        "S. McCandlish, J. Kaplan, D. Amodei, OpenAI Dota Team",
+        "An Empirical Model of Large-Batch Training",
+        "Preprint",
+        "1812.06162",
+    ),
     "arivazhagan2019": Paper(
         "Arivazhagan",
         2019,

@@ -83,8 +83,13 @@ METRICS: Mapping[str, Metric] = {
        for name, text in _OVER_CLIENTS.items()},
     "round": Metric("communication rounds done"),
     "local_steps": Metric(
-        "of the main stage: rounds times J; epochs where local.unit says so"
+        "of the main stage: J summed over the rounds; epochs where local.unit says so"
     ),
+    "steps_round": Metric("J of the round, where it changes", chart=False),
+    "batch_round": Metric("examples of a local step of the round, where it changes", chart=False),
+    "noise_scale": Metric(
+        "batch of all clients together beyond which more examples help little (B_simple)",
+        chart=False),
     "local_steps_head": Metric(
         "of the head by FedAvg before the main stage: head.rounds times head.local.steps; else 0"
     ),

@@ -59,6 +59,14 @@ TITLES: Mapping[str, Mapping[str, Title]] = {
         "buffered": Title("FedBuff", "nguyen2022"),
         "superclients": Title("FedSeq", "zaccone2022"),
     },
+    "schedule.steps": {
+        "constant": Title("constant J"),
+        "adacomm": Title("AdaComm", "wang2019"),
+    },
+    "schedule.batch": {
+        "constant": Title("constant batch"),
+        "noise_scale": Title("noise scale", "mccandlish2018"),
+    },
     "select.rule": {
         "uniform": Title("uniform"),
         "dirichlet": Title("Dirichlet"),

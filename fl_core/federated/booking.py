@@ -8,6 +8,7 @@ from typing import NamedTuple
 from fl_core.federated.messages import COMPARED, ENCODINGS, HEADER, cheapest
 
 ANSWER = 4  # bytes of what a client says that is asked: one float32
+NUMBER = 4  # bytes of what a client is told beside the model: how many steps, how large a batch
 
 
 class Message(NamedTuple):
@@ -61,6 +62,11 @@ def with_more(first: Message, more: int, lengths: Mapping[str, int]) -> list[Mes
 def opaque(size: int) -> Message:
     """Anything else of so many bytes."""
     return Message("dense", HEADER + size, dict.fromkeys(COMPARED, HEADER + size))
+
+
+def numbers_told(count: int) -> list[Message]:
+    """What a client is told beside the model, in one message; none of no numbers."""
+    return [opaque(NUMBER * count)] if count else []
 
 
 def shortest(lengths: Mapping[str, int], choices: Sequence[str]) -> Message:

@@ -12,6 +12,7 @@ from fl_core.federated.cost import Cost
 from fl_core.federated.ledger import Ledger
 from fl_core.federated.masking import RoundMasks
 from fl_core.federated.messages import encode
+from fl_core.federated.pace.table import paces
 from fl_core.federated.run import Run
 from fl_core.federated.server import named
 from fl_core.federated.state import State
@@ -31,6 +32,7 @@ def ledger_of(run: Run, state: State, before: Mapping[str, Cost]) -> Ledger | Ch
             clients=run.config.federation.clients,
             told="masks" in before,
             beside=run.fed.beside,
+            numbers=len(paces(run.config)),
         )
     first = 0 if run.part is None else len(encode(state.params[run.part], None, "dense"))
     ledger = Ledger(
@@ -41,6 +43,7 @@ def ledger_of(run: Run, state: State, before: Mapping[str, Cost]) -> Ledger | Ch
         fisher=run.rule.fisher,
         clients=run.config.federation.clients,
         beside=run.fed.beside + first,
+        numbers=len(paces(run.config)),
     )
     ledger.replay(state.participants, _mask_of(run))
     return ledger

@@ -31,6 +31,7 @@ from fl_core.federated.booking import (
     ANSWER,
     Message,
     booked,
+    numbers_told,
     opaque,
     shortest,
     total_names,
@@ -48,7 +49,7 @@ class ChangingLedger:
     """Bytes of the main stage so far; what clients have, and what has changed.
 
     memory: `tensors` of the state to go on from. told: all clients have the start. beside: bytes
-    that come once to a client.
+    that come once to a client. numbers: that it is told in every round, of four bytes each.
     """
 
     def __init__(
@@ -62,9 +63,11 @@ class ChangingLedger:
         clients: int,
         told: bool = False,
         beside: int = 0,
+        numbers: int = 0,
     ) -> None:
         self.totals = {key: float(totals.get(key, 0)) for key in total_names(mask.scope)}
         self._size, self._mask, self._rounds, self._beside = size, mask, rounds, beside
+        self._numbers = numbers
         never = torch.full((clients,), -1, dtype=torch.int32)
         nothing = torch.full((size,), -1, dtype=torch.int32)
         #: (K,) the round that a client has the parameters of, as they were at its beginning; the
@@ -144,7 +147,7 @@ class ChangingLedger:
         told = self._mask_message(round, joined, client, mask, masks)
         beside = self._beside if joined < 0 else 0
         messages[0] = messages[0].heavier(told, beside)
-        return messages
+        return messages + numbers_told(self._numbers)
 
     @property
     def _needs_start(self) -> bool:

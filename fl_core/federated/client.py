@@ -39,12 +39,13 @@ class Trained(NamedTuple):
     train_loss: Tensor  # () mean over the examples seen
     images: int  # examples processed
     state: dict[str, Tensor]  # the optimiser's, after the last step
+    first_loss: Tensor  # () mean over the first batch, before any step
 
     def following(self, before: Trained) -> Trained:
         """Both trainings as one."""
         images = before.images + self.images
         loss = (before.train_loss * before.images + self.train_loss * self.images) / images
-        return self._replace(train_loss=loss, images=images)
+        return self._replace(train_loss=loss, images=images, first_loss=before.first_loss)
 
 
 def plan_work(
@@ -104,16 +105,17 @@ def local_update(
     model.module.train()
     memory = {name: tensor.clone() for name, tensor in (state or {}).items()}
     loss_sum = torch.zeros((), device=device)
-    images = 0
+    images, first = 0, loss_sum
     for step, row in enumerate(work.indices):
         keep = row >= 0
         indices = torch.from_numpy(row[keep]).to(device)
         draws = None if work.draws is None else torch.from_numpy(work.draws[step][keep])
         mean = _gradient(model, source, indices, draws, precision, loss)
+        first = first if step else mean
         advance(model.flat, model.grad, visit, memory, rates[step], active)
         loss_sum += mean * len(indices)
         images += len(indices)
-    return Trained(model.flat.clone(), loss_sum / images, images, memory)
+    return Trained(model.flat.clone(), loss_sum / images, images, memory, first)
 
 
 #: (params, gradient, visit, the optimiser's state, learning rate, what trains): one client's (P,)

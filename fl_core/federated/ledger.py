@@ -47,6 +47,7 @@ from fl_core.federated.booking import (
     ANSWER,
     Message,
     booked,
+    numbers_told,
     opaque,
     shortest,
     total_names,
@@ -65,6 +66,7 @@ class Ledger:
     `seen` (the clients of earlier rounds) and `union` (of their masks, if they are per client)
     are what earlier rounds have delivered; `replay` rebuilds them. told, fisher: see above.
     clients: of the whole federation, for fisher="all". beside: bytes that come once to a client.
+    numbers: that it is told in every round, of four bytes each.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Ledger:
         fisher: str = "",
         clients: int = 0,
         beside: int = 0,
+        numbers: int = 0,
     ) -> None:
         if scope not in (None, "shared", "per_client"):
             raise ValueError(f"scope={scope!r}: must be None, shared or per_client")
@@ -89,7 +92,7 @@ class Ledger:
         self.union = torch.zeros(size, dtype=torch.bool) if union is None else union.cpu()
         self._size, self._scope = size, scope
         self._told, self._fisher, self._clients = told, fisher, clients
-        self._beside = beside
+        self._beside, self._numbers = beside, numbers
         self._dense = 0  # length of the whole vector
         self._mask = 0  # of the shared mask
         self._lengths: dict[int | None, dict[str, int]] = {}  # by client; None: the shared mask
@@ -145,7 +148,7 @@ class Ledger:
             messages[0] = messages[0].heavier(mask, self._beside)
         if self._fisher and first == exchanged:
             messages.append(self._trained(params, client, masks))  # the sum
-        return messages
+        return messages + numbers_told(self._numbers)
 
     def _to_judge(self, params: Tensor, client: int, masks: Masks) -> Message:
         """The model for a client that will not train it."""

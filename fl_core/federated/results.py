@@ -18,6 +18,7 @@ from fl_core.federated.evaluate import Evaluation, evaluate
 from fl_core.federated.ledger import Ledger
 from fl_core.federated.losses import LOSSES
 from fl_core.federated.masking import RoundMasks
+from fl_core.federated.pace.table import pace_row
 from fl_core.federated.personal.judge import Judge
 from fl_core.federated.personal.own import shared_model
 from fl_core.federated.run import Run
@@ -41,7 +42,7 @@ class RoundResult:
 
 def round_row(
     run: Run,
-    done: int,
+    state: State,
     measured: Measured,
     clock: Clock,
     ledger: Ledger | ChangingLedger,
@@ -52,9 +53,10 @@ def round_row(
     row = {} if now.active is None else {"mask_active": now.active}
     return {
         **row,
-        "round": done,
+        "round": state.round,
         "local_steps": int(clock.totals["steps"]),
         "train_loss": measured.train_loss,
+        **pace_row(run, state),
         **measured.drift,
         "client_drift_all": measured.drift_all(config.federation.clients),
         **{name: ledger.totals[name] for name in ("bytes_up_round", "bytes_down_round")},

@@ -14,6 +14,7 @@ from fl_core.federated.account import Clock, steps_done
 from fl_core.federated.aggregates.table import aggregate
 from fl_core.federated.books import book, ledger_of
 from fl_core.federated.masking import masks_of
+from fl_core.federated.pace.table import adapted, paced, paces
 from fl_core.federated.personal.judge import Judge
 from fl_core.federated.results import RoundResult, evaluated, result_of, round_row
 from fl_core.federated.run import Run
@@ -40,9 +41,11 @@ def fedavg(config: TrialConfig, fed: Federation, state: State) -> Iterator[Round
     if config.last_round == 0:
         yield result_of(run, state, {}, clock, ledger, before, judge)
         return
-    measured = Measured(state.params, moves=run.rule.moves)
+    moves = run.rule.moves or any(pace.moves for pace in paces(config).values())
+    measured = Measured(state.params, moves=moves)
     passed: list[dict[str, float]] = []  # rounds since the last result
     while state.round < config.last_round:
+        run = paced(run, state)
         turnout = turnout_of(run, state)
         chosen = turnout.chosen  # S_t
         now = masks_of(fed, turnout.state, chosen.clients.tolist())
@@ -52,11 +55,12 @@ def fedavg(config: TrialConfig, fed: Federation, state: State) -> Iterator[Round
         target = aggregate(measured.passing(updates), measured.start, config)  # w + mean D_k
         target = chosen.scaled(target, measured.start)
         state = server_step(config, run.rule, now.state, target, measured, now.trained)
+        state = adapted(run, state, measured)
         clock.charge("seconds_train")
         clock.totals["images"] += measured.images
         clock.totals["steps"] += run.local.steps
         state = book(ledger, run, state, measured, now, chosen.asked)
-        passed.append(round_row(run, state.round, measured, clock, ledger, now))
+        passed.append(round_row(run, state, measured, clock, ledger, now))
         result = evaluated(run, state, measured, clock, ledger, before, judge)
         if result is None:
             continue

@@ -21,8 +21,8 @@ from fl_core.optim.sgdm import Active
 class Run(NamedTuple):
     """A run as the clients' work needs it.
 
-    part: (P,) bool, what of a model stays with its client. steps: local steps of a client, where
-    others than `local.steps`. purpose: before the names of their random streams.
+    part: (P,) bool, what of a model stays with its client. steps, batch: a client's, where others
+    than those of the section `local`. purpose: before the names of their random streams.
     """
 
     config: TrialConfig
@@ -31,6 +31,7 @@ class Run(NamedTuple):
     personal: Personal = NOBODY
     part: Tensor | None = None
     steps: int | None = None
+    batch: int | None = None
     purpose: str = ""
 
     @classmethod
@@ -49,9 +50,11 @@ class Run(NamedTuple):
 
     @property
     def local(self) -> LocalConfig:
-        """A client's work, with this run's steps."""
-        local = self.config.local
-        return local if self.steps is None else replace(local, steps=self.steps)
+        """A client's work, with this run's steps and batch."""
+        local, steps, batch = self.config.local, self.steps, self.batch
+        if steps is None and batch is None:
+            return local
+        return replace(local, steps=steps or local.steps, batch_size=batch or local.batch_size)
 
     @property
     def own_masks(self) -> bool:

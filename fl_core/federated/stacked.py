@@ -53,6 +53,7 @@ def stacked_updates(
     views, grad_views = model.layout.views(stacked), model.layout.views(grads)
     state: dict[str, Tensor] = {}
     losses = torch.zeros(clients, device=device)  # sums over examples
+    first = losses  # (m,) means over the first batch
     counts = (indices >= 0).sum(2)  # (m, S)
     gradient = stacked_gradient(model, loss, precision)
     for step in range(steps):
@@ -63,6 +64,7 @@ def stacked_updates(
         inputs = source.batch(chosen.reshape(-1), _draws(works, step, batch))
         inputs = inputs.view(clients, batch, *inputs.shape[1:])
         means = gradient(views, grad_views, inputs, labels, weights)
+        first = first if step else means
         losses += means * torch.from_numpy(counts[:, step]).to(device)
         now = [own[min(step, len(own) - 1)] for own in rates]
         here = np.flatnonzero(counts[:, step]).tolist()  # all have a batch at first
@@ -74,7 +76,7 @@ def stacked_updates(
     for client in range(clients):
         own = {name: tensor[client] for name, tensor in state.items()}
         seen = int(totals[client])
-        yield Trained(stacked[client], losses[client] / seen, seen, own)
+        yield Trained(stacked[client], losses[client] / seen, seen, own, first[client])
 
 
 def _pad(works: Sequence[Work]) -> np.ndarray:

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from fl_core.federated.memory import ClientMemory, Keeper
 
+LOSS = "loss"  # in what a client sends: (), the loss of what it started from
+
 
 class Update(NamedTuple):
     """One client's answer to a round."""
@@ -18,7 +20,8 @@ class Update(NamedTuple):
     version: int  # the round it started from
     num_examples: int  # training examples of the client
     weight: float  # in the average
-    sent: Mapping[str, Tensor]  # all that travels up; "params" (P,) are those after its steps
+    #: All that travels up: "params" (P,), those after its steps, and what rules and schedules need.
+    sent: Mapping[str, Tensor]
     kept: Mapping[str, Tensor]  # what stays with it for its next round
     train_loss: Tensor  # () mean over the examples seen
     images: int  # training examples processed
@@ -66,7 +69,9 @@ class Measured:
         if self.moved is not None:
             self.moved.zero_()
         self._examples, self._loss, self._drift, self._drift_active = 0, 0.0, 0.0, 0.0
-        self._travel, self._weight = 0.0, 0.0
+        self._travel, self._weight, self._first = 0.0, 0.0, 0.0
+        self.squares = 0.0  # sum of ||w_k - start||_2^2
+        self.per_example = 0.0  # sum of 1 / the examples that a client has processed
 
     def passing(self, updates: Iterable[Update]) -> Iterator[Update]:
         """The same updates, measured on their way."""
@@ -82,6 +87,8 @@ class Measured:
         torch.sub(self._exact, self.start, out=self._moved)
         drift = float(self._moved.norm())
         self._drift += drift
+        self.squares += drift**2
+        self.per_example += 1 / update.images
         if update.mask is not None:
             drift = float(torch.where(update.mask, self._moved, 0.0).norm())
             self.trained = update.mask if self.trained is None else self.trained | update.mask
@@ -99,6 +106,8 @@ class Measured:
         for name, tensor in update.sent.items():
             if name == "params":
                 continue
+            if name == LOSS:
+                self._first += float(tensor) * update.num_examples
             total = self.sums.get(name)
             self.sums[name] = tensor.double() if total is None else self._added(total, tensor)
             vectors += tensor.numel() == size
@@ -121,6 +130,11 @@ class Measured:
     def train_loss(self) -> float:
         """Mean over the clients, weighted by their examples."""
         return self._loss / self._examples
+
+    @property
+    def first_loss(self) -> float:
+        """Of what the clients started from, on their first batches; weighted by their examples."""
+        return self._first / self._examples
 
     @property
     def travel(self) -> float:

@@ -12,6 +12,7 @@ from torch import Tensor
 from fl_core.federated.attacks import falsified
 from fl_core.federated.client import Trained
 from fl_core.federated.masking import CALIBRATED
+from fl_core.federated.pace.table import paces
 from fl_core.federated.personal.own import MODEL, PART, with_own_part
 from fl_core.federated.rule import PLAIN, Visit
 from fl_core.federated.run import Run
@@ -19,7 +20,7 @@ from fl_core.federated.selection import Selection
 from fl_core.federated.state import State
 from fl_core.federated.timing.turnout import Start
 from fl_core.federated.turns import KEPT, Done, Turn, trained
-from fl_core.federated.update import Update
+from fl_core.federated.update import LOSS, Update
 
 
 def client_updates(
@@ -32,8 +33,10 @@ def client_updates(
     config, rule, clients = run.config, run.rule, chosen.clients.tolist()
     beside, now = _models_beside(run, state, clients), Start(state.round, state.params)
     began = [(starts or {}).get(client, now) for client in clients]
+    tells_loss = any(pace.loss for pace in paces(config).values())
     for index, (turn, visit, result) in enumerate(_shared_models(run, state, clients, began)):
         sent, kept = ({}, {}) if rule.finish is None else rule.finish(result.params, visit)
+        sent = {**sent, LOSS: result.first_loss} if tells_loss else sent
         if config.local.keep_momentum:
             kept = {**kept, **{KEPT + name: tensor for name, tensor in result.state.items()}}
         if run.fed.changing is not None:

@@ -16,6 +16,7 @@ from fl_core.base.errors import ConfigError
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.federated.aggregates.table import AGGREGATES
 from fl_core.federated.attacks import ATTACKS
+from fl_core.federated.pace.table import BATCHES, STEPS
 from fl_core.federated.personal.table import PERSONALS
 from fl_core.federated.rules.table import LOCAL_RULES
 from fl_core.federated.schedule import SCHEDULES
@@ -33,6 +34,8 @@ TABLES: dict[str, Mapping[str, Any]] = {
     "aggregate.rule": AGGREGATES,
     "attack.rule": ATTACKS,
     "schedule.name": SCHEDULES,
+    "schedule.steps": STEPS,
+    "schedule.batch": BATCHES,
     "timing.mode": MODES,
     "personal.rule": PERSONALS,
 }
@@ -53,6 +56,7 @@ class Facts:
     neutral: settings under which it is FedAvg to the bit, or is refused; or why there are none.
     variants: its own settings to be drawn, by name.
     down, up: vectors of the model's size that a client gets and sends in a round.
+    numbers: messages of one number of four bytes that it gets and sends beside them.
     fisher: whose Fisher information is exchanged: nobody's, that of a "round", or of "all".
     needs: what else must be set wherever it is drawn.
     refuses: the masks (of `tiny.MASKS`) that it refuses: test_refusals says why.
@@ -63,6 +67,7 @@ class Facts:
     variants: Mapping[str, Settings] = field(default_factory=lambda: {"": {}})
     down: int = 1
     up: int = 1
+    numbers: tuple[int, int] = (0, 0)
     fisher: str = ""
     needs: Settings = field(default_factory=dict)
     refuses: tuple[str, ...] = ()
@@ -145,6 +150,16 @@ FACTS: dict[str, Facts] = {
     "schedule.name=step": Facts({"schedule.gamma": 1.0}, {"": {"schedule.gamma": 0.5}}),
     "schedule.name=warmup_cosine": Facts(
         "it ends at zero whatever the warm-up", {"": {"schedule.warmup": 0.3}}
+    ),
+    "schedule.steps=constant": FEDAVG,
+    "schedule.steps=adacomm": Facts(  # so that J falls in these few rounds
+        {"local.steps": 1},
+        {"": {"local.steps": 9}, "shrinking": {"schedule.interval": 2, "schedule.shrink": 0.5}},
+        numbers=(1, 1),
+    ),
+    "schedule.batch=constant": FEDAVG,
+    "schedule.batch=noise_scale": Facts(
+        {"schedule.batch_most": 4}, {"": {"schedule.smoothing": 0.5}}, numbers=(1, 0)
     ),
     "timing.mode=synchronous": FEDAVG,
     "personal.rule=none": FEDAVG,

@@ -40,6 +40,8 @@ def test_every_byte_is_counted(method: Method, masks: str) -> None:
         down += len(set(clients) - seen) * values(own) if own else 0
         up = sum(upload(sent, masks, client, seen, facts.up) for client in clients)
         more_down, more_up = exchange(sent, masks, clients, seen, facts.fisher)
+        more_down += facts.numbers[0] * len(clients) * (HEADER + 4)
+        more_up += facts.numbers[1] * len(clients) * (HEADER + 4)
         down, up = down + more_down, up + more_up + len(chosen.asked) * (HEADER + 4)
         down += sum(judged(sent, masks, c, seen, facts) for c in set(chosen.asked) - set(clients))
         assert result.metrics["bytes_down_round"] == down
@@ -150,9 +152,11 @@ def test_what_is_sent_is_of_the_entries_counted(method: Method, masks: str) -> N
     assert 1 + len(rule.broadcast) == facts.down
     for state in states(fed, cfg):
         for update in client_updates(Run.of(cfg, fed), state, select(state, fed, cfg)):
-            assert len(update.sent) == facts.up
+            vectors = {n: t for n, t in update.sent.items() if t.dim()}
+            assert len(vectors) == facts.up
+            assert len(update.sent) - len(vectors) == facts.numbers[1]
             frozen = ~(trained(fed, [update.client]) & travels(cfg, fed))
-            for name, tensor in update.sent.items():
+            for name, tensor in vectors.items():
                 assert tensor.numel() == fed.model.layout.size
                 assert tensor.dtype == torch.float32
                 wanted = state.params if name == "params" else torch.zeros_like(tensor)
