@@ -22,7 +22,7 @@ from fl_core.federated.secure.agreement import (
 )
 from fl_core.federated.secure.errors import ProtocolError
 from fl_core.federated.secure.messages import KEYS_BYTES, SEALED_BYTES, pack, pack_vector, unpack
-from fl_core.federated.secure.prg import SEED_BYTES, Words, add_masks, cut, word_type
+from fl_core.federated.secure.prg import SEED_BYTES, Words, add_masks, word_type
 from fl_core.federated.secure.shamir import SHARE_BYTES, draws_for, share
 
 STEPS = ("advertise", "share", "mask", "reveal")
@@ -97,7 +97,6 @@ class SecureClient:
             plus=[self._own_seed, *(seed for k, seed in seeds.items() if k > self.number)],
             minus=[seed for k, seed in seeds.items() if k < self.number],
         )
-        cut(masked, self._bits)
         return pack_vector(masked, self._bits)
 
     def reveal(self, alive: bytes) -> bytes:

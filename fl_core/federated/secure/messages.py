@@ -60,7 +60,7 @@ def vector_bytes(size: int, bits: int) -> int:
 
 
 def pack_vector(words: Words, bits: int) -> bytes:
-    """words: (P,) of `word_type(bits)`, each below 2^bits."""
+    """words: (P,) of `word_type(bits)`; what an entry has beyond `bits` is dropped."""
     parts, shift = [], 0
     for kind in _whole(bits):
         parts.append((words >> shift if shift else words).astype(kind, copy=False).tobytes())

@@ -115,6 +115,7 @@ def test_both_ends_agree(one: bytes, other: bytes) -> None:
         to_bob, to_alice = channel(secret, alice.public, bob.public)
         assert (to_alice, to_bob) == channel(secret, bob.public, alice.public)
         assert len({secret, seed, to_bob, to_alice}) == 4
+        assert seed != mask_seed(secret, alice.public, bytes(32))  # bound to both keys
 
 
 def test_keys_that_are_none() -> None:
@@ -184,6 +185,8 @@ def test_vectors_are_packed_and_unpacked(bits: int, size: int, seed: int) -> Non
     message = pack_vector(words, bits)
     assert len(message) == vector_bytes(size, bits) == -(-bits * size // 8)
     assert np.array_equal(unpack_vector(message, size, bits), words)
+    beyond = words + np.left_shift(words.dtype.type(1), bits) if bits % 8 else words
+    assert pack_vector(beyond, bits) == message
     with pytest.raises(ProtocolError, match="a vector of"):
         unpack_vector(message + b"x", size, bits)
 
