@@ -37,6 +37,7 @@ OWNERS = {
     "torchvision": {"data.cifar", "models.features"},
     "safetensors": {"base.cache", "models.backbone"},
     "huggingface_hub": {"models.backbone"},
+    "cryptography": {"federated.secure.agreement", "federated.secure.prg"},
     "mlflow": {
         *(f"study.tracking.{name}" for name in ("runs", "arm_runs", "client", "sqlite_store")),
         "study.replay",

@@ -86,14 +86,14 @@ def secure_sum(
 ) -> SecureSum:
     """The sum of the clients' vectors, without the server seeing one.
 
-    vectors: of each client, q (P,) unsigned, in [0, 2^bits); each is read once, when its client
-        masks it, so a lazy mapping saves memory
+    vectors: of each client, q (P,) unsigned, in [0, 2^bits); each is read when its client masks
+        it, so a lazy mapping saves memory
     threshold: t, how many clients must answer; more than half of them. That is enough for honest
         but curious parties; against a server that lies together with up to a third of the clients
         the paper needs t > 2n / 3, and its round 3, which is left out.
     fates: of the clients that fail, the stage: "download" (never took part), "training" or
         "sending" (shared its keys, its vector did not arrive), "answering" (its vector is in the
-        sum, it does not answer)
+        sum, it does not answer); "arrived" may be said of the others
     random: (purpose, client, size) -> uniform bytes, from the study's streams and the round
     Raises TooFewSurvivors if fewer than the threshold get through a step. A vector that was lost
     on its way ("sending") is not in `up`.
