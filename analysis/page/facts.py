@@ -128,6 +128,7 @@ def local_steps(trials: pd.DataFrame) -> pd.Series:
     if "local.steps" not in trials or "local.unit" not in trials:
         return pd.Series(math.nan, index=trials.index)
     steps = pd.to_numeric(trials["local.steps"], errors="coerce") * trials["round"]
+    steps = trials["local_steps"].fillna(steps)  # what was done, where J varies
     return steps.where(trials["local.unit"] == "steps").astype(float)
 
 

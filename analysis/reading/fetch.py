@@ -122,7 +122,7 @@ def every_round(runs: StudyRuns, run_ids: Sequence[str]) -> pd.DataFrame:
         pd.read_csv(io.StringIO(text)).assign(run_id=run_id)
         for run_id, text in _texts(runs, run_ids, "rounds.csv").items()
     ]
-    names = ["run_id", "local_steps", "client_drift"]
+    names = ["run_id", "round", "local_steps", "client_drift"]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=names)
 
 

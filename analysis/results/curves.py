@@ -82,7 +82,8 @@ def read_curves(runs: StudyRuns) -> Curves:
     tidy = curves(runs, list(owner), METRICS)
     wide = tidy.pivot(index=["run_id", "step"], columns="metric", values="value").reset_index()
     wide = wide.reindex(columns=["run_id", "step", *METRICS])
-    wide = _with_every_round(wide, every_round(runs, list(owner)))
+    rounds = every_round(runs, list(owner))
+    wide = _with_every_round(wide, rounds)
     wide["arm"] = wide["run_id"].map(owner)
     confirmed = [run for run, arm in owner.items() if arm not in fallback]
     wide = wide.merge(tested_curves(runs, confirmed), how="left", on=["run_id", "step"])
@@ -90,6 +91,7 @@ def read_curves(runs: StudyRuns) -> Curves:
     each = {o.arm: o.config.get("local.steps") for o in results}
     steps = {arm: float(one) for arm, one in each.items() if known(one)}  # no rounds need no J
     wide["round"] = wide["step"] / wide["arm"].map(steps)
+    wide = _where_j_varies(wide, rounds)
     alone = tuple(o.arm for o in results if o.config.get("federation.clients") == 1)
     return Curves(wide, tuple(fallback), alone, _starts(runs, owner))
 
@@ -112,6 +114,23 @@ def _with_every_round(wide: pd.DataFrame, rounds: pd.DataFrame) -> pd.DataFrame:
     both = wide.merge(loss, how="outer", on=["run_id", "step"])
     both["train_loss"] = both.pop("kept").fillna(both["train_loss"])
     return both
+
+
+def _where_j_varies(wide: pd.DataFrame, rounds: pd.DataFrame) -> pd.DataFrame:
+    """With the rounds as they were, where J changes from one to the next; there an arm's runs do
+    not agree in the step of a round, and stand at its mean.
+    """
+    if "steps_round" not in rounds:
+        return wide
+    varied = rounds.dropna(subset=["steps_round"])
+    told = varied.set_index(["run_id", "local_steps"])["round"]
+    keys = pd.MultiIndex.from_frame(wide[["run_id", "step"]])
+    mine = wide["run_id"].isin(varied["run_id"])
+    found = told.reindex(keys).to_numpy()
+    wide["round"] = wide["round"].where(~mine, found)
+    mean = wide.groupby(["arm", "round"])["step"].transform("mean")
+    wide["step"] = wide["step"].where(~mine | mean.isna(), mean.round())
+    return wide
 
 
 @dataclass(frozen=True)
@@ -157,8 +176,8 @@ def peaks(results: Sequence[Outcome], data: Curves) -> Mapping[int, Peak]:
         rows = [_when(run.sort_values("step"), column) for _, run in mine.groupby("run_id")]
         if rows:
             best, needed, ran = (mean_std(values) for values in zip(*rows, strict=True))
-            per = float(outcome.config.get("local.steps") or 1) if column == "round" else 1.0
-            found[outcome.arm] = Peak(outcome, best, needed, ran, len(rows), per * best[0])
+            steps = [_when(run.sort_values("step"), "step")[0] for _, run in mine.groupby("run_id")]
+            found[outcome.arm] = Peak(outcome, best, needed, ran, len(rows), mean_std(steps)[0])
     return found
 
 

@@ -32,10 +32,14 @@ def read_probes(runs: StudyRuns) -> pd.DataFrame:
     table = every_round(runs, list(owner))
     table["arm"] = table["run_id"].map(owner)
     frame = (
-        table.groupby(["arm", "local_steps"])["client_drift"]
-        .agg(mean="mean", std="std", runs="size")
+        table.groupby(["arm", "round"])
+        .agg(
+            step=("local_steps", "mean"),  # where J varies, runs differ in it
+            mean=("client_drift", "mean"),
+            std=("client_drift", "std"),
+            runs=("client_drift", "size"),
+        )
         .reset_index()
-        .rename(columns={"local_steps": "step"})
     )
     most = frame.groupby("arm")["runs"].transform("max")
     return frame[frame["runs"] == most].fillna({"std": 0.0})

@@ -63,16 +63,24 @@ class ResolvedStudy:
         return 1 if self.objectives else wanted or self.preset.finalists
 
     def check_confirmation(self, train_on: str) -> None:
-        """Without validation images only a search's curve says where early stopping stops, and
-        one with several objectives keeps none.
+        """Without validation images only a search's curve says where early stopping stops: one with
+        several objectives keeps none, and its local steps tell the round where J is constant alone.
         """
-        if train_on == "train+val" and self.objectives:
-            for arm in self.arms:
-                if arm.config.stops_early:
-                    raise UserError(
-                        "--confirm-on train+val: not with keep=best or patience in a study that "
-                        f"minimises {', '.join(self.objectives)} too; only train is possible"
-                    )
+        if train_on != "train+val":
+            return
+        for arm in self.arms:
+            if not arm.config.stops_early:
+                continue
+            if self.objectives:
+                what = f"in a study that minimises {', '.join(self.objectives)} too"
+            elif arm.config.schedule.steps != "constant":
+                what = f"with schedule.steps={arm.config.schedule.steps}"
+            else:
+                continue
+            raise UserError(
+                f"--confirm-on train+val: not with keep=best or patience {what}; "
+                "only train is possible"
+            )
 
     def probe_of(self, arm: Arm) -> TrialConfig:
         """An arm's short run at the values that all arms share."""

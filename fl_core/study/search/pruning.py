@@ -65,9 +65,9 @@ class Floor(BasePruner):
     """A rule that may not stop the `least` best configurations of a step.
 
     A trial is stopped if the rule says so and `least` other configurations were better at the same
-    step (of equal ones the earlier trial). The best `least` of all that ever come to a step are
-    therefore never stopped there, in whatever order they come: as many run to the end, unless they
-    diverge or fail.
+    step, or where J varies at their last evaluation before it (of equal ones the earlier trial).
+    The best `least` of all that ever come to a step are therefore never stopped there, in whatever
+    order they come: as many run to the end, unless they diverge or fail.
     """
 
     def __init__(self, rule: BasePruner, least: int) -> None:
@@ -84,10 +84,15 @@ class Floor(BasePruner):
             configuration_of(other)
             for other in study.get_trials(deepcopy=False)
             if _may_finish(other)
-            and step in other.intermediate_values
-            and (other.intermediate_values[step], -other.number) > mine
+            and (score := _score_at(step, other.intermediate_values)) is not None
+            and (score, -other.number) > mine
         }
         return len(better - {configuration_of(trial)}) >= self.least
+
+
+def _score_at(step: int, curve: Mapping[int, float]) -> float | None:
+    """The last score up to a step; None of a trial that has not come so far."""
+    return curve[max(s for s in curve if s <= step)] if curve and max(curve) >= step else None
 
 
 def _may_finish(trial: FrozenTrial) -> bool:
