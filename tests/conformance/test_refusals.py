@@ -66,7 +66,7 @@ OTHERS: list[tuple[Settings, str, str]] = [
     ({"server.optimiser": "fedadam"}, "server.optimiser='fedadam'", "must be sgd or"),
     ({"schedule.interval": 2}, "schedule.interval=2", "only for schedule.steps=adacomm"),
     ({"schedule.steps": "adacomm", "schedule.shrink": 0.0}, "schedule.shrink=0.0", "must be in (0"),
-    ({"schedule.batch_most": 512}, "schedule.batch_most=512", "only for schedule.batch=noise_scale"),
+    ({"schedule.batch_most": 512}, "schedule.batch_most=512", "only for schedule.batch=noise_"),
     ({"schedule.batch": "noise_scale", "local.batch_size": 64, "schedule.batch_most": 32},
      "schedule.batch_most=32", "must be at least local.batch_size=64"),
     ({"schedule.steps": "adacomm", "local.unit": "epochs"}, "schedule.steps='adacomm'",
