@@ -9,6 +9,7 @@ threshold, a changed message.
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 
 from fl_core.federated.secure.agreement import (
     KEY_BYTES,
@@ -30,8 +31,7 @@ STEPS = ("advertise", "share", "mask", "reveal")
 
 class SecureClient:
     """number: of the client, from 0
-    random: (purpose, size) -> uniform bytes, fresh in every round, independent from purpose to
-        purpose and of all other clients'
+    random: (purpose, size) -> uniform bytes, fresh in every round, independent of all others'
     agree: `agreement.agree`, or what gives the same faster
     """
 
@@ -45,12 +45,14 @@ class SecureClient:
         agree: Agree = agree,
     ) -> None:
         self.number, self._threshold, self._bits = number, threshold, bits
-        self._random, self._agree = random, agree
-        secrets = random("secrets", 2 * KEY_BYTES + SEED_BYTES)
-        self._channel_key = KeyPair.of(secrets[:KEY_BYTES])  # c of the paper
-        self._mask_secret = secrets[KEY_BYTES : 2 * KEY_BYTES]
+        self._agree = agree
+        need = draws_for(threshold)
+        take = BytesIO(random("secrets", 2 * KEY_BYTES + SEED_BYTES + 2 * need)).read
+        self._channel_key = KeyPair.of(take(KEY_BYTES))  # c of the paper
+        self._mask_secret = take(KEY_BYTES)
         self._mask_key = KeyPair.of(self._mask_secret)  # s of the paper
-        self._own_seed = secrets[2 * KEY_BYTES :]  # b_k
+        self._own_seed = take(SEED_BYTES)  # b_k
+        self._drawn = take(need), take(need)  # what hides key and seed in their shares
         self._mask_keys: dict[int, bytes] = {}  # of the others
         self._channels: dict[int, tuple[bytes, bytes]] = {}  # to and from the others
         self._own_shares = b""  # of its own mask key and seed
@@ -116,10 +118,9 @@ class SecureClient:
 
     def _shares(self, everyone: list[int]) -> dict[int, bytes]:
         """For each of them: a share of the mask key, then one of the seed."""
-        need = draws_for(self._threshold)
-        drawn = self._random("shares", 2 * need)
-        of_key = share(self._mask_secret, self._threshold, everyone, drawn[:need])
-        of_seed = share(self._own_seed, self._threshold, everyone, drawn[need:])
+        for_key, for_seed = self._drawn
+        of_key = share(self._mask_secret, self._threshold, everyone, for_key)
+        of_seed = share(self._own_seed, self._threshold, everyone, for_seed)
         return {k: of_key[k] + of_seed[k] for k in everyone}
 
     def _seed_with(self, other: int) -> bytes:
