@@ -61,10 +61,13 @@ def resume_trial(path: Path | None, device: str) -> tuple[list[Record], State | 
 
 
 def _counted(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a state. Those of a checkpoint that was written before selections were counted
-    lack the counts: a uniform selection is drawn again, another is not known.
+    """The values of a state. A checkpoint that was written before there was a virtual clock lacks
+    the time to go on from. One that was written before selections were counted lacks the counts: a
+    uniform selection is drawn again, another is not known.
     """
     values: dict[str, Any] = meta["state"]
+    if "virtual_seconds" not in values["totals"] and not meta["records"][-1]["done"]:
+        raise DamagedArtefact("it does not say how much virtual time has passed")
     if "selected" in values:
         return values
     config = TrialConfig.from_flat(meta["config"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 from fl_core.config.fields import Section
@@ -48,6 +49,7 @@ SETTING: dict[str, dict[str, Value]] = {
     "mask.hybrid_weight": {"mask.rule": "hybrid", "mask.hybrid_weight": 0.25},
     "mask.average": {"mask.scope": "per_client"},
     "head.norm": {"head.hidden": 8},
+    "timing.day": {"timing.window": 0.5},
     "head.shrinkage": {"head.method": "cof"},
     "head.means": {"head.method": "cof"},
     "schedule.warmup": {"schedule.name": "warmup_cosine"},
@@ -98,6 +100,8 @@ def another_value(name: str, config: TrialConfig) -> Value:
         return "random"
     if name == "mask.layers":
         return "head"
+    if name == "timing.table":
+        return str(Path(__file__).parent / "federated" / "devices.csv")
     if name == "attack.share":
         return 0.5  # of few clients somebody
     if name == "select.candidates":

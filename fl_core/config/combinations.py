@@ -46,6 +46,8 @@ def check_combination(config: TrialConfig) -> None:
     _check_strategy(config)
     _check_personal(config)
     _check_augmentation(config)
+    if config.timing.fails:
+        check_failing(config, "")
 
 
 def _check_sharding(config: TrialConfig) -> None:
@@ -224,3 +226,30 @@ def _check_augmentation(config: TrialConfig) -> None:
         if value := getattr(config.data, name):
             allowed = "a head (fine_tune.strategy=head) learns from cached features, which are "
             raise refuse(f"data.{name}", value, allowed + "not augmented: must be 0")
+
+
+def check_failing(config: TrialConfig, because: str) -> None:
+    """ConfigError for what needs the update of everybody who was chosen.
+
+    because: the field that lets clients fail, where it is not one of these.
+    """
+    timing, select, aggregate = config.timing, config.select, config.aggregate
+    ways = ("deadline", "dropout", "failure_rate", "window")
+    defaults = type(timing)()
+    name = because or next(
+        f"timing.{way}" for way in ways if getattr(timing, way) != getattr(defaults, way)
+    )
+    value = config.to_flat()[name]
+    if aggregate.fewest > 1:
+        why = f"aggregate.rule={aggregate.rule} needs {aggregate.fewest} updates in every round"
+    elif select.reweight != "biased":
+        why = "select.reweight=unbiased knows how likely a client is chosen, not that it arrives"
+    elif select.rule == "power_of_choice":
+        why = "select.rule=power_of_choice needs an answer of all whom it asks"
+    elif config.local.blend != "none":
+        why = "local.blend sums the Fisher information of all clients before they train"
+    elif config.mask.changes:
+        why = "masks that change over the rounds would be missed by who fails"
+    else:
+        return
+    raise refuse(name, value, f"lets clients fail: {why}")

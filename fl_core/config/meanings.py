@@ -105,6 +105,22 @@ MEANINGS: Mapping[str, str] = {
         "factor of an opposite update; of noise: in standard deviations of inputs, or of an update"
     ),
     "timing.mode": "when the server steps: once it has heard of all of a round's clients",
+    "timing.speed": "examples that the median client trains on in a virtual second",
+    "timing.speed_spread": "standard deviation of the logarithm of the speeds; 0: all are alike",
+    "timing.down": "bytes that a client receives in a virtual second",
+    "timing.up": "bytes that a client sends in a virtual second",
+    "timing.table": (
+        "instead of these a CSV file: a row for each client with client, speed, down, up, and if "
+        "you like failure_rate and window. Its content names a trial, not its path"
+    ),
+    "timing.failure_rate": "failures of a client at work in a virtual second; 0: none",
+    "timing.dropout": "chance that a client fails in a round, at any of its stages as likely",
+    "timing.window": (
+        "share of a day that a client is there, from an hour of its own; 1: always. Who leaves at "
+        "work fails; where nobody is there the server waits"
+    ),
+    "timing.day": "virtual seconds of a day",
+    "timing.deadline": "virtual seconds after which a round ends without who is late; null: never",
     "personal.rule": (
         "what of a client's model is its own: nothing, all (local), its head (fedper, fedrep), its "
         "norm layers (fedbn), a second model (ditto), or further steps at the end (fine_tune)"

@@ -68,7 +68,7 @@ METHODS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "sign_flip": ("share", "scale"),
         "gaussian": ("share", "scale"),
     },
-    "timing.mode": {"synchronous": ()},
+    "timing.mode": {"synchronous": ("deadline",)},
     "personal.rule": {
         "none": (),
         "local": (),
@@ -88,6 +88,8 @@ BY_ENTRY = ("median", "trimmed_mean")
 COMPARING = ("krum", "multi_krum", "bulyan")
 #: Aggregates for which all of a round's updates are in memory at once.
 HOLDING = (*BY_ENTRY, *COMPARING, "geometric_median")
+#: Those for which clients have to answer once more when all updates are in.
+ASKING_AGAIN = ("secure",)
 
 
 def unread(name: str, values: Mapping[str, object]) -> bool:

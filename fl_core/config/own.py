@@ -84,6 +84,14 @@ def source_of(value: str, field: str) -> str:
     return found
 
 
+def content_of(path: str, field: str) -> str:
+    """The sha256 of a file of the user's; a ConfigError where it cannot be read."""
+    try:
+        return f"sha256:{hashlib.sha256(Path(path).read_bytes()).hexdigest()}"
+    except OSError as error:
+        _refuse(field, path, f"cannot be read ({error.strerror})")
+
+
 def make_importable(*folders: Path) -> None:
     """Let modules in these folders be imported, after all that can be imported already."""
     for folder in map(str, folders):

@@ -93,6 +93,14 @@ METRICS: Mapping[str, Metric] = {
     "local_steps_head": Metric(
         "of the head by FedAvg before the main stage: head.rounds times head.local.steps; else 0"
     ),
+    "virtual_seconds": Metric(
+        "virtual time of the rounds of the main stage so far: what the clients' devices and links "
+        "would take (see timing), whatever machine this is", "s"),
+    "bytes_lost": Metric(
+        "of bytes_up and bytes_down what was sent to and from clients whose updates did not "
+        "arrive; where they may fail", "B"),
+    "images_lost": Metric("training examples that such clients processed so far"),
+    "clients_lost": Metric("times that a client's update did not arrive so far"),
     "seconds_train": Metric("time of training so far", "s"),
     "seconds_eval": Metric("time of evaluations so far", "s"),
     "seconds_overhead": Metric("time of all else so far: checkpoints, waiting for the study", "s"),

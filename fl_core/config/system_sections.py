@@ -5,17 +5,47 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fl_core.config.fields import Section, choice
+from fl_core.config.fields import Section, choice, number, refuse, text
 from fl_core.config.methods import METHODS
+
+MOST_A_SECOND = 1e12  # bytes or examples: no link, no device is faster
+MOST_SECONDS = 1e9  # 30 years
 
 
 @dataclass(frozen=True)
 class TimingConfig(Section):
-    """When the server steps, and with whose updates (see federated.timing)."""
+    """When the server steps, with whose updates, and what the clock says (see federated.timing).
+
+    The bandwidths are those of a phone in the system model of Wang et al. (A Field Guide to
+    Federated Optimization, 2021). By default all clients are alike and none fails: whatever the
+    clock says then, it changes no other number.
+    """
 
     prefix: ClassVar[str] = "timing."
     mode: str = choice("synchronous", *METHODS["timing.mode"])
+    speed: float = number(100.0, 0, MOST_A_SECOND, above=True)  # examples/s, median client
+    speed_spread: float = number(0.0, 0, 5)  # sigma of the log-normal speeds; 0 = all alike
+    down: float = number(750_000.0, 0, MOST_A_SECOND, above=True)  # bytes/s to a client
+    up: float = number(250_000.0, 0, MOST_A_SECOND, above=True)  # bytes/s from a client
+    table: str = text("")  # CSV with a row a client, instead of these; see federated.timing.devices
+    failure_rate: float = number(0.0, 0)  # of a client at work, 1/s
+    dropout: float = number(0.0, 0, 1, below=True)  # chance that a client fails in a round
+    window: float = number(1.0, 0, 1, above=True)  # share of a day that a client is there
+    day: float = number(86_400.0, 0, MOST_SECONDS, above=True)  # s
+    deadline: float | None = number(None, 0, MOST_SECONDS, above=True)  # s of a round; None = none
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.only_for("mode", METHODS["timing.mode"])
+        defaults = type(self).__dataclass_fields__
+        for name in ("speed", "speed_spread", "down", "up") if self.table else ():
+            if (value := getattr(self, name)) != defaults[name].default:
+                raise refuse(f"timing.{name}", value, "not with timing.table, which says it")
+        if self.day != defaults["day"].default and self.window == 1 and not self.table:
+            raise refuse("timing.day", self.day, "only for timing.window < 1")
+
+    @property
+    def fails(self) -> bool:
+        """Whether an update may not arrive; a table may say so too (`devices.check_devices`)."""
+        late = self.deadline is not None
+        return late or self.failure_rate > 0 or self.dropout > 0 or self.window < 1

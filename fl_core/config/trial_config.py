@@ -37,7 +37,7 @@ from fl_core.config.method_sections import (
     SelectConfig,
     ServerConfig,
 )
-from fl_core.config.own import source_of
+from fl_core.config.own import content_of, source_of
 from fl_core.config.record import JUDGED
 from fl_core.config.sections import (
     MOST_SEED,
@@ -144,11 +144,14 @@ class TrialConfig(Section):
         return digest_of({"version": TRIAL_VERSION, **self.identity()})
 
     def identity(self) -> dict[str, object]:
-        """What names this configuration by content: the values that differ from the defaults, and
-        the sources of the user's own choices.
+        """What names this configuration by content: the values that differ from the defaults, of a
+        table what is in it, and the sources of the user's own choices.
         """
+        found: dict[str, object] = {**self.changed()}
+        if self.timing.table:
+            found["timing.table"] = content_of(self.timing.table, "timing.table")
         sources = own_sources(self)
-        return {**self.changed(), **({"own": sources} if sources else {})}
+        return {**found, **({"own": sources} if sources else {})}
 
 
 def unknown_field(name: object) -> ConfigError:

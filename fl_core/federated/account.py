@@ -12,14 +12,17 @@ import torch
 from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.cost import Cost
 from fl_core.federated.state import State
+from fl_core.federated.timing.devices import may_fail
 
 
-def account(state: State, before: Mapping[str, Cost]) -> dict[str, float]:
+def account(config: TrialConfig, state: State, before: Mapping[str, Cost]) -> dict[str, float]:
     """Rounds, local steps, bytes, messages, seconds and memory so far.
 
     before: what the stages before the main one have cost, which the bytes in all include.
     """
     totals = dict(state.totals)
+    if not may_fail(config):
+        totals = {name: total for name, total in totals.items() if not name.endswith("_lost")}
     images, steps = totals.pop("images"), int(totals.pop("steps"))
     bytes_up = sum(cost.up for cost in before.values()) + totals["bytes_up_main"]
     bytes_down = sum(cost.down for cost in before.values()) + totals["bytes_down_main"]

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from fl_core.federated.messages import COMPARED, ENCODINGS, HEADER, cheapest
+from fl_core.federated.update import Traffic
 
 ANSWER = 4  # bytes of what a client says that is asked: one float32
+ANSWERED = HEADER + ANSWER  # of the message
 NUMBER = 4  # bytes of what a client is told beside the model: how many steps, how large a batch
 
 
@@ -24,27 +26,76 @@ class Message(NamedTuple):
         return Message(self.encoding, self.sent + mask + beside, lengths)
 
 
+class Parcel(NamedTuple):
+    """The messages of a client's turn."""
+
+    down: list[Message]
+    up: list[Message]
+
+    @property
+    def bytes_down(self) -> int:
+        """As sent."""
+        return sum(message.sent for message in self.down)
+
+    @property
+    def bytes_up(self) -> int:
+        """As sent."""
+        return sum(message.sent for message in self.up)
+
+
+class Broken(NamedTuple):
+    """A turn without an update: what would have been sent, and the share of it that was."""
+
+    traffic: Traffic
+    down: float
+    up: float
+
+
+class Torn(NamedTuple):
+    """Messages of one way, of which a share of the bytes was sent, for nothing."""
+
+    messages: Sequence[Message]
+    share: float
+
+    def of(self, length: float) -> int:
+        """Whole bytes that were sent of so many."""
+        return int(self.share * length)
+
+
 def booked(
-    totals: Mapping[str, float], down: Sequence[Message], up: Sequence[Message], *, compared: bool
+    totals: Mapping[str, float],
+    down: Sequence[Message],
+    up: Sequence[Message],
+    *,
+    compared: bool,
+    torn_down: Sequence[Torn] = (),
+    torn_up: Sequence[Torn] = (),
 ) -> dict[str, float]:
     """New totals after a round with these messages; the old may be part of a checkpoint.
 
-    compared: whether the same traffic is counted in every encoding, too.
+    compared: whether the same traffic is counted in every encoding, too. torn: what was sent for
+    nothing: it counts as sent and as lost, byte by byte, but as no message.
     """
     found = dict(totals)
-    for way, messages in (("down", down), ("up", up)):
-        found[f"bytes_{way}_round"] = float(sum(message.sent for message in messages))
+    for way, messages, torn in (("down", down, torn_down), ("up", up, torn_up)):
+        lost = sum(one.of(sum(message.sent for message in one.messages)) for one in torn)
+        found["bytes_lost"] += lost
+        found[f"bytes_{way}_round"] = float(sum(message.sent for message in messages) + lost)
         found[f"bytes_{way}_main"] += found[f"bytes_{way}_round"]
         for message in messages if compared else ():
             found[f"messages_{way}_{message.encoding}"] += 1
-            for encoding in COMPARED:
-                found[f"bytes_{way}_{encoding}"] += message.lengths[encoding]
+        for encoding in COMPARED if compared else ():
+            found[f"bytes_{way}_{encoding}"] += sum(m.lengths[encoding] for m in messages)
+            found[f"bytes_{way}_{encoding}"] += sum(
+                one.of(sum(message.lengths[encoding] for message in one.messages)) for one in torn
+            )
     return found
 
 
 def total_names(scope: str | None) -> list[str]:
     """The names of a ledger's totals."""
     plain = [f"bytes_{way}_{part}" for way in ("up", "down") for part in ("main", "round")]
+    plain.append("bytes_lost")
     if scope is None:
         return plain
     ways = [f"bytes_{way}_{name}" for way in ("up", "down") for name in COMPARED]

@@ -30,6 +30,7 @@ from fl_core.config.mask_section import MaskConfig
 from fl_core.federated.booking import (
     ANSWER,
     Message,
+    Parcel,
     booked,
     numbers_told,
     opaque,
@@ -101,10 +102,11 @@ class ChangingLedger:
         if scored is not None:
             down, up = self._all_scored(round, scored)
         for one in traffic:
-            down += self._downloads(round, one.client, broadcast, masks)
-            up += self._uploads(round, one, masks)
+            parcel = self.parcel(round, one, broadcast, masks)
+            down += parcel.down
+            up += parcel.up
         for client in set(asked) - {one.client for one in traffic}:
-            down.append(self._to_judge(client))
+            down.append(self.to_judge(client))
             self._has[client] = round
         up += [opaque(ANSWER)] * len(asked)
         for one in traffic:
@@ -121,7 +123,12 @@ class ChangingLedger:
         sent = [_plain(total // clients) for total in (scored.down, scored.up)]
         return [*down, *[sent[0]] * clients], [sent[1]] * clients
 
-    def _to_judge(self, client: int) -> Message:
+    def parcel(self, round: int, own: Traffic, broadcast: int, masks: Masks) -> Parcel:
+        """What travels in a client's turn of the coming round; arguments as of `round_trip`."""
+        down = self._downloads(round, own.client, broadcast, masks)
+        return Parcel(down, self._uploads(round, own, masks))
+
+    def to_judge(self, client: int) -> Message:
         """The model for a client that will not train it."""
         has = int(self._has[client])
         if has < 0:

@@ -75,6 +75,11 @@ def plan_work(
     return Work(indices, draws, size)
 
 
+def planned_examples(size: int, local: LocalConfig) -> int:
+    """Examples that `plan_work` of a shard of this size lets a client process."""
+    return local.steps * (size if local.unit == "epochs" else min(local.batch_size, size))
+
+
 def precision_context(device: torch.device, precision: str) -> AbstractContextManager[None]:
     """bfloat16 autocast where asked for; parameters and updates stay float32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")

@@ -27,6 +27,10 @@ Every count is the length of an encoded message. What the stages before it send:
   it answers for is the one that it then trains; who is not chosen was sent the model for nothing,
   and keeps none of it: the whole vector where it has never trained, else what has changed.
 
+* Of a client whose update does not arrive a share of what its whole turn would have taken was sent:
+  that counts as sent and as lost. It keeps nothing of it: unless it took part before, its next
+  download is a first one.
+
 Clients to whom an earlier stage sent the start (`told`: they made the masks) get at first only
 what has changed.
 
@@ -45,7 +49,10 @@ from torch import Tensor
 
 from fl_core.federated.booking import (
     ANSWER,
+    Broken,
     Message,
+    Parcel,
+    Torn,
     booked,
     numbers_told,
     opaque,
@@ -105,29 +112,56 @@ class Ledger:
         broadcast: int,
         masks: Masks,
         asked: Sequence[int] = (),
+        broken: Sequence[Broken] = (),
     ) -> None:
         """Account one round: the clients' downloads, and their uploads after training.
 
         `params` is any vector of the run's layout: lengths do not depend on values. `broadcast`:
         vectors that come down with the parameters. `masks` is asked for what has not been measured
-        yet. `asked`: the clients that answered with a number, chosen or not.
+        yet. `asked`: the clients that answered with a number, chosen or not. `broken`: those
+        whose updates did not arrive, which would have sent what the others did: for the next round
+        it is as if they had not been there.
         """
-        if params.numel() != self._size:
-            raise ValueError(f"params: {params.numel()} entries, the ledger is of {self._size}")
-        self._dense = self._dense or len(encode(params, None, "dense"))
-        down = [m for t in traffic for m in self._downloads(params, t.client, broadcast, masks)]
+        parcels = [self.parcel(params, one, broadcast, masks) for one in traffic]
+        down = [message for parcel in parcels for message in parcel.down]
+        up = [message for parcel in parcels for message in parcel.up]
         in_vain = set(asked) - {t.client for t in traffic}
-        down += [self._to_judge(params, client, masks) for client in in_vain]
-        up = [m for t in traffic for m in self._uploads(params, t, masks)]
+        down += [self.to_judge(params, client, masks) for client in in_vain]
         up += [opaque(ANSWER)] * len(asked)
+        lost = [(self.parcel(params, one.traffic, broadcast, masks), one) for one in broken]
         if self._fisher == "all" and not self.seen:
             down += [self._whole(0 if self._told else self._dense, self._mask)] * self._clients
             up += [self._trained(params, traffic[0].client, masks)] * self._clients
-        self.seen.update(t.client for t in traffic)
-        self.totals = booked(self.totals, down, up, compared=self._scope is not None)
+        self.replay([t.client for t in traffic], masks)
+        self.totals = booked(
+            self.totals,
+            down,
+            up,
+            compared=self._scope is not None,
+            torn_down=[Torn(parcel.down, one.down) for parcel, one in lost],
+            torn_up=[Torn(parcel.up, one.up) for parcel, one in lost],
+        )
+
+    def parcel(self, params: Tensor, own: Traffic, broadcast: int, masks: Masks) -> Parcel:
+        """What travels in a client's turn of the coming round; arguments as of `round_trip`."""
+        self._dense = self._dense or self._length_of_all(params)
+        down = self._downloads(params, own.client, broadcast, masks)
+        return Parcel(down, self._uploads(params, own, masks))
+
+    def to_judge(self, params: Tensor, client: int, masks: Masks) -> Message:
+        """The model for a client that will not train it."""
+        self._dense = self._dense or self._length_of_all(params)
+        if client in self.seen or self._told or self._fisher == "all":
+            return self._changes(params, client, 0, masks)[0]
+        return self._whole(self._dense).heavier(0, self._beside)
+
+    def _length_of_all(self, params: Tensor) -> int:
+        if params.numel() != self._size:
+            raise ValueError(f"params: {params.numel()} entries, the ledger is of {self._size}")
+        return len(encode(params, None, "dense"))
 
     def replay(self, clients: Iterable[int], masks: Masks) -> None:
-        """These took part in earlier rounds: `seen` and `union` grow, nothing is counted."""
+        """These have taken part: `seen` and `union` grow, nothing is counted."""
         for client in clients:
             if client not in self.seen and self._scope == "per_client":
                 self._join(_need(masks, client))
@@ -149,12 +183,6 @@ class Ledger:
         if self._fisher and first == exchanged:
             messages.append(self._trained(params, client, masks))  # the sum
         return messages + numbers_told(self._numbers)
-
-    def _to_judge(self, params: Tensor, client: int, masks: Masks) -> Message:
-        """The model for a client that will not train it."""
-        if client in self.seen or self._told or self._fisher == "all":
-            return self._changes(params, client, 0, masks)[0]
-        return self._whole(self._dense).heavier(0, self._beside)
 
     def _everything(
         self, params: Tensor, client: int, broadcast: int, masks: Masks
@@ -204,8 +232,6 @@ class Ledger:
             self._lengths[key] = self._measure(params, mask, ENCODINGS)
             if self._scope == "shared":
                 self._mask = len(encode_mask(mask))
-            else:
-                self._join(mask)
         return self._lengths[key]
 
     def _measure(self, params: Tensor, mask: Tensor, encodings: Sequence[str]) -> dict[str, int]:

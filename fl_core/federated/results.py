@@ -12,17 +12,16 @@ from torch import Tensor
 from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sources import Source
 from fl_core.federated.account import Clock, account
-from fl_core.federated.changing_ledger import ChangingLedger
+from fl_core.federated.books import AnyLedger
 from fl_core.federated.cost import Cost
 from fl_core.federated.evaluate import Evaluation, evaluate
-from fl_core.federated.ledger import Ledger
 from fl_core.federated.losses import LOSSES
 from fl_core.federated.masking import RoundMasks
 from fl_core.federated.pace.table import pace_row
 from fl_core.federated.personal.judge import Judge
 from fl_core.federated.personal.own import shared_model
 from fl_core.federated.run import Run
-from fl_core.federated.state import Federation, State
+from fl_core.federated.state import VIRTUAL, Federation, State
 from fl_core.federated.update import Measured
 
 
@@ -45,7 +44,7 @@ def round_row(
     state: State,
     measured: Measured,
     clock: Clock,
-    ledger: Ledger | ChangingLedger,
+    ledger: AnyLedger,
     now: RoundMasks,
 ) -> dict[str, float]:
     """What is known of one round without an evaluation."""
@@ -55,9 +54,9 @@ def round_row(
         **row,
         "round": state.round,
         "local_steps": int(clock.totals["steps"]),
-        "train_loss": measured.train_loss,
+        "virtual_seconds": state.totals["virtual_seconds"],
         **pace_row(run, state),
-        **measured.drift,
+        **measured.told,
         "client_drift_all": measured.drift_all(config.federation.clients),
         **{name: ledger.totals[name] for name in ("bytes_up_round", "bytes_down_round")},
         **({"attackers_round": measured.among(attackers)} if attackers else {}),
@@ -69,13 +68,13 @@ def evaluated(
     state: State,
     measured: Measured,
     clock: Clock,
-    ledger: Ledger | ChangingLedger,
+    ledger: AnyLedger,
     before: Mapping[str, Cost],
     judge: Judge | None,
 ) -> RoundResult | None:
     """The result after a round, if one is due: at an evaluation, at the end, on divergence."""
     config = run.config
-    told = {"train_loss": measured.train_loss, **measured.drift}
+    told = measured.told
     due = state.round == config.last_round or state.round % config.eval_every == 0
     if not due and _finite(state, told):
         return None
@@ -83,7 +82,7 @@ def evaluated(
 
 
 def _finite(state: State, told: Mapping[str, float]) -> bool:
-    loss = told.get("train_loss", 0.0)  # of no rounds there is none
+    loss = told.get("train_loss", 0.0)  # of no rounds, or no updates, there is none
     return bool(np.isfinite(loss)) and bool(torch.isfinite(state.params).all())
 
 
@@ -92,7 +91,7 @@ def result_of(
     state: State,
     told: Mapping[str, float],
     clock: Clock,
-    ledger: Ledger | ChangingLedger,
+    ledger: AnyLedger,
     before: Mapping[str, Cost],
     judge: Judge | None,
 ) -> RoundResult:
@@ -117,8 +116,9 @@ def result_of(
     if done and evaluation is not None:
         metrics |= spread(evaluation.client_accuracies(fed.class_counts))
     clock.charge("seconds_eval")
-    state = replace(state, totals={**clock.totals, **ledger.totals})
-    metrics |= account(state, before)
+    virtual = {name: state.totals[name] for name in VIRTUAL}
+    state = replace(state, totals={**clock.totals, **ledger.totals, **virtual})
+    metrics |= account(config, state, before)
     return RoundResult(metrics, state, done, diverged=not finite)
 
 

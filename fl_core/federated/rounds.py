@@ -13,12 +13,11 @@ from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.account import Clock, steps_done
 from fl_core.federated.aggregates.table import aggregate
 from fl_core.federated.books import book, ledger_of
-from fl_core.federated.masking import masks_of
 from fl_core.federated.pace.table import adapted, paced, paces
 from fl_core.federated.personal.judge import Judge
 from fl_core.federated.results import RoundResult, evaluated, result_of, round_row
 from fl_core.federated.run import Run
-from fl_core.federated.server import begun, server_step
+from fl_core.federated.server import begun, no_step, server_step
 from fl_core.federated.state import Federation, State
 from fl_core.federated.timing.table import turnout_of
 from fl_core.federated.update import Measured
@@ -30,7 +29,7 @@ def fedavg(config: TrialConfig, fed: Federation, state: State) -> Iterator[Round
     of no rounds the start alone.
 
     A round is a pure function of (state, round, seed): going on from any yielded state gives the
-    same bits. A non-finite loss ends the run with `diverged`.
+    same bits. A non-finite loss ends the run with `diverged`. A round without any update passes.
     """
     run = Run.of(config, fed)
     judge = Judge(run, fed.val, "val") if config.personal.judges and fed.val is not None else None
@@ -46,20 +45,22 @@ def fedavg(config: TrialConfig, fed: Federation, state: State) -> Iterator[Round
     passed: list[dict[str, float]] = []  # rounds since the last result
     while state.round < config.last_round:
         run = paced(run, state)
-        turnout = turnout_of(run, state)
-        chosen = turnout.chosen  # S_t
-        now = masks_of(fed, turnout.state, chosen.clients.tolist())
-        here = run._replace(fed=now.fed)
-        updates = client_updates(here, now.state, chosen, turnout.starts)  # w_k from w
+        turnout = turnout_of(run, state, ledger)
+        chosen, now = turnout.chosen, turnout.now  # S_t, less those who fail
         measured.begin(now.state.params, now.state.clients)
-        target = aggregate(measured.passing(updates), measured.start, config)  # w + mean D_k
-        target = chosen.scaled(target, measured.start)
-        state = server_step(config, run.rule, now.state, target, measured, now.trained)
+        if len(chosen.clients):
+            here = run._replace(fed=now.fed)
+            updates = client_updates(here, now.state, chosen, turnout.starts)  # w_k from w
+            target = aggregate(measured.passing(updates), measured.start, config)  # w + mean D_k
+            target = chosen.scaled(target, measured.start)
+            state = server_step(config, run.rule, now.state, target, measured, now.trained)
+        else:
+            state = no_step(config, run.rule, now.state, measured)
         state = adapted(run, state, measured)
         clock.charge("seconds_train")
         clock.totals["images"] += measured.images
         clock.totals["steps"] += run.local.steps
-        state = book(ledger, run, state, measured, now, chosen.asked)
+        state = book(ledger, run, state, measured, turnout)
         passed.append(round_row(run, state, measured, clock, ledger, now))
         result = evaluated(run, state, measured, clock, ledger, before, judge)
         if result is None:

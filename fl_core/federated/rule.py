@@ -82,6 +82,7 @@ class LocalRule:
     remember(gathered, params): the same once the server has stepped to `params` (P,).
     memory, broadcast, held: names of the clients' and of the server's tensors, which begin as
         zeros; of the server's, `broadcast` are sent down with the parameters, `held` never are.
+    sends: vectors of the model's size that `finish` sends; the clock has to know before it does.
     moves: `gathered.moved` is wanted.
     uniform: clients weigh the same in the average; otherwise by their examples.
     full_gradient: `visit.gradient` is wanted.
@@ -97,6 +98,7 @@ class LocalRule:
     memory: Sequence[str] = field(default=())
     broadcast: Sequence[str] = field(default=())
     held: Sequence[str] = field(default=())
+    sends: int = 0
     moves: bool = False
     uniform: bool = False
     full_gradient: bool = False

@@ -32,6 +32,15 @@ class Selection(NamedTuple):
     scale: float = 1.0
     asked: Sequence[int] = ()
 
+    def only(self, these: np.ndarray) -> Selection:
+        """Of the clients these, (m,) bool."""
+        if these.all():
+            return self
+        weights = self.weights
+        if weights is not None:
+            weights = [weight for weight, taken in zip(weights, these, strict=True) if taken]
+        return self._replace(clients=self.clients[these], weights=weights)
+
     def scaled(self, target: Tensor, start: Tensor) -> Tensor:
         """The aggregate (P,), drawn towards the start or beyond; what did not move keeps its bits.
 

@@ -120,6 +120,18 @@ def server_step(
     )
 
 
+def no_step(config: TrialConfig, rule: LocalRule, state: State, measured: Measured) -> State:
+    """The state after a round without an update: the parameters and the optimiser stay as they
+    are, a rule that remembers the server's models sees one more.
+    """
+    server = dict(state.server)
+    if rule.remember is not None:
+        gathered = _gathered(config, state, measured.start, measured)
+        told = rule.remember(gathered, state.params)
+        server |= {f"rule/{name}": tensor for name, tensor in told.items()}
+    return replace(state, round=state.round + 1, server=server)
+
+
 def _gathered(config: TrialConfig, state: State, target: Tensor, measured: Measured) -> Gathered:
     """The round as the clients' rule sees it at the server."""
     return Gathered(

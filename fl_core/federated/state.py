@@ -39,8 +39,14 @@ class Federation:
     beside: int = 0  # bytes that each client needs once beside the parameters: a frozen head
 
 
+#: Totals that the virtual clock counts, round by round.
+VIRTUAL = ("virtual_seconds", "images_lost", "clients_lost")
+
+
 def _nothing() -> dict[str, float]:
-    return dict.fromkeys(("seconds_train", "seconds_eval", "seconds_overhead", "images"), 0.0)
+    """Totals before the first round; what was sent is in the ledger's own."""
+    wall = ("seconds_train", "seconds_eval", "seconds_overhead", "images")
+    return dict.fromkeys((*wall, *VIRTUAL), 0.0)
 
 
 @dataclass(frozen=True)
@@ -55,15 +61,15 @@ class State:
     round: int = 0  # rounds completed
     server: Mapping[str, Tensor] = field(default_factory=dict)  # rule/… and optimiser/…
     clients: ClientMemory = field(default_factory=ClientMemory.empty)
-    selected: Mapping[int, int] = field(default_factory=dict)  # client -> its rounds so far
+    selected: Mapping[int, int] = field(default_factory=dict)  # client -> its updates that arrived
     best: Tensor | None = None  # parameters of the best evaluation, if they are kept
     best_accuracy: float = -1.0
     evaluations_since_best: int = 0
-    totals: dict[str, float] = field(default_factory=_nothing)
+    totals: dict[str, float] = field(default_factory=_nothing)  # virtual_seconds: the clock
 
     @property
     def participants(self) -> frozenset[int]:
-        """The clients of the rounds completed."""
+        """The clients whose updates arrived in the rounds completed."""
         return frozenset(self.selected)
 
     def to_tensors(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -110,5 +116,5 @@ class State:
             best=own.get("best"),
             best_accuracy=values["best_accuracy"],
             evaluations_since_best=values["evaluations_since_best"],
-            totals=values["totals"],
+            totals={**_nothing(), **values["totals"]},
         )

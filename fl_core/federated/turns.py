@@ -12,7 +12,14 @@ from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
 from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sources import ImageSource
-from fl_core.federated.client import Trained, Work, full_gradient, local_update, plan_work
+from fl_core.federated.client import (
+    Trained,
+    Work,
+    full_gradient,
+    local_update,
+    plan_work,
+    planned_examples,
+)
 from fl_core.federated.gradients import has_closed_form
 from fl_core.federated.losses import LOSSES
 from fl_core.federated.rule import LocalRule, Visit
@@ -69,6 +76,15 @@ def _turn(run: Run, client: int, round: int, start: Tensor) -> Turn:
     steps = len(work.indices)
     rates = step_rates(run.local, config.schedule, round, config.rounds, steps)
     return Turn(client, round, work, rates, start)
+
+
+def examples_of(run: Run, client: int) -> int:
+    """Examples that a client will process in a round, as `Update.images` says afterwards."""
+    size, beside = len(run.fed.shards[client]), run.personal.beside
+    found = planned_examples(size, run.local) + (size if run.rule.full_gradient else 0)
+    if beside is not None:
+        found += planned_examples(size, run.own_steps(*beside).local)
+    return found
 
 
 def _visit(run: Run, state: State, turn: Turn, memory: Mapping[str, Tensor]) -> Visit:

@@ -128,7 +128,7 @@ class Measured:
 
     @property
     def train_loss(self) -> float:
-        """Mean over the clients, weighted by their examples."""
+        """Mean over the clients, weighted by their examples; of nobody there is none."""
         return self._loss / self._examples
 
     @property
@@ -138,8 +138,13 @@ class Measured:
 
     @property
     def travel(self) -> float:
-        """Mean sum of the steps' learning rates, weighted as the parameters are."""
-        return self._travel / self._weight
+        """Mean sum of the steps' learning rates, weighted as the parameters are; of nobody 0."""
+        return self._travel / self._weight if self.traffic else 0.0
+
+    @property
+    def told(self) -> dict[str, float]:
+        """What the round's clients measured, mean over them; nothing of nobody."""
+        return {"train_loss": self.train_loss, **self.drift} if self.traffic else {}
 
     @property
     def drift(self) -> dict[str, float]:

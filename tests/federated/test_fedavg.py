@@ -108,6 +108,7 @@ def test_one_round_by_hand() -> None:
     assert metrics["client_drift"] == pytest.approx((1 + math.sqrt(2.5)) / 2)
     assert result.rounds == [
         {"round": 1, "local_steps": 1, "train_loss": metrics["train_loss"],
+         "virtual_seconds": 32 / 750_000 + 3 / 100 + 32 / 250_000,  # of the client with 3 examples
          "client_drift": metrics["client_drift"], "client_drift_active": metrics["client_drift"],
          "client_drift_all": metrics["client_drift"],  # both clients took part
          "bytes_up_round": 64, "bytes_down_round": 64}

@@ -49,6 +49,7 @@ def scaffold(local: LocalConfig) -> LocalRule:
         serve=serve,
         memory=("control",),
         broadcast=("control",),
+        sends=1,
         uniform=True,
         full_gradient=local.option == 1,
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from torch import Tensor
 
+from fl_core.federated.masking import RoundMasks
 from fl_core.federated.selection import Selection
-from fl_core.federated.state import State
+from fl_core.federated.timing.fates import Fate
 
 
 class Start(NamedTuple):
@@ -21,11 +22,23 @@ class Start(NamedTuple):
 class Turnout(NamedTuple):
     """One step of the server: who its updates are of.
 
-    chosen: the clients whose updates arrive. state: the state before the step, with what the mode
-    keeps for the next ones. starts: of those clients that began from an older model than the
-    server has now, by client.
+    chosen: the clients whose updates arrive; there may be none.
+    now: the masks of this round; and the state before the step, with what the mode keeps for the
+        next ones.
+    seconds: virtual seconds from the server's last step, or the start, until it steps; with what it
+        waits for clients to be there.
+    fates: of every client that was asked and has arrived or failed by then, by client: those chosen
+        and those lost.
+    starts: of those chosen that began from an older model than the server has now, by client.
     """
 
     chosen: Selection
-    state: State
+    now: RoundMasks
+    seconds: float
+    fates: Sequence[Fate]
     starts: Mapping[int, Start] = {}
+
+    @property
+    def lost(self) -> list[Fate]:
+        """Of the clients whose updates do not arrive."""
+        return [fate for fate in self.fates if not fate.arrives]
