@@ -103,6 +103,7 @@ class Ledger:
         self._dense = 0  # length of the whole vector
         self._mask = 0  # of the shared mask
         self._lengths: dict[int | None, dict[str, int]] = {}  # by client; None: the shared mask
+        self._fresh: dict[int, Tensor] = {}  # masks of clients that may join in this round
         self._changed: dict[str, int] = {}  # of the union, until it grows
 
     def round_trip(
@@ -133,6 +134,7 @@ class Ledger:
             down += [self._whole(0 if self._told else self._dense, self._mask)] * self._clients
             up += [self._trained(params, traffic[0].client, masks)] * self._clients
         self.replay([t.client for t in traffic], masks)
+        self._fresh.clear()
         self.totals = booked(
             self.totals,
             down,
@@ -164,7 +166,8 @@ class Ledger:
         """These have taken part: `seen` and `union` grow, nothing is counted."""
         for client in clients:
             if client not in self.seen and self._scope == "per_client":
-                self._join(_need(masks, client))
+                mask = self._fresh.pop(client, None)
+                self._join(_need(masks, client) if mask is None else mask)
             self.seen.add(int(client))
 
     def _downloads(
@@ -232,6 +235,8 @@ class Ledger:
             self._lengths[key] = self._measure(params, mask, ENCODINGS)
             if self._scope == "shared":
                 self._mask = len(encode_mask(mask))
+            elif client not in self.seen:
+                self._fresh[client] = mask
         return self._lengths[key]
 
     def _measure(self, params: Tensor, mask: Tensor, encodings: Sequence[str]) -> dict[str, int]:

@@ -64,6 +64,7 @@ def test_shared_ledger_by_hand() -> None:
     # clients 0 and 1 get everything and the mask; 1 values, 2 everything; 0 and 2 values
     assert series(totals, "bytes_down_round") == [2 * (416 + 29), 56 + 416 + 29, 2 * 56]
     assert totals[-1] == {
+        "bytes_lost": 0,
         "bytes_up_main": 336,
         "bytes_up_round": 112,
         "bytes_up_dense": 6 * 416,
@@ -96,6 +97,7 @@ def test_per_client_ledger_by_hand() -> None:
     assert series(totals, "bytes_up_round") == [2 * 69, 56 + 229, 56 + 216]
     assert series(totals, "bytes_down_round") == [2 * 416, 89 + 416 + 89, 2 * 289]
     assert totals[-1] == {
+        "bytes_lost": 0,
         "bytes_up_main": 138 + 285 + 272,
         "bytes_up_round": 272,
         "bytes_up_dense": 6 * 416,
