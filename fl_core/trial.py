@@ -33,14 +33,14 @@ from fl_core.checkpoint import (
 from fl_core.config.record import START, TEST_START, Record
 from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sources import Source
-from fl_core.federated.account import Clock, steps_done
+from fl_core.federated.account import Clock
 from fl_core.federated.attacks import attacked
 from fl_core.federated.evaluate import Evaluation, evaluate
 from fl_core.federated.losses import LOSSES
 from fl_core.federated.memory import ClientMemory
 from fl_core.federated.personal.judge import Judge
 from fl_core.federated.personal.own import shared_model
-from fl_core.federated.results import spread
+from fl_core.federated.results import RoundResult, spread
 from fl_core.federated.rounds import fedavg
 from fl_core.federated.run import Run
 from fl_core.federated.state import Federation, State
@@ -48,8 +48,10 @@ from fl_core.masks.calibration import Calibration
 from fl_core.masks.changing import ChangingMasks
 from fl_core.masks.parties import SERVER
 
-TEST_CURVE = "test_curve.csv"  # its columns:
-_TEST_COLUMNS = ("round", "local_steps", "test_loss", "test_accuracy")
+TEST_CURVE = "test_curve.csv"
+#: Its columns. What it had cost by then stands last: rows that an older version wrote lack it.
+_TEST_COLUMNS = ("round", "local_steps", "test_loss", "test_accuracy", "virtual_seconds",
+                 "bytes_up", "bytes_down")  # fmt: skip
 
 
 def run_trial(
@@ -118,7 +120,7 @@ class Trial:
             ends = {"done": result.done, "diverged": result.diverged}
             records.append({**result.metrics, **begun, **ends, "rounds": result.rounds})
             if self._tested and not result.diverged:
-                self._tested_rows().append(self._test_row(result.state))
+                self._tested_rows().append(self._test_row(result))
             if self.path is not None:
                 save_trial(self.path, self.config, records, result.state, self._tested_rows())
             self._last = result.state
@@ -177,10 +179,12 @@ class Trial:
         loss, precision = LOSSES[self.config.head.loss], self.config.compute.precision
         return evaluate(fed.model.module, source, precision, loss=loss, keep=keep)
 
-    def _test_row(self, state: State) -> list[float]:
+    def _test_row(self, result: RoundResult) -> list[float]:
         """A row of the test curve: of the parameters as they are, not of the best so far."""
-        result = self._on_test_set(shared_model(self._run, state))
-        return [state.round, steps_done(self.config, state), result.loss, result.accuracy]
+        found = self._on_test_set(shared_model(self._run, result.state))
+        tested = {"test_loss": found.loss, "test_accuracy": found.accuracy}
+        told = {**result.metrics, **tested}
+        return [told[name] for name in _TEST_COLUMNS]
 
     def _tested_rows(self) -> list[list[float]]:
         """The test curve so far, at first as the trial's file has it."""

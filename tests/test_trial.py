@@ -466,9 +466,11 @@ def test_the_test_curve_is_a_table_of_its_own(machine: Machine, tmp_path: Path) 
     assert plain(records) == plain(list(run_trial(cfg, machine, tmp_path / "plain")))
     metrics, tables = apart.test_metrics()
     curve = pd.read_csv(io.StringIO(tables["test_curve.csv"]))
-    assert list(curve.columns) == ["round", "local_steps", "test_loss", "test_accuracy"]
+    costs = ["virtual_seconds", "bytes_up", "bytes_down"]
+    assert list(curve.columns) == ["round", "local_steps", "test_loss", "test_accuracy", *costs]
     assert list(curve["round"]) == [one["round"] for one in records] == [3, 6, 9, 10]
-    assert list(curve["local_steps"]) == [one["local_steps"] for one in records]
+    for name in ("local_steps", *costs):
+        assert list(curve[name]) == [one[name] for one in records]
     for rounds, accuracy, loss in zip(
         curve["round"], curve["test_accuracy"], curve["test_loss"], strict=True
     ):

@@ -49,11 +49,13 @@ SVG_BYTES = 250_000  # larger drawings are lighter as pixels
 TITLES = {
     "accuracy": "Test accuracy",
     "expected": "Expected best validation accuracy after n trials",
+    "virtual_time": "Accuracy against virtual time",
     "communication": "Accuracy against communication",
     "test_curves": "Test accuracy on the way (chose nothing)",
     "test_loss": "Test loss on the way (chose nothing)",
     "drift": "Client drift at one learning rate",
     "drift_own": "Client drift at each arm's own learning rate",
+    "active_share": "Active share over the rounds",
     "mask_active": "Where the masks live",
     "overlap_layers": "Mask overlap by layer",
     "overlap_depth": "Mask overlap by depth",

@@ -83,9 +83,13 @@ def captions(
         "is from another, no confidence interval of the line. Trials that diverged count as "
         "chance. A method that is better is above at every n; one that needs more tuning crosses "
         "late. Panels differ in scale; what the first few trials reach lies below them.",
+        "virtual_time": f"Test accuracy against the virtual clock, which the configuration and the "
+        f"seed decide, not this machine. {_READ} {_SEEDS} at the same evaluation, band: ± one "
+        "sample standard deviation. Dotted: when the first of arms that are compared ended. "
+        "Panels differ in scale.",
         "communication": "Validation accuracy against the bytes sent so far by every stage (head, "
         "masks, main), up and down, summed over all clients. Stars: before the first round of the "
-        f"main stage. {_SEEDS}.{tail}",
+        f"main stage. {_SEEDS}, band: ± one sample standard deviation.{tail}",
         "traffic": "What a round of the main stage sends, all clients: mean over rounds and "
         "confirmation seeds as sent (each message in its shortest form; line: the least and the "
         "most of a round), and with every message dense, as index or as bitmap "
@@ -97,6 +101,9 @@ def captions(
         "main stage; marks: test accuracy of the confirmed points of the front, mean ± sample "
         "standard deviation over the confirmation seeds.",
         **drift_captions(probe, f"{_SEEDS}, band: ± one sample standard deviation.{tail}"),
+        "active_share": "Share of the maskable parameters that a round trained, of masks that "
+        f"change over the rounds, against local {unit}. {_SEEDS}, band: ± one sample standard "
+        f"deviation.{tail}",
         **_MASKS,
         "importance": f"PED-ANOVA importance of reaching the top {TOP:.0%} of an arm's search "
         "trials. Trials are ranked within their arm and pooled; pruned trials rank by the rounds "

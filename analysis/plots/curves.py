@@ -13,7 +13,10 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 from fl_analysis.plots.lines import Line, panels
 from fl_analysis.plots.panels import legend, unit_of
 from fl_analysis.plots.style import cost_axis, pretty
+from fl_analysis.results.best import beside
 from fl_analysis.results.curves import Curves, Peak, is_course
+from fl_analysis.results.equal import SECONDS
+from fl_analysis.results.labels import TIME_UNITS, unit_for
 from fl_analysis.results.outcome import Outcome
 
 _ACCURACY = "validation accuracy [%]"
@@ -42,6 +45,14 @@ def curve_on_test_figure(results: Sequence[Outcome], data: Curves) -> Figure | N
     if not is_course(frame):
         return None
     return steps_figure(results, frame, "test accuracy [%]", 100.0)
+
+
+def active_share_figure(results: Sequence[Outcome], data: Curves) -> Figure | None:
+    """Share of the maskable parameters that each round trained, of masks that change."""
+    frame = data.over_runs("active_share")
+    if not is_course(frame):
+        return None
+    return steps_figure(results, frame, "active parameters [%]", 100.0)
 
 
 def log_if_wide(drawn: Sequence[Axes], values: pd.Series) -> None:
@@ -138,20 +149,50 @@ def bytes_figure(results: Sequence[Outcome], data: Curves) -> Figure | None:
     """Validation accuracy against the bytes sent so far, both directions, all clients and stages;
     each line begins before the main stage.
     """
-    known = data.frame[data.frame["bytes"].notna() & (data.frame["bytes"] > 0)]
+    known = data.frame[data.frame["bytes"] > 0]
     known = known[~known["arm"].isin(data.alone)]  # one client sends to nobody
     if not is_course(known):
         return None
+    begun = data.starts[data.starts["arm"].isin(known["arm"])].assign(std=0.0)
     figure, grid = panels(results, set(known["arm"]), _ACCURACY)
-    begun = data.starts[data.starts["arm"].isin(known["arm"])]
     shown = [*known["bytes"], *begun["bytes"]]
     for ax, group in grid:
         for line in group:
             start = begun[begun["arm"] == line.arm.arm]
             mine = pd.concat([start, known[known["arm"] == line.arm.arm]])
-            draw_line(ax, line, mine["bytes"], mine.assign(std=0.0), 100.0)
+            draw_line(ax, line, mine["bytes"], mine, 100.0)
             ax.plot(start["bytes"], 100 * start["mean"], "*", ms=6, color=line.colour)
         cost_axis(ax, shown, "B")
     figure.supxlabel("bytes sent so far, up + down, all clients", size=8)
+    legend(figure, [ax for ax, _ in grid])
+    return figure
+
+
+def time_figure(results: Sequence[Outcome], data: Curves) -> Figure | None:
+    """Test accuracy against virtual time; a panel's axis is logarithmic where its arms end at times
+    that are a decade apart. Dotted, where a panel's arms are compared: until when all of them ran.
+    """
+    frame = data.over_runs("test_accuracy")
+    known = frame[(frame[SECONDS] > 0) & ~frame["arm"].isin(data.alone)]
+    if not is_course(known):
+        return None
+    ends = {int(str(arm)): float(end) for arm, end in known.groupby("arm")[SECONDS].max().items()}
+    unit, size = unit_for(ends.values(), TIME_UNITS)
+    compared = [{o.arm for o in some} for some in beside(results).values()]
+    figure, grid = panels(results, set(ends), "test accuracy [%]", same_x=False)
+    for ax, group in grid:
+        for line in group:
+            mine = known[known["arm"] == line.arm.arm]
+            draw_line(ax, line, mine[SECONDS] / size, mine, 100.0)
+        mine = known[known["arm"].isin([line.arm.arm for line in group])]
+        last = [ends[line.arm.arm] / size for line in group]
+        if last and max(last) >= 10 * min(last):
+            cost_axis(ax, list(mine[SECONDS] / size), "")
+        else:
+            ax.set_xlim(left=0)
+            ax.xaxis.set_major_locator(MaxNLocator(4))
+        if len(last) > 1 and any({line.arm.arm for line in group} <= some for some in compared):
+            ax.axvline(min(last), color=_GREY, lw=0.8, ls=":")
+    figure.supxlabel(f"virtual time [{unit}]", size=8)
     legend(figure, [ax for ax, _ in grid])
     return figure

@@ -13,7 +13,13 @@ from matplotlib.figure import Figure
 from fl_analysis.plots.accuracy import accuracy_figure
 from fl_analysis.plots.captions import captions, model_captions
 from fl_analysis.plots.confusion import confusion_figure, errors_figure, pairs_figure
-from fl_analysis.plots.curves import bytes_figure, curve_figure, curve_on_test_figure
+from fl_analysis.plots.curves import (
+    active_share_figure,
+    bytes_figure,
+    curve_figure,
+    curve_on_test_figure,
+    time_figure,
+)
 from fl_analysis.plots.drift import drift_figure
 from fl_analysis.plots.expected import expected_figure
 from fl_analysis.plots.importance import importance_figure
@@ -37,6 +43,7 @@ from fl_analysis.reading.connect import AnalysisError
 from fl_analysis.reading.images import find_images, read_images
 from fl_analysis.reading.store import StudyRuns
 from fl_analysis.results.curves import peaks, read_curves
+from fl_analysis.results.equal import timed
 from fl_analysis.results.expected import read_expected
 from fl_analysis.results.outcome import Outcome, outcomes
 from fl_analysis.results.participation import read_participation
@@ -66,11 +73,13 @@ def draw_figures(
             "test_loss": loss_on_test_figure(results, data),
             "search": search_figure(results, courses(runs)),
             "expected": expected_figure(read_expected(runs, results)),
+            "virtual_time": time_figure(results, data) if timed(runs, results) else None,
             "communication": bytes_figure(results, data),
             "traffic": traffic_figure(results, read_traffic(runs, results)),
             "pareto": pareto_figure(runs, results),
             "drift": drift_figure(results, probes),
             "drift_own": drift_figure(results, data.drift) if probes.empty else None,
+            "active_share": active_share_figure(results, data),
             "mask_active": active_figure(results, layers),
             "overlap_layers": overlap_figure(results, layers),
             "overlap_depth": depth_figure(results, layers),

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     pass
 
 LAYER_COLUMNS = ("size", "active_share", "jaccard", "expected", "excess")
+TESTED_COLUMNS = ("run_id", "round", "step", "test_accuracy", "test_loss", "virtual_seconds",
+                  "bytes_up", "bytes_down")  # fmt: skip
 PREDICTION_COLUMNS = ("label", "prediction", "confidence")
 
 
@@ -103,17 +105,16 @@ def predictions(runs: StudyRuns, run_ids: Sequence[str]) -> dict[str, pd.DataFra
 
 
 def tested_curves(runs: StudyRuns, run_ids: Sequence[str]) -> pd.DataFrame:
-    """`test_curve.csv` of those of these confirmation runs that logged it: run_id, step,
-    test_accuracy, test_loss, a row an evaluation.
+    """`test_curve.csv` of those of these confirmation runs that logged it: `TESTED_COLUMNS`, a row
+    an evaluation; NaN for what older runs did not write there.
     """
-    names = ["run_id", "step", "test_accuracy", "test_loss"]
     tables = [
         pd.read_csv(io.StringIO(text)).rename(columns={"local_steps": "step"}).assign(run_id=run_id)
         for run_id, text in _texts(runs, run_ids, "test_curve.csv").items()
     ]
-    if not tables:
-        return pd.DataFrame({name: [] for name in names}).astype({"run_id": object, "step": int})
-    return pd.concat(tables, ignore_index=True)[names].astype({"step": int})
+    whole = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame({"run_id": []})
+    frame = whole.reindex(columns=list(TESTED_COLUMNS)).astype({"step": int})
+    return frame.astype({"run_id": object})
 
 
 def every_round(runs: StudyRuns, run_ids: Sequence[str]) -> pd.DataFrame:

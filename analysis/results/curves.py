@@ -15,8 +15,8 @@ from fl_analysis.results.outcome import Outcome, outcomes
 from fl_core.config.record import START
 from fl_core.config.vocabulary import known
 
-METRICS = ("val_accuracy", "val_loss", "train_accuracy", "train_loss", "client_drift", "bytes_up",
-           "bytes_down")  # fmt: skip
+COSTS = ("virtual_seconds", "bytes_up", "bytes_down")
+METRICS = ("val_accuracy", "val_loss", "train_accuracy", "train_loss", "client_drift", *COSTS)
 #: Read in the confirmation, for configurations that validation had chosen; no choice sees it.
 TEST = ("test_accuracy", "test_loss")
 _BEFORE = [f"bytes_{way}_{stage}" for way in ("up", "down") for stage in ("head", "masks")]
@@ -25,8 +25,10 @@ NEAR = 0.005  # of an accuracy: so close to the best is near enough
 
 @dataclass(frozen=True, eq=False)
 class Curves:
-    """`wide`: a row (arm, run_id, step) with `METRICS`, `TEST`, `bytes` and `round`; NaN for none.
-    Of rounds without an evaluation there is the training loss, where the run kept it.
+    """`wide`: a row (arm, run_id, step) with `METRICS`, `TEST`, `bytes`, `round`; NaN for none.
+    Of rounds without an evaluation there is the training loss, where the run kept it, and of masks
+    that change `active_share`. Confirmation
+    runs whose arm is shown by its search trial have `TEST` and what that cost alone.
 
     searched: arms shown by their chosen search trial, one run without a band. alone: arms without
     a federation. starts: before the main stage, a row (arm, mean, bytes): means over the runs.
@@ -39,7 +41,7 @@ class Curves:
 
     def over_runs(self, metric: str) -> pd.DataFrame:
         """Mean and std (0 for one run) of a metric over an arm's runs, at the steps that all of
-        them logged: a row (arm, step) with round, mean, std, runs, bytes.
+        them logged: a row (arm, step) with round, mean, std, runs, bytes, virtual_seconds.
         """
         groups = self.wide.dropna(subset=[metric]).groupby(["arm", "step"])
         frame = groups.agg(
@@ -48,6 +50,7 @@ class Curves:
             std=(metric, "std"),
             runs=(metric, "size"),
             bytes=("bytes", "mean"),
+            virtual_seconds=("virtual_seconds", "mean"),
         ).reset_index()
         most = frame.groupby("arm")["runs"].transform("max")
         return frame[frame["runs"] == most].fillna({"std": 0.0})
@@ -83,14 +86,14 @@ def read_curves(runs: StudyRuns) -> Curves:
     wide = tidy.pivot(index=["run_id", "step"], columns="metric", values="value").reset_index()
     wide = wide.reindex(columns=["run_id", "step", *METRICS])
     rounds = every_round(runs, list(owner))
-    wide = _with_every_round(wide, rounds)
-    wide["arm"] = wide["run_id"].map(owner)
-    confirmed = [run for run, arm in owner.items() if arm not in fallback]
-    wide = wide.merge(tested_curves(runs, confirmed), how="left", on=["run_id", "step"])
+    wide = _with_every_round(wide, rounds, runs.trials)
+    tested = {str(run): o.arm for o in results for run in o.confirmed["run_id"]}
+    wide = _with_tests(wide, tested_curves(runs, list(tested)))
+    wide["arm"] = wide["run_id"].map({**tested, **owner})
     wide["bytes"] = wide["bytes_up"] + wide["bytes_down"]
     each = {o.arm: o.config.get("local.steps") for o in results}
     steps = {arm: float(one) for arm, one in each.items() if known(one)}  # no rounds need no J
-    wide["round"] = wide["step"] / wide["arm"].map(steps)
+    wide["round"] = wide["round"].fillna(wide["step"] / wide["arm"].map(steps))
     wide = _where_j_varies(wide, rounds)
     alone = tuple(o.arm for o in results if o.config.get("federation.clients") == 1)
     return Curves(wide, tuple(fallback), alone, _starts(runs, owner))
@@ -105,14 +108,26 @@ def _starts(runs: StudyRuns, owner: Mapping[str, int]) -> pd.DataFrame:
     return groups.agg(mean=(START, "mean"), bytes=("bytes", "mean")).reset_index()
 
 
-def _with_every_round(wide: pd.DataFrame, rounds: pd.DataFrame) -> pd.DataFrame:
-    """With the training loss of each round, instead of that of each evaluation's."""
-    if "train_loss" not in rounds:
-        return wide
-    loss = rounds.rename(columns={"local_steps": "step", "train_loss": "kept"})
-    loss = loss[["run_id", "step", "kept"]].astype({"step": int})
-    both = wide.merge(loss, how="outer", on=["run_id", "step"])
+def _with_every_round(
+    wide: pd.DataFrame, rounds: pd.DataFrame, trials: pd.DataFrame
+) -> pd.DataFrame:
+    """With the training loss of each round, instead of that of each evaluation's, and, where masks
+    change over the rounds, the share of the maskable parameters that was active.
+    """
+    kept = rounds.reindex(columns=["run_id", "local_steps", "train_loss", "mask_active"])
+    kept = kept.rename(columns={"local_steps": "step", "train_loss": "kept"})
+    both = wide.merge(kept.astype({"step": int}), how="outer", on=["run_id", "step"])
     both["train_loss"] = both.pop("kept").fillna(both["train_loss"])
+    ends = trials.set_index("run_id")
+    maskable = ends["mask_active"] / ends["mask_active_share"]
+    return both.assign(active_share=both.pop("mask_active") / both["run_id"].map(maskable))
+
+
+def _with_tests(wide: pd.DataFrame, tested: pd.DataFrame) -> pd.DataFrame:
+    """With the curves on the test set; what an evaluation had cost is the same in both."""
+    both = wide.merge(tested, how="outer", on=["run_id", "step"], suffixes=("", "_tested"))
+    for name in COSTS:
+        both[name] = both[name].fillna(both.pop(f"{name}_tested"))
     return both
 
 

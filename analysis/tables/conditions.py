@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fl_analysis.reading.store import StudyRuns
+from fl_analysis.results.equal import AMONG, timed
 from fl_analysis.results.labels import unit_of_j
 from fl_analysis.results.matching import asked_of
 from fl_analysis.results.outcome import Outcome, rule_of
@@ -52,6 +53,7 @@ def caption(runs: StudyRuns, results: Sequence[Outcome]) -> str:
         f"K = {fixed('federation.clients')} clients, C = {fixed('federation.participation')}, "
         f"T = {fixed('rounds')} rounds, J = {fixed('local.steps')} "
         f"(J counts local {units}). "
+        f"{timing_conditions(runs, results)}"
         f"{_JUDGED if judged(results) else ''}"
         "Test accuracy: mean ± sample standard deviation (ddof = 1) over confirmation seeds "
         f"{seeds} (training split: {_training(results)}). "
@@ -191,6 +193,28 @@ def method_conditions(runs: StudyRuns, configs: Sequence[Mapping[str, Any]]) -> 
         names = (name, *(f"{section}.{one}" for one in own))
         parts += [f"{n} = {field_values(n, configs)}" for n in names if n not in open_names]
     return f"method: {', '.join(parts)}; " if parts else ""
+
+
+def timing_conditions(runs: StudyRuns, results: Sequence[Outcome]) -> str:
+    """Of a study about time: how fast clients are, when they fail or are left out. What differs by
+    arm, or is searched, stands in columns of its own. Empty for other studies.
+    """
+    if not timed(runs, results):
+        return ""
+    open_names = {name for setting in runs.settings for name in setting} | set(runs.space)
+    configs = [o.config for o in results]
+    told = any(config.get("timing.table") for config in configs)  # instead of these:
+    names = ("table",) if told else ("speed", "speed_spread", "down", "up")
+    names += tuple(
+        name for name in AMONG if any(config.get(f"timing.{name}") for config in configs)
+    )
+    names += ("window",) if any(config.get("timing.window") != 1 for config in configs) else ()
+    parts = [
+        field(name).caption.format(field_values(name, configs))
+        for name in (f"timing.{name}" for name in dict.fromkeys(names))
+        if name not in open_names and any(known(config.get(name)) for config in configs)
+    ]
+    return f"Virtual clock: {', '.join(parts)}. " if parts else ""
 
 
 def shared_hybrid_weight(settings: Sequence[Mapping[str, Any]]) -> object | None:

@@ -18,6 +18,7 @@ import pandas as pd
 
 from fl_analysis.reading.store import StudyRuns
 from fl_analysis.results.best import Best, best_arms
+from fl_analysis.results.equal import NOTHING, Wanted
 from fl_analysis.results.expected import read_expected
 from fl_analysis.results.labels import axis_names, axis_value, percent, points, span
 from fl_analysis.results.outcome import (
@@ -32,6 +33,7 @@ from fl_analysis.results.searching import study_lines
 from fl_analysis.tables.clients import clients_block, clients_columns
 from fl_analysis.tables.conditions import caption, shared_hybrid_weight
 from fl_analysis.tables.epochs import epochs_block
+from fl_analysis.tables.equal import equal_blocks
 from fl_analysis.tables.escapes import csv
 from fl_analysis.tables.expected import expected_block
 from fl_analysis.tables.finalists import finalists_block
@@ -117,9 +119,9 @@ def _border_text(outcome: Outcome) -> str:
     return "; ".join(f"{name} {side}" for name, side in outcome.border.items())
 
 
-def blocks(runs: StudyRuns, published: bool = False) -> list[Block]:
-    """The final table, then epochs, comparisons, finalists, overlaps, fronts, published numbers if
-    asked for.
+def blocks(runs: StudyRuns, published: bool = False, wanted: Wanted = NOTHING) -> list[Block]:
+    """The final table, then epochs, equal costs, comparisons, finalists, overlaps, fronts,
+    published numbers if asked for.
     """
     results = outcomes(runs)
     warnings = study_lines([(o.name, o.shortfalls) for o in results], len(results))
@@ -132,6 +134,7 @@ def blocks(runs: StudyRuns, published: bool = False) -> list[Block]:
     more = [
         clients_block(results),
         epochs_block(runs, results),
+        *equal_blocks(runs, results, wanted),
         pairs_block(results),
         finalists_block(results),
     ]

@@ -61,6 +61,17 @@ FIELDS: Mapping[str, Field] = {
     "attack.share": Field("attackers"),
     "attack.scale": Field("attack scale"),
     "timing.mode": Field("timing", plain=True),
+    "timing.speed": Field("speed", caption="the median client {} examples/s"),
+    "timing.speed_spread": Field(
+        "speed spread", "spread", "spread of the speeds, sigma", caption="sigma {} (log-normal)"
+    ),
+    "timing.down": Field("bytes/s down", caption="{} bytes/s down"),
+    "timing.up": Field("bytes/s up", caption="{} bytes/s up"),
+    "timing.table": Field("clients of", caption="clients of {}"),
+    "timing.failure_rate": Field("failures/s", caption="{} failures a second of work"),
+    "timing.dropout": Field("dropout", caption="a client of a round fails with chance {}"),
+    "timing.window": Field("window", caption="each there for a share of {} of its day"),
+    "timing.deadline": Field("deadline", caption="deadline after {} s"),
     "personal.rule": Field("personal", plain=True),
     "personal.lambda_": Field("λ", caption="λ = {}"),
     "personal.steps": Field("own steps"),

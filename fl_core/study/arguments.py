@@ -117,6 +117,24 @@ def fraction(text: str) -> float | None:
     return 1 / round(parts)
 
 
+def amount(text: str) -> float:
+    """A number above 0."""
+    if not _NUMBER.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{brief(text)} is not a number")
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not allowed: must be above 0")
+    return value
+
+
+def share(text: str) -> float:
+    """A number in (0, 1]."""
+    value = amount(text)
+    if value > 1:
+        raise argparse.ArgumentTypeError(f"{text} is not allowed: must be in (0, 1], as 0.7")
+    return value
+
+
 def words(text: str) -> str:
     """A text: an address, a name."""
     if not text.strip():

@@ -13,10 +13,11 @@ from made_study import SEEDS, confirm, search, study
 from matplotlib.figure import Figure
 
 from fl_analysis.plots.captions import captions
-from fl_analysis.plots.curves import curve_figure, curve_on_test_figure
+from fl_analysis.plots.curves import active_share_figure, curve_figure, curve_on_test_figure
 from fl_analysis.plots.loss import loss_figure, loss_on_test_figure
 from fl_analysis.plots.searching import search_figure
 from fl_analysis.plots.traffic import traffic_figure
+from fl_analysis.reading.fetch import TESTED_COLUMNS
 from fl_analysis.reading.store import StudyRuns
 from fl_analysis.results import curves as computed
 from fl_analysis.results import traffic
@@ -54,7 +55,8 @@ def central(monkeypatch: pytest.MonkeyPatch) -> StudyRuns:
 
     def tested(_: StudyRuns, run_ids: Sequence[str]) -> pd.DataFrame:
         rows = [(run, step, 0.5, 1.5) for run in run_ids for step in (1, 2, 3)]
-        return pd.DataFrame(rows, columns=["run_id", "step", "test_accuracy", "test_loss"])
+        frame = pd.DataFrame(rows, columns=["run_id", "step", "test_accuracy", "test_loss"])
+        return frame.reindex(columns=list(TESTED_COLUMNS))
 
     monkeypatch.setattr(computed, "curves", histories)
     monkeypatch.setattr(computed, "tested_curves", tested)
@@ -144,6 +146,20 @@ def test_the_training_loss_is_that_of_every_round(
     assert data.frame["step"].tolist() == [1, 2, 3]
     assert data.wide["step"].max() == 5
     assert peaks(outcomes(central), data)[0].ran[0] == 3.5
+
+
+def test_the_active_share_of_masks_that_change_is_drawn(
+    central: StudyRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [(run, step, 100.0 / step) for run in ACCURACY for step in (1, 2, 4)]
+    table = pd.DataFrame(rows, columns=["run_id", "local_steps", "mask_active"])
+    monkeypatch.setattr(computed, "every_round", lambda *_: table)
+    assert active_share_figure(outcomes(central), read_curves(central)) is None  # of how many?
+    trials = central.trials.assign(mask_active=50.0, mask_active_share=0.25)  # of 200
+    data = read_curves(dataclasses.replace(central, trials=trials))
+    figure = active_share_figure(outcomes(central), data)
+    assert figure is not None
+    assert figure.axes[0].get_lines()[0].get_xydata().tolist() == [[1, 50], [2, 25], [4, 12.5]]
 
 
 def test_the_test_curve_stands_apart_and_says_that_it_chose_nothing(central: StudyRuns) -> None:

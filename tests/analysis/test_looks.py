@@ -89,7 +89,7 @@ def _curves() -> Curves:
         for a in range(15)
         for step in (1, 2)
     ]
-    wide = pd.DataFrame(rows).assign(round=1.0, train_accuracy=np.nan)
+    wide = pd.DataFrame(rows).assign(round=1.0, train_accuracy=np.nan, virtual_seconds=np.nan)
     return Curves(wide, (), ())
 
 
