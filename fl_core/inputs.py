@@ -20,7 +20,14 @@ from fl_core.config.fields import refuse
 from fl_core.config.sections import DataConfig, FederationConfig
 from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sharding import class_counts, shard
-from fl_core.data.sources import ImageSource, Preprocess, Source, split_train_val, train_sample
+from fl_core.data.sources import (
+    ImageSource,
+    Preprocess,
+    Source,
+    exemplars,
+    split_train_val,
+    train_sample,
+)
 from fl_core.data.tasks import load_examples, task_of
 from fl_core.federated.state import Federation
 from fl_core.models.backbone import Classifier, build_backbone
@@ -55,6 +62,8 @@ def _federation(config: TrialConfig, model: FlatModule, source: Source) -> Feder
     fed = Federation(model, source, source.subset(val) if len(val) else None, shards, counts)
     if config.eval_train and len(sample := train_sample(labels, config.data)):
         fed.train_sample = source.subset(sample)
+    if config.timing.asks_exemplars:
+        fed.exemplars = source.subset(exemplars(labels, config.data))
     return fed
 
 

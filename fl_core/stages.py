@@ -18,6 +18,7 @@ from fl_core.federated.cost import Cost
 from fl_core.federated.messages import encode
 from fl_core.federated.rules.table import rule_of
 from fl_core.federated.state import Federation, State
+from fl_core.federated.timing.superclients import superclients_cost
 from fl_core.head_stage import head_cost, train_head
 from fl_core.inputs import feature_federation, image_federation
 from fl_core.masks.calibration import Calibration
@@ -51,7 +52,7 @@ def prepare(config: TrialConfig, machine: Machine) -> tuple[Federation, State]:
     if rule_of(config.local).fisher:
         parties.check_clients()
         fed.fisher, fed.all_fisher = parties.client_fisher, parties.all_fisher
-    fed.before = partial(_before, config, machine, head, calibration)
+    fed.before = partial(_before, config, machine, fed, head, calibration)
     if config.part == "backbone" and head is not None:
         fed.beside = len(encode(head, None, "dense"))
     return fed, State(start)
@@ -60,6 +61,7 @@ def prepare(config: TrialConfig, machine: Machine) -> tuple[Federation, State]:
 def _before(
     config: TrialConfig,
     machine: Machine,
+    fed: Federation,
     head: Tensor | None,
     calibration: Calibration | ChangingMasks | None,
 ) -> dict[str, Cost]:
@@ -72,6 +74,8 @@ def _before(
         costs["head"] = head_cost(config, machine, head)
     if calibration is not None and any(calibration.cost()):
         costs["masks"] = calibration.cost()
+    if any(formed := superclients_cost(config, fed)):
+        costs["superclients"] = formed
     return costs
 
 

@@ -44,6 +44,7 @@ from fl_core.federated.results import RoundResult, spread
 from fl_core.federated.rounds import fedavg
 from fl_core.federated.run import Run
 from fl_core.federated.state import Federation, State
+from fl_core.federated.timing.superclients import superclient_rows
 from fl_core.masks.calibration import Calibration
 from fl_core.masks.changing import ChangingMasks
 from fl_core.masks.parties import SERVER
@@ -158,6 +159,9 @@ class Trial:
         }
         if fed.attackers:
             tables["attackers.csv"] = csv_text(("client",), ([c] for c in sorted(fed.attackers)))
+        if superclients := superclient_rows(fed, state):
+            head = ("superclient", "examples", "distance", "clients")
+            tables["superclients.csv"] = csv_text(head, superclients)
         if self.config.personal.judges:
             judge = Judge(run, self._test_examples(), "test")
             verdict, tables["clients.csv"] = judge.verdict(state, result)

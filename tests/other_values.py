@@ -74,12 +74,16 @@ SETTING: dict[str, dict[str, Value]] = {
                             "federation.clients": 3000},
     "attack.share": {"attack.rule": "label_flip"},
     "attack.scale": {"attack.rule": "sign_flip"},
+    "timing.grouping": {"timing.mode": "superclients"},
+    "timing.chain": {"timing.mode": "superclients"},
+    "timing.examples": {"timing.mode": "superclients"},
+    "timing.pretraining": {"timing.mode": "superclients"},
     "personal.lambda_": {"personal.rule": "ditto"},
     "personal.steps": {"personal.rule": "ditto"},
     # together with others they may be refused
     "local.rule": {}, "local.blend": {}, "head.local.rule": {}, "schedule.name": {},
     "mask.rule": {}, "mask.source": {}, "personal.rule": {}, "stop_round": {},
-    "select.rule": {}, "select.reweight": {}, "schedule.batch": {},
+    "select.rule": {}, "select.reweight": {}, "schedule.batch": {}, "timing.mode": {},
     "rounds": {"head.method": "ridge"},
 }  # fmt: skip
 # a rule's own fields: its name alone

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from fl_core.config.fields import refuse
 from fl_core.config.methods import BY_ENTRY, COMPARING, METHODS, ROBUST, SUMMING
 from fl_core.config.pace_check import check_pace
+from fl_core.config.timing_combinations import check_timing
 from fl_core.config.vocabulary import DATA_SETS, DataSet
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def check_combination(config: TrialConfig) -> None:
     _check_augmentation(config)
     if config.timing.fails:
         check_failing(config, "")
+    check_timing(config)
 
 
 def _check_sharding(config: TrialConfig) -> None:

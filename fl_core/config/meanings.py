@@ -104,7 +104,17 @@ MEANINGS: Mapping[str, str] = {
     "attack.scale": (
         "factor of an opposite update; of noise: in standard deviations of inputs, or of an update"
     ),
-    "timing.mode": "when the server steps: once it has heard of all of a round's clients",
+    "timing.mode": (
+        "when the server steps: once it has heard of all of a round's clients, or of all of its "
+        "superclients, whose clients train one after the other (FedSeq)"
+    ),
+    "timing.grouping": (
+        "by what clients become superclients: what their models say of exemplars, their known "
+        "classes, or chance"
+    ),
+    "timing.chain": "clients that a superclient has at most; 1: FedAvg",
+    "timing.examples": "examples with which a superclient has enough clients",
+    "timing.pretraining": "epochs that each client trains alone before its model is asked",
     "timing.speed": "examples that the median client trains on in a virtual second",
     "timing.speed_spread": "standard deviation of the logarithm of the speeds; 0: all are alike",
     "timing.down": "bytes that a client receives in a virtual second",

@@ -68,7 +68,11 @@ METHODS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "sign_flip": ("share", "scale"),
         "gaussian": ("share", "scale"),
     },
-    "timing.mode": {"synchronous": ("deadline",)},
+    "timing.mode": {
+        "synchronous": ("deadline",),
+        "superclients": ("deadline", "grouping", "chain", "examples", "pretraining"),
+    },
+    "timing.grouping": {"confidence": ("pretraining",), "oracle": (), "random": ()},
     "personal.rule": {
         "none": (),
         "local": (),

@@ -33,6 +33,7 @@ class Metric:
 _WAYS = {"up": "from the clients to the server", "down": "from the server to the clients"}
 _STAGES = {
     "head": "by the head: its rounds of FedAvg, or the statistics of ridge regression",
+    "superclients": "by what superclients are formed of: models trained alone, or class counts",
     "masks": "by the calibration of a shared mask, where clients' scores or masks make it",
     "main": "by the main stage",
 }
@@ -75,6 +76,10 @@ METRICS: Mapping[str, Metric] = {
     "client_accuracy_worst": Metric("accuracy on the classes of the client that does worst"),
     "client_accuracy_best": Metric("accuracy on the classes of the client that does best"),
     "client_accuracy_std": Metric("standard deviation of the clients' accuracies (ddof = 0)"),
+    "superclients": Metric("superclients, where clients train in chains"),
+    "superclient_clients": Metric("clients of a superclient, mean"),
+    "superclient_distance": Metric(
+        "KL(classes of a superclient || uniform) in nats, mean; log(classes) of a single class"),
     "attackers": Metric("clients that attack, of the whole federation, where any do"),
     "attackers_round": Metric("the same of a round's clients", chart=False),
     **{f"{part}_{whose}_{name}":
@@ -83,7 +88,8 @@ METRICS: Mapping[str, Metric] = {
        for name, text in _OVER_CLIENTS.items()},
     "round": Metric("communication rounds done"),
     "local_steps": Metric(
-        "of the main stage: J summed over the rounds; epochs where local.unit says so"
+        "of the main stage: J summed over the rounds, times the clients of the longest chain; "
+        "epochs where local.unit says so"
     ),
     "steps_round": Metric("J of the round, where it changes", chart=False),
     "batch_round": Metric("examples of a local step of the round, where it changes", chart=False),
@@ -101,6 +107,10 @@ METRICS: Mapping[str, Metric] = {
         "arrive; where they may fail", "B"),
     "images_lost": Metric("training examples that such clients processed so far"),
     "clients_lost": Metric("times that a client's update did not arrive so far"),
+    "local_steps_superclients": Metric(
+        "of the clients' pre-training before superclients form, of the client with the most; else "
+        "none"
+    ),
     "seconds_train": Metric("time of training so far", "s"),
     "seconds_eval": Metric("time of evaluations so far", "s"),
     "seconds_overhead": Metric("time of all else so far: checkpoints, waiting for the study", "s"),

@@ -33,10 +33,16 @@ class TimingConfig(Section):
     window: float = number(1.0, 0, 1, above=True)  # share of a day that a client is there
     day: float = number(86_400.0, 0, MOST_SECONDS, above=True)  # s
     deadline: float | None = number(None, 0, MOST_SECONDS, above=True)  # s of a round; None = none
+    #: By what mode=superclients forms them, and until when one is added to.
+    grouping: str = choice("confidence", *METHODS["timing.grouping"])
+    chain: int = number(11, 1)  # clients of a superclient; 1 = FedAvg
+    examples: int = number(800, 1)  # of a superclient
+    pretraining: int = number(10, 1, 1000)  # epochs of each client before its confidence is asked
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.only_for("mode", METHODS["timing.mode"])
+        self.only_for("grouping", METHODS["timing.grouping"])
         defaults = type(self).__dataclass_fields__
         for name in ("speed", "speed_spread", "down", "up") if self.table else ():
             if (value := getattr(self, name)) != defaults[name].default:
@@ -49,3 +55,8 @@ class TimingConfig(Section):
         """Whether an update may not arrive; a table may say so too (`devices.check_devices`)."""
         late = self.deadline is not None
         return late or self.failure_rate > 0 or self.dropout > 0 or self.window < 1
+
+    @property
+    def asks_exemplars(self) -> bool:
+        """Whether superclients are formed by what clients' models say of the server's examples."""
+        return self.mode == "superclients" and self.grouping == "confidence"

@@ -151,6 +151,18 @@ def split_train_val(labels: np.ndarray, config: DataConfig) -> tuple[np.ndarray,
     return np.sort(order[count:]), np.sort(order[:count])
 
 
+EXEMPLARS = 10  # of a class
+
+
+def exemplars(labels: np.ndarray, config: DataConfig) -> np.ndarray:
+    """Sorted indices of a few examples of each class that the server has: of the validation split,
+    also with `train_on=train+val`.
+    """
+    _, val = split_train_val(labels, replace(config, train_on="train"))
+    chosen = [val[labels[val] == label][:EXEMPLARS] for label in np.unique(labels)]
+    return np.sort(np.concatenate(chosen))
+
+
 def train_sample(labels: np.ndarray, config: DataConfig) -> np.ndarray:
     """Sorted indices of a fixed, seeded sample of the training part, on which accuracy is measured.
 

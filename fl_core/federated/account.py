@@ -30,6 +30,11 @@ def account(config: TrialConfig, state: State, before: Mapping[str, Cost]) -> di
         "round": state.round,
         "local_steps": steps,  # epochs where local.unit says so
         "local_steps_head": before.get("head", Cost()).steps,
+        **{
+            f"local_steps_{stage}": before[stage].steps
+            for stage in ("superclients",)
+            if stage in before
+        },
         "bytes_up": bytes_up,
         "bytes_down": bytes_down,
         **{f"bytes_up_{stage}": cost.up for stage, cost in before.items()},

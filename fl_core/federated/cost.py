@@ -32,7 +32,7 @@ class Cost(NamedTuple):
         return cls(*tensor.tolist())
 
 
-#: Stage (head, masks) -> what it has cost, asked when the main stage begins.
+#: Stage (head, masks, superclients) -> what it has cost, asked when the main stage begins.
 Before = Callable[[], Mapping[str, Cost]]
 
 
@@ -69,6 +69,19 @@ def cost_of_masks(masks: Iterable[Tensor]) -> Cost:
         up += len(encode_mask(mask))
         down += len(encode(torch.zeros(mask.numel()), None, "dense"))
     return Cost(up, down)
+
+
+def cost_of_counts(classes: int, clients: int) -> Cost:
+    """Every client tells its number of examples of each class, in int32."""
+    return Cost(clients * len(encode_numbers(torch.zeros(classes, dtype=torch.int32))))
+
+
+def cost_of_pretraining(size: int, beside: int, clients: int, steps: int) -> Cost:
+    """Every client is sent the start of `size` parameters, with what it needs `beside` them, and
+    sends its own after so many steps; it keeps nothing of either.
+    """
+    model = len(encode(torch.zeros(size), None, "dense"))
+    return Cost(clients * model, clients * (model + beside), steps)
 
 
 def cost_of_scores(active: Tensor, round: int, clients: int, *, start: bool = True) -> Cost:

@@ -22,6 +22,7 @@ from fl_core.federated.personal.judge import Judge
 from fl_core.federated.personal.own import shared_model
 from fl_core.federated.run import Run
 from fl_core.federated.state import VIRTUAL, Federation, State
+from fl_core.federated.timing.superclients import described
 from fl_core.federated.update import Measured
 
 
@@ -101,6 +102,7 @@ def result_of(
     metrics = dict(told)
     if fed.attackers:
         metrics["attackers"] = len(fed.attackers)
+    metrics |= described(fed, state)
     model = shared_model(run, state)
     evaluation = _evaluate(config, fed, model, fed.val) if finite else None
     if evaluation is not None:

@@ -50,7 +50,8 @@ def fedavg(config: TrialConfig, fed: Federation, state: State) -> Iterator[Round
         measured.begin(now.state.params, now.state.clients)
         if len(chosen.clients):
             here = run._replace(fed=now.fed)
-            updates = client_updates(here, now.state, chosen, turnout.starts)  # w_k from w
+            more = turnout.starts, turnout.chains
+            updates = client_updates(here, now.state, chosen, *more)  # w_k from w
             target = aggregate(measured.passing(updates), measured.start, config)  # w + mean D_k
             target = chosen.scaled(target, measured.start)
             state = server_step(config, run.rule, now.state, target, measured, now.trained)
@@ -59,7 +60,7 @@ def fedavg(config: TrialConfig, fed: Federation, state: State) -> Iterator[Round
         state = adapted(run, state, measured)
         clock.charge("seconds_train")
         clock.totals["images"] += measured.images
-        clock.totals["steps"] += run.local.steps
+        clock.totals["steps"] += run.local.steps * turnout.depth
         state = book(ledger, run, state, measured, turnout)
         passed.append(round_row(run, state, measured, clock, ledger, now))
         result = evaluated(run, state, measured, clock, ledger, before, judge)

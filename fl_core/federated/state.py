@@ -34,6 +34,7 @@ class Federation:
     changing: Changing | None = None  # the masks of each round, where these may differ
     fisher: Callable[[int], Tensor] | None = None  # (P,) of each client, for rules that need it
     all_fisher: Callable[[], Tensor] | None = None  # (P,) the sum over all clients
+    exemplars: Source | None = None  # the server's own examples, a few of each class
     before: Before = dict  # what the stages before the main one have cost
     attackers: frozenset[int] = frozenset()  # clients that work against the others
     beside: int = 0  # bytes that each client needs once beside the parameters: a frozen head

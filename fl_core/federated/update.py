@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -27,6 +27,9 @@ class Update(NamedTuple):
     images: int  # training examples processed
     mask: Tensor | None = None  # (P,) bool: the entries it sends; None = whatever trains
     travel: float = 0.0  # sum of its steps' learning rates
+    #: Clients that trained before it, each from the parameters of the one before: the examples, the
+    #: loss, the images and the rates are of their work, too. Each was sent, and sent, a model.
+    before: Sequence[int] = ()
     #: (P,) what it began with, where that was an older model than the server has now: what counts
     #: is how far it went from there.
     since: Tensor | None = None
@@ -69,7 +72,7 @@ class Measured:
         if self.moved is not None:
             self.moved.zero_()
         self._examples, self._loss, self._drift, self._drift_active = 0, 0.0, 0.0, 0.0
-        self._travel, self._weight, self._first = 0.0, 0.0, 0.0
+        self._travel, self._weight, self._first, self._updates = 0.0, 0.0, 0.0, 0
         self.squares = 0.0  # sum of ||w_k - start||_2^2
         self.per_example = 0.0  # sum of 1 / the examples that a client has processed
 
@@ -112,7 +115,9 @@ class Measured:
             self.sums[name] = tensor.double() if total is None else self._added(total, tensor)
             vectors += tensor.numel() == size
             other += 0 if tensor.numel() == size else tensor.nbytes
-        self.traffic.append(Traffic(update.client, vectors, other))
+        everyone = (*update.before, update.client)
+        self.traffic += [Traffic(client, vectors, other) for client in everyone]
+        self._updates += 1
 
     def _added(self, total: Tensor, tensor: Tensor) -> Tensor:
         """The total, grown in place: a vector's numbers become float64 first, since an addition of
@@ -149,12 +154,11 @@ class Measured:
     @property
     def drift(self) -> dict[str, float]:
         """Mean over the round's clients of ||w_k - w||_2, w the server's parameters; and the same
-        over the entries that each client sends.
+        over the entries that each client sends. Of a chain of clients it is that of the last.
         """
-        senders = len(self.traffic)
         return {
-            "client_drift": self._drift / senders,
-            "client_drift_active": self._drift_active / senders,
+            "client_drift": self._drift / self._updates,
+            "client_drift_active": self._drift_active / self._updates,
         }
 
     def among(self, clients: Collection[int]) -> int:

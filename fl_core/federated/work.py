@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fl_core.federated.attacks import falsified
+from fl_core.federated.chains import chain_updates
 from fl_core.federated.client import Trained
 from fl_core.federated.masking import CALIBRATED
 from fl_core.federated.pace.table import paces
@@ -24,12 +25,20 @@ from fl_core.federated.update import LOSS, Update
 
 
 def client_updates(
-    run: Run, state: State, chosen: Selection, starts: Mapping[int, Start] | None = None
+    run: Run,
+    state: State,
+    chosen: Selection,
+    starts: Mapping[int, Start] | None = None,
+    chains: Sequence[Sequence[int]] = (),
 ) -> Iterator[Update]:
-    """The sampled clients' updates of the coming round, stacked where that is faster.
+    """The sampled clients' updates of the coming round, stacked where that is faster; of chains
+    of them one each.
 
     starts: what those began with that did so before the server had its parameters of now.
     """
+    if chains:
+        yield from chain_updates(run, state, chains)
+        return
     config, rule, clients = run.config, run.rule, chosen.clients.tolist()
     beside, now = _models_beside(run, state, clients), Start(state.round, state.params)
     began = [(starts or {}).get(client, now) for client in clients]

@@ -83,6 +83,12 @@ def configurations(draw: st.DrawFn) -> dict[str, Value]:
     flat["select.reweight"] = "biased"  # what unbiased needs of the rest: test_refusals
     if flat["select.rule"] in ("cyclic", "availability", "power_of_choice"):  # nor is any of these
         flat["select.rule"] = "uniform"  # allowed beside all else
+    if flat["timing.mode"] == "superclients":
+        neutral = ("local.rule", "local.blend", "personal.rule", "select.rule", "aggregate.rule",
+                   "mask.scope", "mask.schedule", "mask.recalibrate", "schedule.steps",
+                   "schedule.batch")  # fmt: skip
+        flat |= {one: FIELDS[one].default for one in neutral}
+        flat["federation.clients"] = max(2, int(str(flat["federation.clients"])))
     for chooser, reads in [*METHODS.items(), ("head.local.rule", METHODS["local.rule"])]:
         section = chooser.rpartition(".")[0]
         for name in {n for own in reads.values() for n in own} - set(reads[str(flat[chooser])]):

@@ -162,6 +162,11 @@ FACTS: dict[str, Facts] = {
         {"schedule.batch_most": 4}, {"": {"schedule.smoothing": 0.5}}, numbers=(1, 0)
     ),
     "timing.mode=synchronous": FEDAVG,
+    "timing.mode=superclients": Facts(
+        {"timing.chain": 1},
+        {"": {"timing.chain": 3, "timing.examples": 25, "timing.pretraining": 1}},
+        refuses=OWN_MASKS,
+    ),
     "personal.rule=none": FEDAVG,
     "personal.rule=local": Facts("it shares nothing", needs=HIDDEN),
     "personal.rule=fedper": Facts("a head is never empty", needs=HIDDEN),

@@ -8,13 +8,23 @@ from types import SimpleNamespace
 import pytest
 import torch
 from methods import METHODS, Facts, Method, facts_of
-from tiny import CLIENTS, MASKS, bits, configured, federation, results, rough, start, travels
+from tiny import (
+    CLIENTS,
+    MASKS,
+    bits,
+    configured,
+    federation,
+    results,
+    rough,
+    start,
+    travels,
+    turnout,
+)
 from torch import Tensor
 
 from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.rules.table import rule_of
 from fl_core.federated.run import Run
-from fl_core.federated.selections.table import select
 from fl_core.federated.server import begun
 from fl_core.federated.state import Federation, State
 from fl_core.federated.work import client_updates
@@ -34,7 +44,7 @@ def test_every_byte_is_counted(method: Method, masks: str) -> None:
     own = int((~travels(cfg, fed)).sum())  # which comes once, with the first download
     sent = as_sent(cfg, fed)
     for result in results(cfg, fed):
-        chosen = select(state, fed, cfg)
+        chosen = turnout(cfg, fed, state).chosen
         clients = chosen.clients.tolist()
         down = sum(download(sent, masks, client, seen, facts) for client in clients)
         down += len(set(clients) - seen) * values(own) if own else 0
@@ -151,7 +161,8 @@ def test_what_is_sent_is_of_the_entries_counted(method: Method, masks: str) -> N
     fed, rule = federation(cfg), rule_of(cfg.local)
     assert 1 + len(rule.broadcast) == facts.down
     for state in states(fed, cfg):
-        for update in client_updates(Run.of(cfg, fed), state, select(state, fed, cfg)):
+        here = turnout(cfg, fed, state)
+        for update in client_updates(Run.of(cfg, fed), state, here.chosen, chains=here.chains):
             vectors = {n: t for n, t in update.sent.items() if t.dim()}
             assert len(vectors) == facts.up
             assert len(update.sent) - len(vectors) == facts.numbers[1]
@@ -174,10 +185,11 @@ def test_a_client_needs_no_more_than_it_is_sent(method: Method) -> None:
     fed, rule = federation(cfg), rule_of(cfg.local)
     sent = {f"rule/{name}" for name in rule.broadcast}
     for state in states(fed, cfg):
-        chosen = select(state, fed, cfg)
+        here = turnout(cfg, fed, state)
         less = replace(state, server={n: t for n, t in state.server.items() if n in sent})
+        run, chosen, chains = Run.of(cfg, fed), here.chosen, here.chains
         for one, other in zip(
-            *(client_updates(Run.of(cfg, fed), s, chosen) for s in (state, less)), strict=True
+            *(client_updates(run, s, chosen, chains=chains) for s in (state, less)), strict=True
         ):
             assert {n: bits(t) for n, t in one.sent.items()} == {
                 n: bits(t) for n, t in other.sent.items()

@@ -23,7 +23,19 @@ from methods import (
 )
 from other_values import FIELDS
 from test_fedavg import config, plain
-from tiny import BASE, MASKS, bits, configured, content, federation, results, rough, start, story
+from tiny import (
+    BASE,
+    MASKS,
+    bits,
+    configured,
+    content,
+    federation,
+    results,
+    rough,
+    start,
+    story,
+    turnout,
+)
 
 from fl_core.base.errors import ConfigError
 from fl_core.config.trial_config import TrialConfig
@@ -31,7 +43,6 @@ from fl_core.federated.rule import LocalRule, Visit
 from fl_core.federated.rules.table import rule_of
 from fl_core.federated.run import Run
 from fl_core.federated.selection import Selection
-from fl_core.federated.selections.table import select
 from fl_core.federated.server import begun
 from fl_core.federated.work import client_updates
 
@@ -165,8 +176,11 @@ def test_only_those_that_took_part_keep_something(method: Method) -> None:
     fed, rule = federation(cfg), rule_of(cfg.local)
     state, took_part = start(fed), set()
     for result in results(cfg, fed):
-        chosen = select(state, fed, cfg).clients.tolist()
-        assert 1 <= len(set(chosen)) == len(chosen) <= cfg.federation.sampled
+        here = turnout(cfg, fed, state)
+        chosen, longest = here.chosen.clients.tolist(), max(map(len, here.chains), default=1)
+        assert 1 <= len(set(chosen)) == len(chosen) <= cfg.federation.sampled * longest
+        if here.chains:
+            assert sorted(chosen) == sorted(client for chain in here.chains for client in chain)
         assert set(chosen) <= set(range(cfg.federation.clients))
         took_part |= set(chosen)
         before, state = state, result.state
@@ -195,7 +209,7 @@ def test_its_tensors_begin_as_zeros(method: Method) -> None:
         return
     for state in (first, *(r.state for r in results(cfg, fed))):
         everyone = Selection(np.arange(cfg.federation.clients))
-        chosen = select(state, fed, cfg) if state.round else everyone
+        chosen = turnout(cfg, fed, state).chosen if state.round else everyone
         visits: list[Visit] = []
         list(client_updates(Run.of(cfg, fed)._replace(rule=watched(rule, visits)), state, chosen))
         for client, visit in zip(chosen.clients.tolist(), visits, strict=True):

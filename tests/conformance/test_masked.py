@@ -8,14 +8,24 @@ import pytest
 import torch
 from methods import METHODS, Method
 from test_fedavg import cnn_federation, linear_federation
-from tiny import EXECUTIONS, MASKS, bits, configured, federation, results, rough, start, travels
+from tiny import (
+    EXECUTIONS,
+    MASKS,
+    bits,
+    configured,
+    federation,
+    results,
+    rough,
+    start,
+    travels,
+    turnout,
+)
 
 from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.aggregates.table import aggregate
 from fl_core.federated.personal.own import MODEL, with_own_part
 from fl_core.federated.rules.table import rule_of
 from fl_core.federated.run import Run
-from fl_core.federated.selections.table import select
 from fl_core.federated.server import begun, server_step
 from fl_core.federated.state import Federation, State
 from fl_core.federated.update import Measured, Update
@@ -111,11 +121,12 @@ def test_the_order_of_clients_changes_nothing(method: Method, masks: str, execut
     fed = federation(cfg)
     state = begun(results(cfg, fed)[1].state, rule_of(cfg.local))
     run = Run.of(cfg, fed)
-    chosen = select(state, fed, cfg)
+    here = turnout(cfg, fed, state)
+    chosen, state = here.chosen, here.now.state
     weights = None if chosen.weights is None else chosen.weights[::-1]
     other_way = chosen._replace(clients=chosen.clients[::-1], weights=weights)
-    updates = list(client_updates(run, state, chosen))
-    reverse = list(client_updates(run, state, other_way))
+    updates = list(client_updates(run, state, chosen, chains=here.chains))
+    reverse = list(client_updates(run, state, other_way, chains=here.chains[::-1]))
     for one, other in zip(updates, reverse[::-1], strict=True):
         same_update(one, other)
     targets, states = zip(*(served(run, state, u) for u in (updates, updates[::-1])), strict=True)

@@ -16,9 +16,12 @@ from fl_core.base.rng import stream
 from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sharding import class_counts
 from fl_core.federated.attacks import attacked
+from fl_core.federated.books import ledger_of
 from fl_core.federated.results import RoundResult
 from fl_core.federated.run import Run
 from fl_core.federated.state import Federation, State
+from fl_core.federated.timing.table import turnout_of
+from fl_core.federated.timing.turnout import Turnout
 from fl_core.models.heads import build_head
 from fl_core.optim.sgdm import Active
 
@@ -75,6 +78,7 @@ def federation(cfg: TrialConfig, make: Callable[..., Federation] = linear_federa
         fed.masks = [Active.of(mask) for mask in drawn].__getitem__
     fisher = [torch.from_numpy(stream(0, "fisher", c).random(size)).float() for c in range(clients)]
     fed.fisher = fisher.__getitem__
+    fed.exemplars = fed.val
     fed.all_fisher = lambda: torch.stack(fisher).sum(0)
     return attacked(cfg, fed)
 
@@ -95,6 +99,12 @@ def results(
 ) -> list[RoundResult]:
     fed = fed or federation(cfg)
     return run(cfg, fed, state or start(fed))
+
+
+def turnout(cfg: TrialConfig, fed: Federation, state: State) -> Turnout:
+    """Who takes part in the coming round."""
+    run = Run.of(cfg, fed)
+    return turnout_of(run, state, ledger_of(run, state, {}))
 
 
 def travels(cfg: TrialConfig, fed: Federation) -> Tensor:

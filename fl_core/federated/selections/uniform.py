@@ -20,5 +20,10 @@ def uniform(state: State, fed: Federation, config: TrialConfig) -> Selection:
 
 def uniform_sample(config: TrialConfig, round: int) -> np.ndarray:
     """(m,) distinct clients, in increasing order."""
-    rng, of = stream(config.seed, "clients", round), config.federation
-    return np.sort(rng.choice(of.clients, of.sampled, replace=False, shuffle=False))
+    return some_of(config, round, config.federation.clients, config.federation.sampled)
+
+
+def some_of(config: TrialConfig, round: int, many: int, some: int) -> np.ndarray:
+    """(some,) distinct ones of so many clients, or superclients, in increasing order."""
+    rng = stream(config.seed, "clients", round)
+    return np.sort(rng.choice(many, some, replace=False, shuffle=False))

@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 from fl_core.federated.books import AnyLedger
 from fl_core.federated.run import Run
 from fl_core.federated.state import State
+from fl_core.federated.timing.superclients import superclients
 from fl_core.federated.timing.synchronous import synchronous
 from fl_core.federated.timing.turnout import Turnout
 
 #: Values of `timing.mode`.
 MODES: Mapping[str, Callable[[Run, State, AnyLedger], Turnout]] = {
     "synchronous": synchronous,
+    "superclients": superclients,
 }
 
 

@@ -30,6 +30,8 @@ class Turnout(NamedTuple):
     fates: of every client that was asked and has arrived or failed by then, by client: those chosen
         and those lost.
     starts: of those chosen that began from an older model than the server has now, by client.
+    chains: those chosen where each goes on from what the one before it in its chain has made; ():
+        each from the server's parameters.
     """
 
     chosen: Selection
@@ -37,8 +39,14 @@ class Turnout(NamedTuple):
     seconds: float
     fates: Sequence[Fate]
     starts: Mapping[int, Start] = {}
+    chains: Sequence[Sequence[int]] = ()
 
     @property
     def lost(self) -> list[Fate]:
         """Of the clients whose updates do not arrive."""
         return [fate for fate in self.fates if not fate.arrives]
+
+    @property
+    def depth(self) -> int:
+        """Clients that train one after the other, in the longest chain."""
+        return max(map(len, self.chains), default=1)

@@ -1,0 +1,188 @@
+"""FedSeq (Zaccone et al., ICPR 2022, algorithm 1): groups of clients that train in sequence.
+
+Once, before the first round, clients become superclients whose classes together are close to
+uniform (`timing.grouping`, see `grouping`):
+
+    confidence   from what clients' models, trained for a while, say of exemplars (`confidence`)
+    oracle       from the clients' numbers of examples of each class, which they tell the server
+    random       whatever they have
+
+A superclient has `timing.examples` examples or `timing.chain` clients. In a round some
+superclients train, each as a chain: its clients in an order that is drawn anew, the first from the
+server's parameters, every other from those of the one before it. The last one's parameters are
+averaged with those of the other chains by the examples of the whole chain.
+
+Who trains is max(1, round(C S)) of S superclients, drawn uniformly: C and the rounding are those of
+FedAvg's clients, so that chains of one client are FedAvg to the bit (the authors take the floor).
+One superclient of all clients is cyclic SGD. The authors' further rounds through a chain (E_S) and
+FedSeqInter, whose models stay with the superclients for some rounds, are not here.
+
+On the clock a chain takes as long as its clients together, a round as long as its slowest chain. A
+client that fails, or is not there when its turn comes, is passed over: the next one goes on from
+the one before it. At the deadline a chain ends with what has arrived.
+
+A chain does the local steps of its clients one after the other: `local_steps` counts those of the
+round's longest. All models go through the server: each client of a chain is sent one and sends one.
+Privacy: in a chain a client is sent what one other client has made of a model that it may know,
+so it sees the update of a single client, which no secure sum can hide; the oracle tells the server
+every client's classes, a confidence vector much of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from fl_core.base.rng import stream
+from fl_core.config.trial_config import TrialConfig
+from fl_core.federated.books import AnyLedger, parcel_of
+from fl_core.federated.cost import Cost, cost_of_counts, cost_of_pretraining
+from fl_core.federated.masking import RoundMasks, masks_of
+from fl_core.federated.run import Run
+from fl_core.federated.selection import Selection
+from fl_core.federated.selections.uniform import some_of
+from fl_core.federated.state import Federation, State
+from fl_core.federated.timing.confidence import confidences
+from fl_core.federated.timing.devices import Devices, devices_of
+from fl_core.federated.timing.fates import Errand, Fate, fate_of
+from fl_core.federated.timing.grouping import at_random, distance_to_uniform, greedy
+from fl_core.federated.timing.turnout import Turnout
+from fl_core.federated.turns import examples_of
+
+MEMBERS = "timing/superclient"  # (K,) int32 in the server's state: that of each client
+
+
+def formed(run: Run, state: State) -> State:
+    """The state that knows who is in which superclient."""
+    if MEMBERS in state.server:
+        return state
+    timing, fed = run.config.timing, run.fed
+    examples = np.array([len(shard) for shard in fed.shards])
+    if timing.grouping == "random":
+        rng = stream(run.config.seed, "superclients")
+        found = at_random(rng, examples, timing.chain, timing.examples)
+    else:
+        mixes = fed.class_counts / examples[:, None]
+        if timing.grouping == "confidence":
+            mixes = confidences(run, state)
+        found = greedy(mixes, examples, timing.chain, timing.examples)
+    return replace(state, server={**state.server, MEMBERS: torch.from_numpy(found)})
+
+
+def superclients(run: Run, state: State, ledger: AnyLedger) -> Turnout:
+    """The clients of some superclients, chain by chain, but for those that are passed over."""
+    state, timing = formed(run, state), run.config.timing
+    drawn = _chains(run, state)
+    everyone = np.sort(np.concatenate(drawn))
+    now, devices = masks_of(run.fed, state, everyone.tolist()), devices_of(run.config)
+    time, day = state.totals["virtual_seconds"], timing.day
+    waits = min(devices(client).opens_in(time, day) for client in everyone.tolist())
+    chains: list[list[int]] = []
+    seconds, fates = 0.0, list[Fate]()
+    for chain in drawn:
+        turns, lasts = _turns(run, state, ledger, now, chain, devices, time + waits)
+        fates, seconds = fates + turns, max(seconds, lasts)
+        if arrived := [fate.client for fate in turns if fate.arrives]:
+            chains.append(arrived)
+    chosen = np.array(sorted(client for chain in chains for client in chain), dtype=np.int64)
+    fates.sort(key=lambda fate: fate.client)
+    return Turnout(Selection(chosen), now, waits + seconds, fates, chains=chains)
+
+
+def _chains(run: Run, state: State) -> list[list[int]]:
+    """The clients of the round's superclients, each in the order in which they train."""
+    config, members = run.config, members_of(state)
+    count = int(members.max()) + 1
+    some = max(1, round(config.federation.participation * count))
+    chains = []
+    for number in some_of(config, state.round, count, some).tolist():
+        order = stream(config.seed, "chain", state.round, number)
+        chains.append(order.permutation(np.flatnonzero(members == number)).tolist())
+    return chains
+
+
+def _turns(
+    run: Run,
+    state: State,
+    ledger: AnyLedger,
+    now: RoundMasks,
+    chain: Sequence[int],
+    devices: Devices,
+    begins: float,
+) -> tuple[list[Fate], float]:
+    """Of the clients of a chain that are asked, one after the other; and when the last one ends."""
+    config, timing, found, seconds = run.config, run.config.timing, list[Fate](), 0.0
+    limit = math.inf if timing.deadline is None else timing.deadline
+    for client in chain:
+        device, time = devices(client), begins + seconds
+        if seconds >= limit or device.opens_in(time, timing.day):
+            continue
+        parcel = parcel_of(ledger, run, state, now, client)
+        errand = Errand(parcel.bytes_down, examples_of(run, client), parcel.bytes_up)
+        fate = fate_of(config, client, device, errand, time, state.round, limit - seconds)
+        found.append(fate)
+        seconds += fate.seconds
+    return found, seconds
+
+
+def members_of(state: State) -> np.ndarray:
+    """(K,) the superclient of each client."""
+    found: np.ndarray = state.server[MEMBERS].cpu().numpy()
+    return found
+
+
+def superclients_cost(config: TrialConfig, fed: Federation) -> Cost:
+    """What forming them takes: nothing by chance, since the server knows how many examples a client
+    has, by which it weighs it. steps: those of the client with the most examples.
+    """
+    timing, (clients, classes) = config.timing, fed.class_counts.shape
+    if timing.mode != "superclients" or timing.grouping == "random":
+        return Cost()
+    if timing.grouping == "oracle":
+        return cost_of_counts(classes, clients)
+    passes = math.ceil(max(map(len, fed.shards)) / config.local.batch_size)
+    steps = timing.pretraining * passes
+    return cost_of_pretraining(fed.model.layout.size, fed.beside, clients, steps)
+
+
+def described(fed: Federation, state: State) -> dict[str, float]:
+    """Of a run's superclients: how many, their clients, how far from uniform their classes are.
+    Nothing where each is one client.
+    """
+    if MEMBERS not in state.server or len(mixes := superclient_counts(fed, state)) == len(
+        fed.shards
+    ):
+        return {}
+    return {
+        "superclients": len(mixes),
+        "superclient_clients": len(fed.shards) / len(mixes),
+        "superclient_distance": float(_distances(mixes).mean()),
+    }
+
+
+def superclient_rows(fed: Federation, state: State) -> list[tuple[object, ...]]:
+    """Of each superclient: number, examples, distance of its classes to uniform, its clients."""
+    if MEMBERS not in state.server:
+        return []
+    members, counts = members_of(state), superclient_counts(fed, state)
+    return [
+        (number, int(row.sum()), f"{distance:.4f}", " ".join(map(str, np.flatnonzero(own))))
+        for number, (row, distance) in enumerate(zip(counts, _distances(counts), strict=True))
+        for own in [members == number]
+    ]
+
+
+def superclient_counts(fed: Federation, state: State) -> np.ndarray:
+    """(S, classes) examples of each class in each superclient."""
+    members = members_of(state)
+    total = np.zeros((int(members.max()) + 1, fed.class_counts.shape[1]), dtype=np.int64)
+    np.add.at(total, members, fed.class_counts)
+    return total
+
+
+def _distances(counts: np.ndarray) -> np.ndarray:
+    return distance_to_uniform(counts / counts.sum(1, keepdims=True))
