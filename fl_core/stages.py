@@ -18,6 +18,7 @@ from fl_core.federated.cost import Cost
 from fl_core.federated.messages import encode
 from fl_core.federated.rules.table import rule_of
 from fl_core.federated.state import Federation, State
+from fl_core.federated.timing.checks import check_devices, check_reachable
 from fl_core.federated.timing.superclients import superclients_cost
 from fl_core.head_stage import head_cost, train_head
 from fl_core.inputs import feature_federation, image_federation
@@ -36,6 +37,7 @@ def prepare(config: TrialConfig, machine: Machine) -> tuple[Federation, State]:
 
     Masks are checked here, and calibrated when they are first asked for.
     """
+    check_devices(config)
     head = train_head(config, machine)
     if config.part == "head":
         fed = feature_federation(config, machine)
@@ -43,6 +45,7 @@ def prepare(config: TrialConfig, machine: Machine) -> tuple[Federation, State]:
     else:
         fed = image_federation(config, machine, head)
         start = fed.model.flat.clone()
+    check_reachable(config, fed)
     parties = Parties(config, machine, fed.model, fed.train, fed.shards, start)
     calibration: Calibration | ChangingMasks | None = None
     if config.mask.changes:

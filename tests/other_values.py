@@ -105,7 +105,7 @@ def another_value(name: str, config: TrialConfig) -> Value:
     if name == "mask.layers":
         return "head"
     if name == "timing.table":
-        return str(Path(__file__).parent / "federated" / "devices.csv")
+        return str(Path(__file__).parent / "federated" / "timing" / "devices.csv")
     if name == "attack.share":
         return 0.5  # of few clients somebody
     if name == "select.candidates":

@@ -10,6 +10,7 @@ from fl_core.config.methods import METHODS
 
 MOST_A_SECOND = 1e12  # bytes or examples: no link, no device is faster
 MOST_SECONDS = 1e9  # 30 years
+OF_A_TABLE = ("speed", "speed_spread", "down", "up", "failure_rate", "window")
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class TimingConfig(Section):
         self.only_for("mode", METHODS["timing.mode"])
         self.only_for("grouping", METHODS["timing.grouping"])
         defaults = type(self).__dataclass_fields__
-        for name in ("speed", "speed_spread", "down", "up") if self.table else ():
+        for name in OF_A_TABLE if self.table else ():
             if (value := getattr(self, name)) != defaults[name].default:
                 raise refuse(f"timing.{name}", value, "not with timing.table, which says it")
         if self.day != defaults["day"].default and self.window == 1 and not self.table:

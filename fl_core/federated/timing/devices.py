@@ -132,6 +132,8 @@ def _check_columns(path: str, names: list[str]) -> None:
 
 def _row(path: str, line: int, row: Mapping[str | None, str | None]) -> tuple[int, Device]:
     """One line's client and device, all numbers within their bounds."""
+    if None in row:
+        raise refuse("timing.table", path, f"line {line}: has more values than columns")
     found: dict[str, float] = {}
     for name, value in row.items():
         try:
@@ -145,9 +147,7 @@ def _row(path: str, line: int, row: Mapping[str | None, str | None]) -> tuple[in
                 "timing.table", path, f"line {line}: {name}={value!r} must be a number {least}"
             )
     if found["client"] != int(found["client"]):
-        raise refuse("timing.table", path, f"line {line}: client={row['client']!r} is no number")
+        raise refuse("timing.table", path, f"line {line}: client={row['client']!r} is no client")
     if found.get("window", 1) > 1:
-        raise refuse(
-            "timing.table", path, f"line {line}: window={row['window']!r} must be in (0, 1]"
-        )
+        raise refuse("timing.table", path, f"line {line}: window={row['window']!r} is above 1")
     return int(found.pop("client")), Device(**found)
