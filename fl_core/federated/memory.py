@@ -1,8 +1,8 @@
 """What clients keep between rounds: control variates, parameters of their own, momentum.
 
 A `ClientMemory` is a value: a round makes a new one, which shares with the older one whatever did
-not change. Beyond a limit the entries that were written longest ago lie on disk alone, so that
-resident memory stays bounded however many clients there are.
+not change, and costs what did. Beyond a limit the entries that were written longest ago lie on disk
+alone, so that resident memory stays bounded however many clients there are.
 
 A checkpoint takes three steps, so that a kill at any moment leaves the old one or the new one
 whole: `save` writes new files beside those that the older checkpoint refers to, the caller stores
@@ -23,6 +23,7 @@ from torch import Tensor
 
 from fl_core.base.errors import UserError
 from fl_core.base.locations import reason, remove_folder
+from fl_core.base.persistent import Persistent
 from fl_core.federated.memory_entry import Entry, File, read_entry
 
 #: Bytes of the clients' tensors that stay in memory, where no other limit is asked for.
@@ -37,15 +38,15 @@ class ClientMemory:
     An older one stays valid until `forget_older` of a later one.
     """
 
-    def __init__(self, entries: Mapping[int, Entry], folder: _Folder, limit: int) -> None:
-        self._entries = dict(sorted(entries.items()))
-        self._folder = folder
-        self._limit = limit
+    def __init__(self, entries: Persistent[int, Entry], resident: _Resident) -> None:
+        self._entries = entries
+        self._folder, self._limit = resident.folder, resident.limit
+        self._resident: _Resident | None = resident
 
     @classmethod
     def empty(cls, folder: Path | None = None, limit: int | None = None) -> ClientMemory:
         """Of nobody. None: a temporary folder, made when it is needed, gone with the memory."""
-        return cls({}, _Folder(folder), LIMIT if limit is None else limit)
+        return cls(Persistent(), _Resident((), _Folder(folder), LIMIT if limit is None else limit))
 
     @classmethod
     def load(
@@ -60,9 +61,8 @@ class ClientMemory:
         Every file is read and checked now, one at a time: DamagedArtefact if one is missing or
         not what it was.
         """
-        place, limit = _Folder(folder), LIMIT if limit is None else limit
         entries: dict[int, Entry] = {}
-        resident = _Resident((), place, limit)
+        resident = _Resident((), _Folder(folder), LIMIT if limit is None else limit)
         for client, name, digest in references:
             tensors, round = read_entry(folder / name, digest)
             file = File.at(folder / name, digest)
@@ -70,7 +70,7 @@ class ClientMemory:
             on_device = {name: tensor.to(device) for name, tensor in tensors.items()}
             entries[client] = Entry(client, round, on_device, file)
             resident.add(entries[client])
-        return cls(entries, place, limit)
+        return cls(Persistent(entries), resident)
 
     def __contains__(self, client: object) -> bool:
         return client in self._entries
@@ -80,7 +80,7 @@ class ClientMemory:
 
     def clients(self) -> list[int]:
         """Those that keep something, in increasing order."""
-        return list(self._entries)
+        return sorted(self._entries)
 
     def of(self, client: int) -> dict[str, Tensor]:
         """Copies of a client's tensors, on the device they were given on; {} if it has none."""
@@ -105,7 +105,7 @@ class ClientMemory:
     def save(self) -> list[Reference]:
         """Write what is not in the folder yet; return what a checkpoint must store for `load`."""
         references = []
-        for client, entry in self._entries.items():
+        for client, entry in sorted(self._entries.items()):
             file = entry.write(self._folder.made())
             file.keep()
             references.append((client, file.path.name, file.digest))
@@ -132,6 +132,13 @@ class ClientMemory:
         """The trial has ended: its clients' files are needed no more."""
         remove_folder(folder)
 
+    def hand_over(self) -> _Resident:
+        """Which entries are in memory, for the next version to go on with; looked up among all
+        where it went to another one already.
+        """
+        resident, self._resident = self._resident, None
+        return resident or _Resident(self._entries.values(), self._folder, self._limit)
+
 
 class Keeper:
     """A memory on its way to the next one, a client at a time: each costs what it keeps, not a
@@ -139,24 +146,29 @@ class Keeper:
     """
 
     def __init__(self, memory: ClientMemory) -> None:
-        self._folder, self._limit = memory._folder, memory._limit
-        self._entries = dict(memory._entries)
-        self._resident = _Resident(self._entries.values(), self._folder, self._limit)
+        self._before = memory._entries
+        self._kept: dict[int, Entry] = {}
+        self._dropped: set[int] = set()
+        self._resident = memory.hand_over()
 
     def keep(self, client: int, round: int, tensors: Mapping[str, Tensor]) -> None:
         """From now on the client keeps exactly these."""
-        old = self._entries.pop(client, None)
+        old = self._kept.pop(client, None)
+        if old is None and client not in self._dropped:
+            old = self._before.get(client)
+        self._dropped.discard(client)
         self._resident.drop(client)
         if not tensors:
+            self._dropped.add(client)
             return
         entry = Entry.of(client, round, tensors)
         # what has not changed needs no second copy, and no second file
-        self._entries[client] = old if old is not None and old.equals(entry) else entry
-        self._resident.add(self._entries[client])
+        self._kept[client] = old if old is not None and old.equals(entry) else entry
+        self._resident.add(self._kept[client])
 
     def memory(self) -> ClientMemory:
-        """With all that was kept so far."""
-        return ClientMemory(self._entries, self._folder, self._limit)
+        """With all that was kept: the keeper's last word."""
+        return ClientMemory(self._before.changed(self._kept, self._dropped), self._resident)
 
 
 class _Folder:
@@ -177,7 +189,7 @@ class _Resident:
     """The entries in memory, oldest first: one that is added spills the oldest above the limit."""
 
     def __init__(self, entries: Iterable[Entry], folder: _Folder, limit: int) -> None:
-        self._folder, self._limit = folder, limit
+        self.folder, self.limit = folder, limit
         in_memory = (entry for entry in entries if entry.tensors is not None)
         self._queue = {e.client: e for e in sorted(in_memory, key=lambda entry: entry.age)}
         self._bytes = sum(entry.nbytes for entry in self._queue.values())
@@ -192,7 +204,7 @@ class _Resident:
             return
         self._queue[entry.client] = entry
         self._bytes += entry.nbytes
-        while self._bytes > self._limit:
+        while self._bytes > self.limit:
             oldest = next(iter(self._queue))
-            self._queue[oldest].spill(self._folder.made())
+            self._queue[oldest].spill(self.folder.made())
             self.drop(oldest)

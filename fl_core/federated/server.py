@@ -110,13 +110,16 @@ def server_step(
     if rule.remember is not None:
         told = rule.remember(gathered, params)
         server |= {f"rule/{name}": tensor for name, tensor in told.items()}
+    rounds = Counter(traffic.client for traffic in measured.traffic)
     return replace(
         state,
         params=params,
         round=state.round + 1,
         server=server,
         clients=measured.clients,
-        selected=dict(Counter(state.selected) + Counter(t.client for t in measured.traffic)),
+        selected=state.selected.changed(
+            {k: state.selected.get(k, 0) + n for k, n in rounds.items()}
+        ),
     )
 
 

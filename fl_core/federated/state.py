@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from fl_core.base.params import FlatModule
+from fl_core.base.persistent import Persistent
 from fl_core.data.sources import Source
 from fl_core.federated.cost import Before
 from fl_core.federated.memory import ClientMemory
@@ -62,7 +63,8 @@ class State:
     round: int = 0  # rounds completed
     server: Mapping[str, Tensor] = field(default_factory=dict)  # rule/… and optimiser/…
     clients: ClientMemory = field(default_factory=ClientMemory.empty)
-    selected: Mapping[int, int] = field(default_factory=dict)  # client -> its updates that arrived
+    #: client -> its updates that arrived
+    selected: Persistent[int, int] = field(default_factory=Persistent)
     best: Tensor | None = None  # parameters of the best evaluation, if they are kept
     best_accuracy: float = -1.0
     evaluations_since_best: int = 0
@@ -113,7 +115,7 @@ class State:
             clients=ClientMemory.empty()
             if folder is None
             else ClientMemory.load(values["clients"], folder, device),
-            selected=dict(values["selected"]),
+            selected=Persistent(dict(values["selected"])),
             best=own.get("best"),
             best_accuracy=values["best_accuracy"],
             evaluations_since_best=values["evaluations_since_best"],
