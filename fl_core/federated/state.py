@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,11 @@ class Federation:
     before: Before = dict  # what the stages before the main one have cost
     attackers: frozenset[int] = frozenset()  # clients that work against the others
     beside: int = 0  # bytes that each client needs once beside the parameters: a frozen head
+
+    @cached_property
+    def num_examples(self) -> np.ndarray:
+        """(K,) training examples of each client, counted once: a round looks at its own alone."""
+        return np.array([len(shard) for shard in self.shards])
 
 
 #: Totals that the virtual clock counts, round by round.

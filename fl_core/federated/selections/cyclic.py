@@ -22,6 +22,9 @@ from fl_core.federated.state import Federation, State
 def cyclic(state: State, fed: Federation, config: TrialConfig) -> Selection:
     """The group whose turn it is."""
     of = config.federation
+    groups = math.ceil(of.clients / of.sampled)
+    turn = state.round % groups
+    size, larger = divmod(of.clients, groups)  # the first groups have one more
+    begin = turn * size + min(turn, larger)
     order = stream(config.seed, "groups").permutation(of.clients)
-    groups = np.array_split(order, math.ceil(of.clients / of.sampled))
-    return Selection(np.sort(groups[state.round % len(groups)]))
+    return Selection(np.sort(order[begin : begin + size + (turn < larger)]))

@@ -28,8 +28,9 @@ def dirichlet(state: State, fed: Federation, config: TrialConfig) -> Selection:
     return reweighted(chosen, lambda: _inclusion(*known), fed, config)
 
 
+@lru_cache(maxsize=8)
 def log_chances(seed: int, gamma: float, clients: int) -> np.ndarray:
-    """(K,) log p, p ~ Dirichlet(gamma, ..., gamma).
+    """(K,) log p, p ~ Dirichlet(gamma, ..., gamma). Kept in memory, only to be read.
 
     p is a normalised vector of gamma variates; one of shape gamma is one of shape gamma + 1 times
     U^(1 / gamma), whose logarithm is finite however small gamma is.

@@ -23,10 +23,9 @@ from fl_core.federated.state import Federation, State
 
 def power_of_choice(state: State, fed: Federation, config: TrialConfig) -> Selection:
     """The m of d candidates on whose examples the server's model is worst."""
-    examples = np.array([len(shard) for shard in fed.shards])
     count = config.federation.sampled
     rng = stream(config.seed, "clients", state.round)
-    candidates = draw(rng, np.log(examples), config.select.candidates)
+    candidates = draw(rng, np.log(fed.num_examples), config.select.candidates)
     weights = [1] * count
     if len(candidates) == count:
         return Selection(candidates, weights)

@@ -32,6 +32,6 @@ def reweighted(
     """These clients (m,), as the configuration has them weigh; inclusion() -> pi (N,)."""
     if config.select.reweight == "biased":
         return Selection(clients)
-    examples = np.array([len(shard) for shard in fed.shards], dtype=float)
+    examples = fed.num_examples.astype(float)
     weights = examples[clients] / inclusion()[clients]
     return Selection(clients, weights.tolist(), float(weights.sum() / examples.sum()))
