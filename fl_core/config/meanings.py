@@ -120,8 +120,8 @@ MEANINGS: Mapping[str, str] = {
     "timing.down": "bytes that a client receives in a virtual second",
     "timing.up": "bytes that a client sends in a virtual second",
     "timing.table": (
-        "instead of these a CSV file: a row for each client with client, speed, down, up, and if "
-        "you like failure_rate and window. Its content names a trial, not its path"
+        "a CSV file instead of these (none: no file): a row for each client with client, speed, "
+        "down, up, and if you like failure_rate and window. Its content names a trial, not its path"
     ),
     "timing.failure_rate": "failures of a client at work in a virtual second; 0: none",
     "timing.dropout": "chance that a client fails in a round, at any of its stages as likely",

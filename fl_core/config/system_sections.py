@@ -28,7 +28,9 @@ class TimingConfig(Section):
     speed_spread: float = number(0.0, 0, 5)  # sigma of the log-normal speeds; 0 = all alike
     down: float = number(750_000.0, 0, MOST_A_SECOND, above=True)  # bytes/s to a client
     up: float = number(250_000.0, 0, MOST_A_SECOND, above=True)  # bytes/s from a client
-    table: str = text("")  # CSV with a row a client, instead of these; see federated.timing.devices
+    table: str = text(
+        "none"
+    )  # CSV with a row a client, instead of these; see federated.timing.devices
     failure_rate: float = number(0.0, 0)  # of a client at work, 1/s
     dropout: float = number(0.0, 0, 1, below=True)  # chance that a client fails in a round
     window: float = number(1.0, 0, 1, above=True)  # share of a day that a client is there
@@ -45,11 +47,16 @@ class TimingConfig(Section):
         self.only_for("mode", METHODS["timing.mode"])
         self.only_for("grouping", METHODS["timing.grouping"])
         defaults = type(self).__dataclass_fields__
-        for name in OF_A_TABLE if self.table else ():
+        for name in OF_A_TABLE if self.has_table else ():
             if (value := getattr(self, name)) != defaults[name].default:
                 raise refuse(f"timing.{name}", value, "not with timing.table, which says it")
-        if self.day != defaults["day"].default and self.window == 1 and not self.table:
+        if self.day != defaults["day"].default and self.window == 1 and not self.has_table:
             raise refuse("timing.day", self.day, "only for timing.window < 1")
+
+    @property
+    def has_table(self) -> bool:
+        """Whether a table says what the clients' devices are."""
+        return self.table != "none"
 
     @property
     def fails(self) -> bool:

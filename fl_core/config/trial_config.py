@@ -148,7 +148,7 @@ class TrialConfig(Section):
         table what is in it, and the sources of the user's own choices.
         """
         found: dict[str, object] = {**self.changed()}
-        if self.timing.table:
+        if self.timing.has_table:
             found["timing.table"] = content_of(self.timing.table, "timing.table")
         sources = own_sources(self)
         return {**found, **({"own": sources} if sources else {})}

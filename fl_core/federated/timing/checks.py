@@ -19,7 +19,7 @@ def check_devices(config: TrialConfig) -> None:
     """ConfigError for a table that cannot be read, lacks a client, or lets clients fail where they
     must not.
     """
-    if config.timing.table and may_fail(config) and not config.timing.fails:
+    if config.timing.has_table and may_fail(config) and not config.timing.fails:
         check_failing(config, "timing.table")
 
 

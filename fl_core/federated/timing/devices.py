@@ -60,7 +60,7 @@ Devices = Callable[[int], Device]
 def devices_of(config: TrialConfig) -> Devices:
     """Each client's device. ConfigError for a table that is none, or lacks a client."""
     timing, seed = config.timing, config.seed
-    if timing.table:
+    if timing.has_table:
         rows = _table(timing.table, *_version(timing.table), config.federation.clients)
         return lambda client: rows[client]._replace(phase=_phase(seed, client))
 
@@ -77,7 +77,7 @@ def devices_of(config: TrialConfig) -> Devices:
 
 def may_fail(config: TrialConfig) -> bool:
     """Whether an update may not arrive, by the configuration or by its table."""
-    if config.timing.fails or not config.timing.table:
+    if config.timing.fails or not config.timing.has_table:
         return config.timing.fails
     rows = _table(
         config.timing.table, *_version(config.timing.table), config.federation.clients
