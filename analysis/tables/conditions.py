@@ -210,11 +210,19 @@ def timing_conditions(runs: StudyRuns, results: Sequence[Outcome]) -> str:
     )
     names += ("window",) if any(config.get("timing.window") != 1 for config in configs) else ()
     parts = [
-        field(name).caption.format(field_values(name, configs))
+        field(name).caption.format(_clock_values(name, configs))
         for name in (f"timing.{name}" for name in dict.fromkeys(names))
         if name not in open_names and any(known(config.get(name)) for config in configs)
     ]
     return f"Virtual clock: {', '.join(parts)}. " if parts else ""
+
+
+def _clock_values(name: str, configs: Sequence[Mapping[str, Any]]) -> str:
+    """`field_values`; of bandwidths in kB/s."""
+    if name not in ("timing.up", "timing.down"):
+        return field_values(name, configs)
+    values = [config[name] for config in configs if known(config.get(name))]
+    return field_values(name, [{name: float(value) / 1000} for value in values])
 
 
 def shared_hybrid_weight(settings: Sequence[Mapping[str, Any]]) -> object | None:

@@ -65,8 +65,8 @@ FIELDS: Mapping[str, Field] = {
     "timing.speed_spread": Field(
         "speed spread", "spread", "spread of the speeds, sigma", caption="sigma {} (log-normal)"
     ),
-    "timing.down": Field("bytes/s down", caption="{} bytes/s down"),
-    "timing.up": Field("bytes/s up", caption="{} bytes/s up"),
+    "timing.down": Field("bytes/s down", caption="{} kB/s down"),
+    "timing.up": Field("bytes/s up", caption="{} kB/s up"),
     "timing.table": Field("clients of", caption="clients of {}"),
     "timing.failure_rate": Field("failures/s", caption="{} failures a second of work"),
     "timing.dropout": Field("dropout", caption="a client of a round fails with chance {}"),

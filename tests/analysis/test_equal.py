@@ -29,6 +29,7 @@ from fl_analysis.results.equal import (
 )
 from fl_analysis.results.outcome import Outcome
 from fl_analysis.tables import equal
+from fl_analysis.tables.conditions import timing_conditions
 from fl_analysis.tables.equal import equal_blocks, equal_csvs
 from fl_core.study.arms import each, grid
 
@@ -196,6 +197,22 @@ def test_which_studies_are_about_time(
 ) -> None:
     config = {f"timing.{name}": value}
     assert timed(MADE, [dataclasses.replace(results[0], config=config)]) == about
+
+
+def test_the_caption_says_how_fast_clients_are_and_how_they_fail(
+    runs: StudyRuns, results: list[Outcome]
+) -> None:
+    """Not what differs by arm, nor what does nothing."""
+    clock = {"speed": 100.0, "down": 8e5, "up": 2e5, "table": "", "dropout": 0.1, "window": 1.0,
+             "failure_rate": 0.0, "deadline": 6.0}  # fmt: skip
+    config = {f"timing.{name}": value for name, value in clock.items()}
+    some = [dataclasses.replace(o, config={**o.config, **config}) for o in results]
+    said = timing_conditions(runs, some)
+    assert said.startswith("Virtual clock: the median client 100 examples/s, 800 kB/s down, 200 kB")
+    assert said.endswith("up, a client of a round fails with chance 0.1, deadline after 6 s. ")
+    told = [dataclasses.replace(o, config={**o.config, "timing.table": "t.csv"}) for o in some]
+    assert timing_conditions(runs, told).startswith("Virtual clock: clients of t.csv, a client")
+    assert timing_conditions(MADE, [dataclasses.replace(results[0], config={})]) == ""
 
 
 def test_the_figure_has_one_line_an_arm_and_a_mark_where_the_first_ends(
