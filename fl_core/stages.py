@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from fl_core.base.machine import Machine
+from fl_core.config.secure_combinations import check_modulus
 from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sharding import PARTITION_READS
 from fl_core.federated.cost import Cost
@@ -46,6 +47,7 @@ def prepare(config: TrialConfig, machine: Machine) -> tuple[Federation, State]:
         fed = image_federation(config, machine, head)
         start = fed.model.flat.clone()
     check_reachable(config, fed)
+    check_modulus(config, _most_together(config, fed))
     parties = Parties(config, machine, fed.model, fed.train, fed.shards, start)
     calibration: Calibration | ChangingMasks | None = None
     if config.mask.changes:
@@ -59,6 +61,13 @@ def prepare(config: TrialConfig, machine: Machine) -> tuple[Federation, State]:
     if config.part == "backbone" and head is not None:
         fed.beside = len(encode(head, None, "dense"))
     return fed, State(start)
+
+
+def _most_together(config: TrialConfig, fed: Federation) -> int:
+    """Weight of the largest clients that may meet in a round."""
+    sizes = sorted((len(shard) for shard in fed.shards), reverse=True)
+    together = config.federation.sampled
+    return together if rule_of(config.local).uniform else sum(sizes[:together])
 
 
 def _before(

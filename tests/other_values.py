@@ -72,6 +72,11 @@ SETTING: dict[str, dict[str, Value]] = {
     "aggregate.bound": {"aggregate.rule": "norm_bound"},
     "aggregate.byzantine": {"aggregate.rule": "krum", "federation.participation": 1.0,
                             "federation.clients": 3000},
+    "aggregate.noise": {"aggregate.rule": "secure_zero_sum"},
+    "aggregate.clip": {"aggregate.rule": "secure"},
+    "aggregate.bits": {"aggregate.rule": "secure"},
+    "aggregate.modulus_bits": {"aggregate.rule": "secure"},
+    "aggregate.threshold": {"aggregate.rule": "secure"},
     "attack.share": {"attack.rule": "label_flip"},
     "attack.scale": {"attack.rule": "sign_flip"},
     "timing.grouping": {"timing.mode": "superclients"},
@@ -112,6 +117,8 @@ def another_value(name: str, config: TrialConfig) -> Value:
         return 0.5  # of few clients somebody
     if name == "select.candidates":
         return 10  # not fewer than a round has, nor more than there are
+    if name == "aggregate.threshold":
+        return 0.75
     if "choices" in spec.metadata:
         return next(choice for choice in spec.metadata["choices"] if choice != old)
     if isinstance(old, bool):

@@ -20,7 +20,7 @@ from fl_core.base.machine import Machine
 from fl_core.base.rng import stream
 from fl_core.config.artefact import stage_artefact, stage_key
 from fl_core.config.fields import is_read
-from fl_core.config.methods import METHODS
+from fl_core.config.methods import METHODS, SECURE
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.data.sharding import PARTITION_READS
 from fl_core.masks import calibration, parties
@@ -119,6 +119,7 @@ CANNOT = {"mask.size_power", "head.means", "head.shrinkage",
           "fine_tune.strategy", "mask.preset", "mask.threshold", "data.crop",
           "data.rotation", "head.hidden", "head.norm", "head.loss",
           "aggregate.trim", "aggregate.byzantine", "aggregate.bound", "select.reweight",
+          *(f"aggregate.{n}" for rule in SECURE for n in METHODS["aggregate.rule"][rule]),
           *(f"local.{n}" for own in METHODS["local.rule"].values() for n in own)}  # fmt: skip
 Made = dict[str, Any]
 

@@ -36,6 +36,11 @@ __all__ = [
 ]
 
 
+#: Of the entries of a round's updates, without a warning. (A head on features lost half a point
+#: where a clip of 1 cut 1 in 10,000 of the first rounds'.)
+MOST_CLIPPED = 1e-4
+
+
 @dataclass(frozen=True)
 class Outcome:
     """One arm. `confirmed`: one row a seed, in order of the seeds, each with a test accuracy."""
@@ -124,7 +129,7 @@ def _outcome(runs: StudyRuns, arm: int) -> Outcome:
     winners = winners or [f.trial for f in several] or [best]
     if other := others(runs, mine, winners):
         lines.insert(0, f"{other} confirmation run(s) of another configuration left out")
-    lines += finalist_lines(asked, several)
+    lines += finalist_lines(asked, several) + _clipped_lines(confirmed)
     name = str(runs.arms.at[arm, "arm_name"])
     if runs.arms.at[arm, "run_id"] is None:
         lines = ["has not been run"]
@@ -180,6 +185,15 @@ def _search_lines(runs: StudyRuns, mine: pd.DataFrame, best: pd.Series | None) -
     if runs.space and best is None:
         lines.append("no search trial finished with a validation accuracy")
     return lines
+
+
+def _clipped_lines(confirmed: pd.DataFrame) -> list[str]:
+    """Where secure aggregation cut down more than a rare entry."""
+    if "clipped_share" not in confirmed:
+        return []
+    share = over_seeds(confirmed, "clipped_share")[0]
+    cut = f"{100 * share:.2g} % of the entries of updates were cut down to aggregate.clip"
+    return [f"{cut} in the last round"] if share > MOST_CLIPPED else []
 
 
 def border_lines(runs: StudyRuns, results: Sequence[Outcome]) -> list[str]:

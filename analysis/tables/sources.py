@@ -41,7 +41,7 @@ def source(key: str) -> Source:
     if key in SOURCES:
         return SOURCES[key]
     paper = PAPERS[key]
-    link = f"https://arxiv.org/abs/{paper.arxiv}"
+    link = f"https://arxiv.org/abs/{paper.arxiv}" if paper.arxiv else None
     return Source(paper.short, paper.year, paper.authors, paper.title, paper.venue, link)
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fl_core.config.fields import refuse
-from fl_core.config.methods import BY_ENTRY, COMPARING, METHODS, ROBUST, SUMMING
+from fl_core.config.methods import BY_ENTRY, COMPARING, METHODS, ROBUST, SECURE, SUMMING
 from fl_core.config.pace_check import check_pace
+from fl_core.config.secure_combinations import check_secure
 from fl_core.config.timing_combinations import check_timing
 from fl_core.config.vocabulary import DATA_SETS, DataSet
 
@@ -93,16 +94,20 @@ def _check_sizes(config: TrialConfig, data: DataSet) -> None:
 
 
 def _check_aggregate(config: TrialConfig) -> None:
-    """A round has as many clients as its aggregate needs, and what they send can be compared."""
+    """A round has as many clients as its aggregate needs, and what they send can be compared, or
+    hidden.
+    """
     chosen, fed = config.aggregate, config.federation
-    if chosen.rule not in ROBUST:
+    if chosen.rule not in (*ROBUST, *SECURE):
         return
     if chosen.fewest > fed.sampled:
         name = next(iter(METHODS["aggregate.rule"][chosen.rule]), "rule")
         allowed = f"needs {chosen.fewest} clients in a round: of {fed.clients} "
         allowed += f"federation.participation={fed.participation:g} takes {fed.sampled}"
         raise refuse(f"aggregate.{name}", getattr(chosen, name), f"{chosen.rule} {allowed}")
-    if config.local.rule in SUMMING:
+    if chosen.rule in SECURE:
+        check_secure(config)
+    elif config.local.rule in SUMMING:
         needs = f"local.rule={config.local.rule} sums what clients send, whoever attacks"
         raise refuse("aggregate.rule", chosen.rule, needs)
     own_masks = config.mask.of_each_client
@@ -125,10 +130,11 @@ def _check_attack(config: TrialConfig) -> None:
 def _check_selection(config: TrialConfig) -> None:
     """There are candidates to choose from; reweighting meets an average that it can be true of."""
     select, fed = config.select, config.federation
-    if select.rule == "availability" and config.aggregate.rule in ROBUST:
-        why = "a round may find one client alone, among whom no aggregate can tell an attacker"
+    several = config.aggregate.rule in (*ROBUST, *SECURE)
+    if select.rule == "availability" and several:
+        why = "a round may find one client alone, beside whom no other hides it, or tells an attack"
         raise refuse("select.rule", select.rule, f"{why}: needs aggregate.rule=mean")
-    if select.rule == "cyclic" and fed.clients % fed.sampled and config.aggregate.rule in ROBUST:
+    if select.rule == "cyclic" and fed.clients % fed.sampled and several:
         why = f"groups of {fed.sampled} of {fed.clients} clients are not all as large"
         raise refuse("select.rule", select.rule, f"{why}: needs aggregate.rule=mean")
     if select.rule == "power_of_choice" and not fed.sampled <= select.candidates <= fed.clients:
@@ -242,7 +248,7 @@ def check_failing(config: TrialConfig, because: str) -> None:
         f"timing.{way}" for way in ways if getattr(timing, way) != getattr(defaults, way)
     )
     value = config.to_flat()[name]
-    if aggregate.fewest > 1:
+    if aggregate.fewest > 1 and aggregate.rule not in SECURE:
         why = f"aggregate.rule={aggregate.rule} needs {aggregate.fewest} updates in every round"
     elif select.reweight != "biased":
         why = "select.reweight=unbiased knows how likely a client is chosen, not that it arrives"

@@ -90,12 +90,26 @@ MEANINGS: Mapping[str, str] = {
         "of being chosen"
     ),
     "aggregate.rule": (
-        "how the parameters of a round's clients become one: their mean, or what few attackers "
-        "among them cannot move far"
+        "how the parameters of a round's clients become one: their mean, what few attackers "
+        "among them cannot move far, or their mean in a way that hides each client's"
     ),
     "aggregate.trim": "share of the clients that the trimmed mean cuts off, at either end",
     "aggregate.bound": "L2 norm to which a client's update is scaled down",
     "aggregate.byzantine": "f, the attackers of a round that Krum, Multi-Krum and Bulyan expect",
+    "aggregate.noise": (
+        "standard deviation of the noise that clients add to their parameters and that cancels in "
+        "the sum; 0: FedAvg"
+    ),
+    "aggregate.clip": "c: what an entry changes by in a round is cut down to [-c, c] and rounded",
+    "aggregate.bits": "[-c, c] is cut into 2^bits steps, to the nearest of which it is rounded",
+    "aggregate.modulus_bits": (
+        "masked numbers add up modulo 2^modulus_bits, which must be more than the round's examples "
+        "times 2^bits"
+    ),
+    "aggregate.threshold": (
+        "share of a round's clients that must be there at the end, or the round passes without a "
+        "step; fewer of them together learn nothing of another's update"
+    ),
     "attack.rule": (
         "what attackers do: train on flipped labels or noisy inputs, or send the opposite of their "
         "update or noise instead of it"

@@ -149,6 +149,12 @@ class AggregateConfig(Section):
     trim: float = number(0.1, 0, 0.5, below=True)  # share of the clients cut off at either end
     bound: float = number(1.0, 0, above=True)  # L2 norm that no update exceeds
     byzantine: int = number(1, 0, 1000)  # f, the attackers of a round that the rule reckons with
+    noise: float = number(1.0, 0)  # standard deviation, of rule=secure_zero_sum; 0 = FedAvg
+    clip: float = number(4.0, 0, above=True)  # c: a larger change of an entry is cut down to it
+    bits: int = number(16, 2, 32)  # of rule=secure: [-c, c] is cut into L = 2^bits steps
+    modulus_bits: int = number(32, 8, 62)  # of the modulus R, in which masked numbers add up
+    #: t of rule=secure as a share of the round's clients: so many must answer at the end.
+    threshold: float = number(0.6, 0.5, 1, above=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -158,7 +164,7 @@ class AggregateConfig(Section):
     def fewest(self) -> int:
         """Clients that a round needs: for Krum more than 2f + 2 (Blanchard et al. 2017), for
         Bulyan 4f + 3 (El Mhamdi et al. 2018), to trim at all one at either end; the medians of two
-        are no safer than their mean.
+        are no safer than their mean; the sum of one client is its update.
         """
         match self.rule:
             case "krum" | "multi_krum":
@@ -169,7 +175,17 @@ class AggregateConfig(Section):
                 return 3
             case "trimmed_mean" if self.trim:
                 return math.ceil(1 / self.trim - 1e-9)
+            case "secure_zero_sum" | "secure":
+                return 2
         return 1
+
+    def needed(self, clients: int) -> int:
+        """t: of so many clients that begin a round of rule=secure, those that must answer.
+
+        >>> AggregateConfig(rule="secure").needed(10)
+        6
+        """
+        return math.ceil(self.threshold * clients - 1e-9)
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,8 @@ METHODS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "krum": ("byzantine",),
         "multi_krum": ("byzantine",),
         "bulyan": ("byzantine",),
+        "secure_zero_sum": ("noise",),
+        "secure": ("clip", "bits", "modulus_bits", "threshold"),
     },
     "attack.rule": {
         "none": (),
@@ -85,13 +87,15 @@ METHODS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 }
 #: Local rules that need a plain sum over the round's clients, beside the aggregate.
 SUMMING = ("scaffold", "dyn")
+#: Aggregates by which the server sees no client's update, only their sum.
+SECURE = ("secure_zero_sum", "secure")
 #: Aggregates that a few attackers cannot move far; those that vote on every entry by itself, and
 #: those that compare whole updates with each other.
-ROBUST = tuple(name for name in METHODS["aggregate.rule"] if name != "mean")
+ROBUST = tuple(name for name in METHODS["aggregate.rule"] if name not in ("mean", *SECURE))
 BY_ENTRY = ("median", "trimmed_mean")
 COMPARING = ("krum", "multi_krum", "bulyan")
 #: Aggregates for which all of a round's updates are in memory at once.
-HOLDING = (*BY_ENTRY, *COMPARING, "geometric_median")
+HOLDING = (*BY_ENTRY, *COMPARING, "geometric_median", "secure")
 #: Those for which clients have to answer once more when all updates are in.
 ASKING_AGAIN = ("secure",)
 

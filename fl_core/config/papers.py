@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 
 class Paper(NamedTuple):
-    """One paper: the first author's last name, year, all authors, title, where, arXiv's number."""
+    """One paper: the first author's last name, year, all authors, title, where, arXiv's number
+    (empty: it is not there).
+    """
 
     short: str
     year: int
@@ -226,5 +228,14 @@ PAPERS: Mapping[str, Paper] = {
         "Speeding up Heterogeneous Federated Learning with Sequentially Trained Superclients",
         "ICPR",
         "2201.10899",
+    ),
+    "bonawitz2017": Paper(
+        "Bonawitz",
+        2017,
+        "K. Bonawitz, V. Ivanov, B. Kreuter, A. Marcedone, H. B. McMahan, S. Patel, D. Ramage, "
+        "A. Segal, K. Seth",
+        "Practical Secure Aggregation for Privacy-Preserving Machine Learning",
+        "ACM CCS",
+        "",
     ),
 }

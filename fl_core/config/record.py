@@ -106,6 +106,13 @@ METRICS: Mapping[str, Metric] = {
         "of bytes_up and bytes_down what was sent to and from clients whose updates did not "
         "arrive; where they may fail", "B"),
     "images_lost": Metric("training examples that such clients processed so far"),
+    "rounds_lost": Metric(
+        "rounds so far that passed without a step: no update arrived, or too few to be summed"
+    ),
+    "clipped_share": Metric(
+        "share of the entries of a round's updates that lay beyond aggregate.clip and were cut "
+        "down to it, by aggregate.rule=secure"
+    ),
     "clients_lost": Metric("times that a client's update did not arrive so far"),
     "local_steps_superclients": Metric(
         "of the clients' pre-training before superclients form, of the client with the most; else "
@@ -120,6 +127,9 @@ METRICS: Mapping[str, Metric] = {
        for way, where in _WAYS.items()},
     **{f"bytes_{way}_{stage}": Metric(f"of these {what}", "B")
        for way in _WAYS for stage, what in _STAGES.items()},
+    **{f"bytes_{way}_protocol":
+       Metric(f"of these keys, shares and seeds by which clients hide their updates, {where}", "B")
+       for way, where in _WAYS.items()},
     **{f"bytes_{way}_round": Metric(f"sent {where} in the last round", "B", chart=False)
        for way, where in _WAYS.items()},
     **{f"bytes_{way}_{code}":

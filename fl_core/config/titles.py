@@ -83,6 +83,8 @@ TITLES: Mapping[str, Mapping[str, Title]] = {
         "krum": Title("Krum", "blanchard2017"),
         "multi_krum": Title("Multi-Krum", "blanchard2017"),
         "bulyan": Title("Bulyan", "elmhamdi2018"),
+        "secure_zero_sum": Title("zero-sum noise", "alcani2025"),
+        "secure": Title("secure aggregation", "bonawitz2017"),
     },
 }
 METHOD = "method"  # the axis of arms that differ in these fields:

@@ -42,6 +42,17 @@ class Parcel(NamedTuple):
         """As sent."""
         return sum(message.sent for message in self.up)
 
+    def beside(self, exchanged: Exchanged) -> Parcel:
+        """With these messages of a protocol."""
+        return Parcel([*self.down, bare(exchanged.down)], [*self.up, bare(exchanged.up)])
+
+
+class Exchanged(NamedTuple):
+    """Bytes of one client's messages in a protocol beside its update."""
+
+    up: int = 0
+    down: int = 0
+
 
 class Broken(NamedTuple):
     """A turn without an update: what would have been sent, and the share of it that was."""
@@ -92,10 +103,11 @@ def booked(
     return found
 
 
-def total_names(scope: str | None) -> list[str]:
-    """The names of a ledger's totals."""
+def total_names(scope: str | None, hidden: bool = False) -> list[str]:
+    """The names of a ledger's totals. hidden: where clients exchange more to hide their updates."""
     plain = [f"bytes_{way}_{part}" for way in ("up", "down") for part in ("main", "round")]
     plain.append("bytes_lost")
+    plain += [f"bytes_{way}_protocol" for way in ("up", "down")] if hidden else []
     if scope is None:
         return plain
     ways = [f"bytes_{way}_{name}" for way in ("up", "down") for name in COMPARED]
@@ -110,9 +122,14 @@ def with_more(first: Message, more: int, lengths: Mapping[str, int]) -> list[Mes
     return [first, *[Message("values", values, dict.fromkeys(COMPARED, values))] * more]
 
 
+def bare(size: int) -> Message:
+    """So many bytes and no header."""
+    return Message("dense", size, dict.fromkeys(COMPARED, size))
+
+
 def opaque(size: int) -> Message:
     """Anything else of so many bytes."""
-    return Message("dense", HEADER + size, dict.fromkeys(COMPARED, HEADER + size))
+    return bare(HEADER + size)
 
 
 def numbers_told(count: int) -> list[Message]:

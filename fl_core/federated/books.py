@@ -13,6 +13,8 @@ from dataclasses import replace
 from torch import Tensor
 
 from fl_core.config.fields import refuse
+from fl_core.federated.aggregates.party import Joined
+from fl_core.federated.aggregates.table import planned, upload_of
 from fl_core.federated.booking import NUMBER, Broken, Parcel
 from fl_core.federated.changing_ledger import MEMORY, ChangingLedger
 from fl_core.federated.cost import Cost
@@ -54,6 +56,8 @@ def ledger_of(run: Run, state: State, before: Mapping[str, Cost]) -> AnyLedger:
         clients=run.config.federation.clients,
         beside=run.fed.beside + first,
         numbers=len(paces(run.config)),
+        hidden=any(planned(run.config)),
+        upload=upload_of(run.config),
     )
     ledger.replay(state.participants, _mask_of(run))
     return ledger
@@ -64,7 +68,8 @@ def parcel_of(ledger: AnyLedger, run: Run, state: State, now: RoundMasks, client
     own = _traffic(run, client)
     broadcast = len(run.rule.broadcast)
     if isinstance(ledger, Ledger):
-        return ledger.parcel(run.shared(state.params), own, broadcast, _mask_of(run))
+        parcel = ledger.parcel(run.shared(state.params), own, broadcast, _mask_of(run))
+        return parcel.beside(planned(run.config))
     return ledger.parcel(state.round, own, broadcast, _masks_of(now))
 
 
@@ -81,6 +86,7 @@ def book(
     state: State,
     measured: Measured,
     turnout: Turnout,
+    joint: Joined,
 ) -> State:
     """The state after the round's time and traffic are counted, what was lost as such, too."""
     lost, now, asked = turnout.lost, turnout.now, turnout.chosen.asked
@@ -88,6 +94,7 @@ def book(
     totals["virtual_seconds"] += turnout.seconds
     totals["images_lost"] += sum(fate.examples for fate in lost)
     totals["clients_lost"] += len(lost)
+    totals["rounds_lost"] += joint.target is None
     state = replace(state, totals=totals)
     for sent in measured.traffic:
         if sent != _traffic(run, sent.client):
@@ -99,11 +106,11 @@ def book(
     if isinstance(ledger, Ledger):
         broken = [Broken(_traffic(run, f.client), f.share_down, f.share_up) for f in lost]
         params = run.shared(state.params)
-        ledger.round_trip(params, measured.traffic, broadcast, _mask_of(run), asked, broken)
+        exchanged, masks = joint.exchanged, _mask_of(run)
+        ledger.round_trip(params, measured.traffic, broadcast, masks, asked, broken, exchanged)
         return state
-    made = _made(now)
-    masks = _masks_of(now)
-    ledger.round_trip(now.state.round, measured.traffic, broadcast, masks, asked, made.sent)
+    made, of = _made(now), _masks_of(now)
+    ledger.round_trip(now.state.round, measured.traffic, broadcast, of, asked, made.sent)
     return replace(state, server={**state.server, **ledger.tensors()})
 
 

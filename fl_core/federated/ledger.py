@@ -31,6 +31,10 @@ Every count is the length of an encoded message. What the stages before it send:
   that counts as sent and as lost. It keeps nothing of it: unless it took part before, its next
   download is a first one.
 
+* An aggregate may be a protocol between the clients (`aggregates.party`): an update may have an
+  encoding of its own, and what they exchange beside it counts, too: up and down of every client, as
+  lost where its update does not arrive.
+
 Clients to whom an earlier stage sent the start (`told`: they made the masks) get at first only
 what has changed.
 
@@ -43,6 +47,7 @@ bears that cost, so the comparison does not flatter it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -50,9 +55,11 @@ from torch import Tensor
 from fl_core.federated.booking import (
     ANSWER,
     Broken,
+    Exchanged,
     Message,
     Parcel,
     Torn,
+    bare,
     booked,
     numbers_told,
     opaque,
@@ -60,7 +67,7 @@ from fl_core.federated.booking import (
     total_names,
     with_more,
 )
-from fl_core.federated.messages import COMPARED, ENCODINGS, encode, encode_mask
+from fl_core.federated.messages import COMPARED, ENCODINGS, HEADER, encode, encode_mask
 from fl_core.federated.update import Traffic
 
 Masks = Callable[[int], "Tensor | None"]  # of a client; None only in a dense run
@@ -71,7 +78,9 @@ class Ledger:
 
     Lengths depend on the mask alone: each is measured once, by encoding, and kept; masks are not.
     `seen` (the clients of earlier rounds) and `union` (of their masks, if they are per client)
-    are what earlier rounds have delivered; `replay` rebuilds them. told, fisher: see above.
+    are what earlier rounds have delivered; `replay` rebuilds them. told, fisher: see above. hidden:
+    clients exchange messages beside their updates. upload: bytes of an update of so many entries,
+    where an aggregate has an encoding of its own.
     clients: of the whole federation, for fisher="all". beside: bytes that come once to a client.
     numbers: that it is told in every round, of four bytes each.
     """
@@ -89,17 +98,19 @@ class Ledger:
         clients: int = 0,
         beside: int = 0,
         numbers: int = 0,
+        hidden: bool = False,
+        upload: Callable[[int], int] | None = None,
     ) -> None:
         if scope not in (None, "shared", "per_client"):
             raise ValueError(f"scope={scope!r}: must be None, shared or per_client")
-        self.totals = {key: float(totals.get(key, 0)) for key in total_names(scope)}
+        self.totals = {key: float(totals.get(key, 0)) for key in total_names(scope, hidden)}
         self.seen = {int(client) for client in seen}
         if self.seen and union is None and scope == "per_client":
             raise ValueError("scope='per_client': clients seen without the union of their masks")
         self.union = torch.zeros(size, dtype=torch.bool) if union is None else union.cpu()
         self._size, self._scope = size, scope
         self._told, self._fisher, self._clients = told, fisher, clients
-        self._beside, self._numbers = beside, numbers
+        self._beside, self._numbers, self._upload = beside, numbers, upload
         self._dense = 0  # length of the whole vector
         self._mask = 0  # of the shared mask
         self._lengths: dict[int | None, dict[str, int]] = {}  # by client; None: the shared mask
@@ -114,6 +125,7 @@ class Ledger:
         masks: Masks,
         asked: Sequence[int] = (),
         broken: Sequence[Broken] = (),
+        exchanged: Mapping[int, Exchanged] = MappingProxyType({}),
     ) -> None:
         """Account one round: the clients' downloads, and their uploads after training.
 
@@ -121,7 +133,8 @@ class Ledger:
         vectors that come down with the parameters. `masks` is asked for what has not been measured
         yet. `asked`: the clients that answered with a number, chosen or not. `broken`: those
         whose updates did not arrive, which would have sent what the others did: for the next round
-        it is as if they had not been there.
+        it is as if they had not been there. `exchanged`: what clients, those too, sent and got
+        in a protocol.
         """
         parcels = [self.parcel(params, one, broadcast, masks) for one in traffic]
         down = [message for parcel in parcels for message in parcel.down]
@@ -133,8 +146,11 @@ class Ledger:
         if self._fisher == "all" and not self.seen:
             down += [self._whole(0 if self._told else self._dense, self._mask)] * self._clients
             up += [self._trained(params, traffic[0].client, masks)] * self._clients
-        self.replay([t.client for t in traffic], masks)
+        arrived = [one.client for one in traffic]
+        self.replay(arrived, masks)
         self._fresh.clear()
+        down += [bare(one.down) for one in exchanged.values()]
+        up += [bare(one.up) for one in exchanged.values()]
         self.totals = booked(
             self.totals,
             down,
@@ -143,6 +159,10 @@ class Ledger:
             torn_down=[Torn(parcel.down, one.down) for parcel, one in lost],
             torn_up=[Torn(parcel.up, one.up) for parcel, one in lost],
         )
+        for client, one in exchanged.items():
+            self.totals["bytes_down_protocol"] += one.down
+            self.totals["bytes_up_protocol"] += one.up
+            self.totals["bytes_lost"] += 0 if client in arrived else one.up + one.down
 
     def parcel(self, params: Tensor, own: Traffic, broadcast: int, masks: Masks) -> Parcel:
         """What travels in a client's turn of the coming round; arguments as of `round_trip`."""
@@ -211,12 +231,26 @@ class Ledger:
         rest = [opaque(traffic.bytes)] if traffic.bytes else []
         if self._fisher == "round" and traffic.client not in self.seen:
             rest.append(self._trained(params, traffic.client, masks))
+        if self._upload is not None:
+            return [self._hidden(params, traffic.client, masks, self._upload), *rest]
         if self._scope is None:
             return [Message("dense", self._dense, {})] * (1 + traffic.vectors) + rest
         unknown = self._scope == "per_client" and traffic.client not in self.seen
         lengths = self._lengths_of(params, traffic.client, masks)
         first = shortest(lengths, ("index", "bitmap") if unknown else ENCODINGS)
         return with_more(first, traffic.vectors, lengths) + rest
+
+    def _hidden(
+        self, params: Tensor, client: int, masks: Masks, upload: Callable[[int], int]
+    ) -> Message:
+        """An update as an aggregate encodes it; compared: with positions as of any other."""
+        whole = upload(self._size)
+        if self._scope is None:
+            return Message("dense", whole, {})
+        lengths = self._lengths_of(params, client, masks)
+        sent = upload((lengths["values"] - HEADER) // 4)
+        located = {name: sent + lengths[name] - lengths["values"] for name in ("index", "bitmap")}
+        return Message("values", sent, {"dense": whole, **located})
 
     def _trained(self, params: Tensor, client: int, masks: Masks) -> Message:
         """A vector of the entries that a client trains; of all while its mask is not known."""

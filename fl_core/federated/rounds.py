@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.account import Clock, steps_done
-from fl_core.federated.aggregates.table import aggregate
+from fl_core.federated.aggregates.party import Party
+from fl_core.federated.aggregates.table import joined
 from fl_core.federated.books import book, ledger_of
 from fl_core.federated.pace.table import adapted, paced, paces
 from fl_core.federated.personal.judge import Judge
@@ -48,20 +49,21 @@ def fedavg(config: TrialConfig, fed: Federation, state: State) -> Iterator[Round
         turnout = turnout_of(run, state, ledger)
         chosen, now = turnout.chosen, turnout.now  # S_t, less those who fail
         measured.begin(now.state.params, now.state.clients)
-        if len(chosen.clients):
-            here = run._replace(fed=now.fed)
-            more = turnout.starts, turnout.chains
-            updates = client_updates(here, now.state, chosen, *more)  # w_k from w
-            target = aggregate(measured.passing(updates), measured.start, config)  # w + mean D_k
-            target = chosen.scaled(target, measured.start)
-            state = server_step(config, run.rule, now.state, target, measured, now.trained)
-        else:
+        here, party = run._replace(fed=now.fed), Party.of(run, state.round, turnout)
+        more = turnout.starts, turnout.chains
+        updates = client_updates(here, now.state, chosen, *more)  # w_k from w
+        joint = joined(measured.passing(updates), measured.start, party)  # w + mean D_k
+        measured.aside = joint.told
+        if joint.target is None:
             state = no_step(config, run.rule, now.state, measured)
+        else:
+            target = chosen.scaled(joint.target, measured.start)
+            state = server_step(config, run.rule, now.state, target, measured, now.trained)
         state = adapted(run, state, measured)
         clock.charge("seconds_train")
         clock.totals["images"] += measured.images
         clock.totals["steps"] += run.local.steps * turnout.depth
-        state = book(ledger, run, state, measured, turnout)
+        state = book(ledger, run, state, measured, turnout, joint)
         passed.append(round_row(run, state, measured, clock, ledger, now))
         result = evaluated(run, state, measured, clock, ledger, before, judge)
         if result is None:

@@ -110,29 +110,33 @@ def server_step(
     if rule.remember is not None:
         told = rule.remember(gathered, params)
         server |= {f"rule/{name}": tensor for name, tensor in told.items()}
-    rounds = Counter(traffic.client for traffic in measured.traffic)
-    return replace(
-        state,
-        params=params,
-        round=state.round + 1,
-        server=server,
-        clients=measured.clients,
-        selected=state.selected.changed(
-            {k: state.selected.get(k, 0) + n for k, n in rounds.items()}
-        ),
-    )
+    return _passed(replace(state, params=params, server=server), measured)
 
 
 def no_step(config: TrialConfig, rule: LocalRule, state: State, measured: Measured) -> State:
-    """The state after a round without an update: the parameters and the optimiser stay as they
-    are, a rule that remembers the server's models sees one more.
+    """The state after a round without a target, since no update arrived or too few to be summed:
+    the parameters and the optimiser stay as they are, a rule that remembers the server's models
+    sees one more; who was heard has taken part.
     """
     server = dict(state.server)
     if rule.remember is not None:
         gathered = _gathered(config, state, measured.start, measured)
         told = rule.remember(gathered, state.params)
         server |= {f"rule/{name}": tensor for name, tensor in told.items()}
-    return replace(state, round=state.round + 1, server=server)
+    return _passed(replace(state, server=server), measured)
+
+
+def _passed(state: State, measured: Measured) -> State:
+    """The state when the round's clients have taken part."""
+    rounds = Counter(traffic.client for traffic in measured.traffic)
+    return replace(
+        state,
+        round=state.round + 1,
+        clients=measured.clients,
+        selected=state.selected.changed(
+            {k: state.selected.get(k, 0) + n for k, n in rounds.items()}
+        ),
+    )
 
 
 def _gathered(config: TrialConfig, state: State, target: Tensor, measured: Measured) -> Gathered:

@@ -48,7 +48,7 @@ class Federation:
 
 
 #: Totals that the virtual clock counts, round by round.
-VIRTUAL = ("virtual_seconds", "images_lost", "clients_lost")
+VIRTUAL = ("virtual_seconds", "images_lost", "clients_lost", "rounds_lost")
 
 
 def _nothing() -> dict[str, float]:

@@ -75,6 +75,7 @@ class Measured:
         self._travel, self._weight, self._first, self._updates = 0.0, 0.0, 0.0, 0
         self.squares = 0.0  # sum of ||w_k - start||_2^2
         self.per_example = 0.0  # sum of 1 / the examples that a client has processed
+        self.aside: Mapping[str, float] = {}  # what an aggregate tells of the round
 
     def passing(self, updates: Iterable[Update]) -> Iterator[Update]:
         """The same updates, measured on their way."""
@@ -149,7 +150,8 @@ class Measured:
     @property
     def told(self) -> dict[str, float]:
         """What the round's clients measured, mean over them; nothing of nobody."""
-        return {"train_loss": self.train_loss, **self.drift} if self.traffic else {}
+        heard = {"train_loss": self.train_loss, **self.drift} if self.traffic else {}
+        return {**heard, **self.aside}
 
     @property
     def drift(self) -> dict[str, float]:

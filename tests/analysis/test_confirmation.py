@@ -89,3 +89,11 @@ def test_public_function_is_as_before() -> None:
 def test_a_mean_over_one_seed_has_no_interval() -> None:
     table = final_table(study(ROWS[:2]))
     assert table["test_accuracy_ci_low"].isna().all()
+
+
+def test_a_grid_that_cuts_updates_down_is_told() -> None:
+    for share, told in ((5e-5, False), (0.013, True)):
+        rows = [ROWS[0], *({**row, "clipped_share": share} for row in ROWS[1:])]
+        (outcome,) = outcomes(study(rows))
+        line = "arm 0: 1.3 % of the entries of updates were cut down to aggregate.clip"
+        assert any(w.startswith(line) for w in outcome.warnings) == told

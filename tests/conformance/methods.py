@@ -14,7 +14,7 @@ from other_values import FIELDS
 
 from fl_core.base.errors import ConfigError
 from fl_core.config.trial_config import TrialConfig, Value
-from fl_core.federated.aggregates.table import AGGREGATES
+from fl_core.federated.aggregates.table import AGGREGATES, PROTOCOLS
 from fl_core.federated.attacks import ATTACKS
 from fl_core.federated.pace.table import BATCHES, STEPS
 from fl_core.federated.personal.table import PERSONALS
@@ -31,7 +31,7 @@ TABLES: dict[str, Mapping[str, Any]] = {
     "local.rule": LOCAL_RULES,
     "server.optimiser": OPTIMISERS,
     "select.rule": SELECTIONS,
-    "aggregate.rule": AGGREGATES,
+    "aggregate.rule": {**AGGREGATES, **PROTOCOLS},
     "attack.rule": ATTACKS,
     "schedule.name": SCHEDULES,
     "schedule.steps": STEPS,
@@ -61,6 +61,8 @@ class Facts:
     needs: what else must be set wherever it is drawn.
     refuses: the masks (of `tiny.MASKS`) that it refuses: test_refusals says why.
     beside: whether the server's parameters are FedAvg's all the same, to the bit.
+    protocol: what clients exchange beside the update: "seeds" of noise, or what "masked" numbers
+    modulo 2^32 need, which then take the place of the update, one more than it has entries.
     """
 
     neutral: Settings | str
@@ -72,6 +74,7 @@ class Facts:
     needs: Settings = field(default_factory=dict)
     refuses: tuple[str, ...] = ()
     beside: bool = False
+    protocol: str = ""
 
     @property
     def neutral_values(self) -> Settings:
@@ -140,6 +143,14 @@ FACTS: dict[str, Facts] = {
     "aggregate.rule=krum": Facts("it takes one client", needs=NINE, refuses=OWN_MASKS),
     "aggregate.rule=multi_krum": Facts("clients weigh the same", needs=NINE, refuses=OWN_MASKS),
     "aggregate.rule=bulyan": Facts("clients weigh the same", needs=NINE, refuses=OWN_MASKS),
+    "aggregate.rule=secure_zero_sum": Facts(
+        {"aggregate.noise": 0.0}, {"": {"aggregate.noise": 0.5}}, refuses=OWN_MASKS,
+        protocol="seeds",
+    ),
+    "aggregate.rule=secure": Facts(
+        "it rounds updates", {"": {"aggregate.clip": 0.5, "aggregate.threshold": 0.7}},
+        refuses=OWN_MASKS, protocol="masked",
+    ),
     "attack.rule=none": FEDAVG,
     "attack.rule=label_flip": Facts(HONEST, ATTACKED),
     "attack.rule=noisy_inputs": Facts(HONEST, ATTACKED),

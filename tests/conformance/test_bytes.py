@@ -48,11 +48,13 @@ def test_every_byte_is_counted(method: Method, masks: str) -> None:
         clients = chosen.clients.tolist()
         down = sum(download(sent, masks, client, seen, facts) for client in clients)
         down += len(set(clients) - seen) * values(own) if own else 0
-        up = sum(upload(sent, masks, client, seen, facts.up) for client in clients)
+        up = sum(upload(sent, masks, client, seen, facts) for client in clients)
         more_down, more_up = exchange(sent, masks, clients, seen, facts.fisher)
         more_down += facts.numbers[0] * len(clients) * (HEADER + 4)
         more_up += facts.numbers[1] * len(clients) * (HEADER + 4)
         down, up = down + more_down, up + more_up + len(chosen.asked) * (HEADER + 4)
+        more_down, more_up = agreement(len(clients), facts.protocol)
+        down, up = down + more_down, up + more_up
         down += sum(judged(sent, masks, c, seen, facts) for c in set(chosen.asked) - set(clients))
         assert result.metrics["bytes_down_round"] == down
         assert result.metrics["bytes_up_round"] == up
@@ -141,12 +143,28 @@ def exchange(
     return 0, 0
 
 
-def upload(fed: Federation, masks: str, client: int, seen: set[int], vectors: int) -> int:
+def agreement(clients: int, protocol: str) -> tuple[int, int]:
+    """(down, up) bytes of what a round's clients exchange to hide their updates."""
+    pairs = clients * (clients - 1)
+    if protocol == "seeds":
+        key, sealed = 32, 32 + 32 + 8 + 16
+        return (clients - 1) * (key + sealed), (clients - 1) * sealed + key
+    if protocol == "masked":
+        number, keys, share = 4, 2 * 32, 33
+        shares = pairs * (number + 2 * share + 16)
+        down = clients * clients * (number + keys) + shares + clients * clients * number
+        return down, clients * keys + shares + clients * clients * (number + share)
+    return 0, 0
+
+
+def upload(fed: Federation, masks: str, client: int, seen: set[int], facts: Facts) -> int:
     """The entries that train, with their positions where the server does not know them yet."""
-    size = fed.model.layout.size
+    size, vectors = fed.model.layout.size, facts.up
+    active = size if fed.masks is None else int(fed.masks(client).mask.sum())
+    if facts.protocol == "masked":
+        return 4 * (active + 1)
     if fed.masks is None:
         return vectors * values(size)
-    active = int(fed.masks(client).mask.sum())
     if masks == "shared" or client in seen:
         return vectors * values(active)
     return located(active, size) + (vectors - 1) * values(active)

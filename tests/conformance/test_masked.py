@@ -22,7 +22,8 @@ from tiny import (
 )
 
 from fl_core.config.trial_config import TrialConfig
-from fl_core.federated.aggregates.table import aggregate
+from fl_core.federated.aggregates.party import Party
+from fl_core.federated.aggregates.table import joined
 from fl_core.federated.personal.own import MODEL, with_own_part
 from fl_core.federated.rules.table import rule_of
 from fl_core.federated.run import Run
@@ -153,5 +154,7 @@ def served(run: Run, state: State, updates: Sequence[Update]) -> tuple[torch.Ten
     """(aggregate, state) after a round with these updates."""
     config: TrialConfig = run.config
     measured = Measured(state.params, moves=run.rule.moves)
-    target = aggregate(measured.passing(updates), measured.start, config)
+    party = Party(run, state.round, sorted(update.client for update in updates))
+    target = joined(measured.passing(updates), measured.start, party).target
+    assert target is not None
     return target, server_step(config, run.rule, state, target, measured)

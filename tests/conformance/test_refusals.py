@@ -9,7 +9,7 @@ from tiny import configured
 
 from fl_core.base.errors import ConfigError
 from fl_core.config.method_sections import HeadLocalConfig
-from fl_core.config.methods import SUMMING
+from fl_core.config.methods import SECURE, SUMMING
 from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.rules.table import rule_of
 
@@ -182,6 +182,33 @@ OTHERS: list[tuple[Settings, str, str]] = [
       "mask.average": "all"}, "aggregate.rule='bulyan'", "needs mask.scope=shared"),
     ({"aggregate.rule": "median", "mask.sparsity": 0.5, "mask.scope": "per_client",
       "mask.average": "all"}, "aggregate.rule='median'", "needs mask.average=senders"),
+    ({"aggregate.noise": 0.5}, "aggregate.noise=0.5", "only for aggregate.rule=secure_zero_sum"),
+    ({"aggregate.clip": 0.5}, "aggregate.clip=0.5", "only for aggregate.rule=secure"),
+    ({"aggregate.rule": "secure", "aggregate.threshold": 0.5}, "aggregate.threshold=0.5",
+     "must be in (0.5, 1]"),
+    ({"aggregate.rule": "secure", "aggregate.threshold": 1.01}, "aggregate.threshold=1.01",
+     "must be in (0.5, 1]"),
+    ({"aggregate.rule": "secure", "aggregate.modulus_bits": 28}, "aggregate.modulus_bits=28",
+     "a round's 4500 examples times 2^16 (aggregate.bits) reach 2^28: needs 29 or more"),
+    ({"aggregate.rule": "secure", "federation.participation": 1.0, "aggregate.bits": 17},
+     "aggregate.modulus_bits=32", "a round's 45000 examples times 2^17"),
+    *(({"aggregate.rule": rule, **beside}, named, reason)
+      for rule in SECURE
+      for beside, named, reason in (
+          ({"federation.participation": 0.01}, "aggregate.", "needs 2 clients in a round"),
+          ({"local.rule": "scaffold"}, f"aggregate.rule='{rule}'", "beside their parameters"),
+          ({"local.rule": "dyn"}, f"aggregate.rule='{rule}'", "beside their parameters"),
+          ({"local.blend": "fisher"}, f"aggregate.rule='{rule}'", "Fisher information is not"),
+          ({"select.rule": "power_of_choice"}, f"aggregate.rule='{rule}'", "asks for the loss"),
+          ({"select.rule": "availability"}, "select.rule='availability'", "one client alone"),
+          ({"schedule.steps": "adacomm"}, f"aggregate.rule='{rule}'", "a number of each client"),
+          ({"schedule.batch": "noise_scale"}, f"aggregate.rule='{rule}'", "a number of each"),
+          ({"select.reweight": "unbiased"}, "select.reweight='unbiased'", "aggregate.rule=mean"),
+          ({"mask.sparsity": 0.5, "mask.scope": "per_client"}, f"aggregate.rule='{rule}'",
+           "not with mask.scope=per_client"),
+          ({"mask.sparsity": 0.5, "mask.recalibrate": 5}, f"aggregate.rule='{rule}'",
+           "not with masks that change over the rounds"),
+      )),
     ({"attack.share": 0.2}, "attack.share=0.2", "only for attack.rule=label_flip or"),
     ({"attack.rule": "label_flip", "attack.scale": 2.0}, "attack.scale=2.0",
      "only for attack.rule=noisy_inputs or sign_flip or gaussian"),

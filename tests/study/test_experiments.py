@@ -49,6 +49,7 @@ LONG = (
     "studies/centralized.py",
     "studies/algorithms.py",
     "studies/robustness.py",
+    "studies/secure_aggregation.py",
     "studies/adaptive_sparsity.py",
     "studies/participation.py",
     "studies/personalisation.py",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 from torch import Tensor
 
@@ -15,13 +16,17 @@ from fl_core.federated.aggregates.krum import krum, multi_krum
 from fl_core.federated.aggregates.mean import mean
 from fl_core.federated.aggregates.median import median
 from fl_core.federated.aggregates.norm_bound import norm_bound
+from fl_core.federated.aggregates.party import Joined, Party, Protocol
+from fl_core.federated.aggregates.secure import keys_and_shares, masked_bytes, secure
+from fl_core.federated.aggregates.secure_zero_sum import secure_zero_sum, seeds
 from fl_core.federated.aggregates.trimmed_mean import trimmed_mean
+from fl_core.federated.booking import Exchanged
 from fl_core.federated.update import Update
 
 #: (updates, start (P,) float64, configuration) -> (P,) float64
 Aggregate = Callable[[Iterable[Update], Tensor, TrialConfig], Tensor]
 
-#: Values of `aggregate.rule`.
+#: Values of `aggregate.rule` that need the updates alone.
 AGGREGATES: Mapping[str, Aggregate] = {
     "mean": mean,
     "median": median,
@@ -32,6 +37,35 @@ AGGREGATES: Mapping[str, Aggregate] = {
     "multi_krum": multi_krum,
     "bulyan": bulyan,
 }
+#: Those that are protocols between the clients and the server.
+PROTOCOLS: Mapping[str, Protocol] = {
+    "secure_zero_sum": Protocol(secure_zero_sum, seeds),
+    "secure": Protocol(secure, keys_and_shares, masked_bytes),
+}
+
+
+def joined(updates: Iterable[Update], start: Tensor, party: Party) -> Joined:
+    """The round's updates as one; nothing of nobody."""
+    protocol = PROTOCOLS.get(party.run.config.aggregate.rule)
+    if protocol is not None:
+        return protocol.join(updates, start, party)
+    if not party.beyond("sending"):
+        return Joined(None)
+    return Joined(aggregate(updates, start, party.run.config))
+
+
+def planned(config: TrialConfig) -> Exchanged:
+    """What a client of a full round exchanges beside its update."""
+    protocol = PROTOCOLS.get(config.aggregate.rule)
+    return Exchanged() if protocol is None else protocol.exchange(config)
+
+
+def upload_of(config: TrialConfig) -> Callable[[int], int] | None:
+    """Bytes of an update of so many entries, where the aggregate has an encoding of its own."""
+    protocol = PROTOCOLS.get(config.aggregate.rule)
+    if protocol is None or protocol.upload is None:
+        return None
+    return partial(protocol.upload, config.aggregate)
 
 
 def aggregate(updates: Iterable[Update], start: Tensor, config: TrialConfig) -> Tensor:

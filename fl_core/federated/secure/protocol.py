@@ -116,17 +116,21 @@ def secure_sum(
     size = len(next(iter(vectors.values())))
     server, wire = SecureServer(threshold=threshold, bits=bits, size=size), _Wire()
     arrived, answering = beyond("sending"), beyond("answering")
-
-    wire.send("keys", clients, lambda k: clients[k].advertise(), server.take_keys)
-    keys = wire.tell("keys", dict.fromkeys(clients, server.keys()))
-    wire.send("shares", clients, lambda k: clients[k].share(keys[k]), server.take_shares)
-    sealed = wire.tell("shares", {k: server.shares_for(k) for k in clients})
-    wire.send(
-        "masked", arrived, lambda k: clients[k].mask(vectors[k], sealed[k]), server.take_masked
-    )
-    alive = wire.tell("alive", dict.fromkeys(arrived, server.alive()))
-    wire.send("answer", answering, lambda k: clients[k].reveal(alive[k]), server.take_answer)
-    return SecureSum(server.total().astype(np.uint64), tuple(arrived), wire.up, wire.down)
+    try:
+        wire.send("keys", clients, lambda k: clients[k].advertise(), server.take_keys)
+        keys = wire.tell("keys", dict.fromkeys(clients, server.keys()))
+        wire.send("shares", clients, lambda k: clients[k].share(keys[k]), server.take_shares)
+        sealed = wire.tell("shares", {k: server.shares_for(k) for k in clients})
+        wire.send(
+            "masked", arrived, lambda k: clients[k].mask(vectors[k], sealed[k]), server.take_masked
+        )
+        alive = wire.tell("alive", dict.fromkeys(arrived, server.alive()))
+        wire.send("answer", answering, lambda k: clients[k].reveal(alive[k]), server.take_answer)
+        total = server.total()
+    except TooFewSurvivors as few:
+        few.up, few.down = wire.up, wire.down
+        raise
+    return SecureSum(total.astype(np.uint64), tuple(arrived), wire.up, wire.down)
 
 
 def _drawn(random: Callable[[str, int, int], bytes], client: int, purpose: str, size: int) -> bytes:
