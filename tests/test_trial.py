@@ -23,11 +23,11 @@ import torch
 from toy import LABELS, WIDTH, config, machine_of, plain, write_features
 
 from fl_core import head_stage, inputs, stages, trial
-from fl_core.base.cache import DamagedArtefact, load_artefact
+from fl_core.base.cache import DamagedArtefact, load_artefact, save_artefact
 from fl_core.base.errors import UserError
 from fl_core.base.machine import Machine
 from fl_core.base.rng import stream
-from fl_core.checkpoint import forget_state, recorded_curve, trial_path
+from fl_core.checkpoint import forget_state, recorded_curve, resume_trial, trial_path
 from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sources import train_sample
 from fl_core.masks.calibration import Calibration
@@ -599,6 +599,25 @@ def test_an_unfinished_curve_without_its_state_starts_again(
     partly.close()
     forget_state(trial_path(folder, cfg))
     assert plain(list(run_trial(cfg, machine, folder))) == plain(list(run_trial(cfg, machine)))
+
+
+def test_an_unfinished_trial_of_before_the_virtual_clock_starts_again(
+    machine: Machine, tmp_path: Path
+) -> None:
+    """Its time so far is not known; a finished one is read as it is."""
+    cfg, folder = config(), tmp_path / "t"
+    whole, path = plain(list(run_trial(cfg, machine))), trial_path(folder, cfg)
+    for evaluations in (1, 100):
+        partly = run_trial(cfg, machine, folder)
+        for _, _ in zip(partly, range(evaluations), strict=False):
+            pass
+        partly.close()
+        tensors, meta = load_artefact(path)
+        del meta["state"]["totals"]["virtual_seconds"]
+        save_artefact(path, tensors, meta)
+        records, state = resume_trial(path, "cpu")
+        assert (state is None) == (not records) == (evaluations == 1)
+        assert plain(list(run_trial(cfg, machine, folder))) == whole
 
 
 # --- images -------------------------------------------------------------------------------------

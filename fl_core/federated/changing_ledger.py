@@ -69,6 +69,7 @@ class ChangingLedger:
         self.totals = {key: float(totals.get(key, 0)) for key in total_names(mask.scope)}
         self._size, self._mask, self._rounds, self._beside = size, mask, rounds, beside
         self._numbers = numbers
+        self._ahead: dict[Traffic, Parcel] = {}  # of the coming round: asked for before and after
         never = torch.full((clients,), -1, dtype=torch.int32)
         nothing = torch.full((size,), -1, dtype=torch.int32)
         #: (K,) the round that a client has the parameters of, as they were at its beginning; the
@@ -112,6 +113,7 @@ class ChangingLedger:
         for one in traffic:
             self._changed[masks(one.client, round).cpu()] = round
             self._has[one.client] = self._joined[one.client] = round
+        self._ahead.clear()
         self.totals = booked(self.totals, down, up, compared=True)
 
     def _all_scored(self, round: int, scored: Cost) -> tuple[list[Message], list[Message]]:
@@ -120,13 +122,16 @@ class ChangingLedger:
         none = torch.zeros(self._size, dtype=torch.bool)
         down = [shortest(*self._since(int(has), none)) for has in self._has]
         self._has.fill_(round)
+        self._ahead.clear()
         sent = [_plain(total // clients) for total in (scored.down, scored.up)]
         return [*down, *[sent[0]] * clients], [sent[1]] * clients
 
     def parcel(self, round: int, own: Traffic, broadcast: int, masks: Masks) -> Parcel:
         """What travels in a client's turn of the coming round; arguments as of `round_trip`."""
-        down = self._downloads(round, own.client, broadcast, masks)
-        return Parcel(down, self._uploads(round, own, masks))
+        if own not in self._ahead:
+            down = self._downloads(round, own.client, broadcast, masks)
+            self._ahead[own] = Parcel(down, self._uploads(round, own, masks))
+        return self._ahead[own]
 
     def to_judge(self, client: int) -> Message:
         """The model for a client that will not train it."""

@@ -59,6 +59,10 @@ def test_as_if_those_who_fail_had_not_been_chosen(
     arrived = [turnout.chosen.clients for turnout in turnouts]
     assert any(turnout.lost for turnout in turnouts)
     assert all(map(len, arrived))
+    images = [
+        fate.errand.examples for turnout in turnouts for fate in turnout.fates if fate.arrives
+    ]
+    assert found[-1].state.totals["images"] == sum(images)  # as they were known before
     monkeypatch.setitem(
         table.SELECTIONS,  # type: ignore[arg-type]
         "uniform",
@@ -67,6 +71,16 @@ def test_as_if_those_who_fail_had_not_been_chosen(
     for one, other in zip(found, results(cfg), strict=True):
         assert numbers(one) == numbers(other)
         assert one.metrics["train_loss"] == other.metrics["train_loss"]
+
+
+def test_what_becomes_of_a_client_is_its_own_affair(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever else is chosen."""
+    cfg = configured(SYNCHRONOUS[0], timing__dropout=0.5, timing__speed_spread=1.0, rounds=1)
+    fates = []
+    for share in (0.5, 1.0):
+        _, (turnout,) = observed(cfg.override({"federation.participation": share}), monkeypatch)
+        fates.append({fate.client: fate for fate in turnout.fates})
+    assert fates[0].items() < fates[1].items()
 
 
 @pytest.mark.parametrize("masks", ["dense", "shared", "senders"])

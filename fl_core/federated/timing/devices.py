@@ -42,6 +42,8 @@ class Device(NamedTuple):
 
     def opens_in(self, time: float, day: float) -> float:
         """Seconds until it is there; 0 if it is."""
+        if self.window == 1:
+            return 0.0
         since = (time / day + self.phase) % 1  # share of a day since it came
         return 0.0 if since < self.window else (1 - since) * day
 
