@@ -28,9 +28,9 @@ def shared_model(run: Run, state: State) -> Tensor:
     The mean is formed to judge and is no part of the traffic: to hand it out, each client would
     have to send its part once.
     """
-    owners = state.clients.clients()
-    if run.part is None or not owners:
+    if run.part is None or not len(state.clients):
         return state.params
+    owners = state.clients.clients()
     total = torch.zeros(int(run.part.sum()), dtype=torch.float64, device=state.params.device)
     for client in owners:
         total.add_(state.clients.of(client)[PART], alpha=len(run.fed.shards[client]))
