@@ -101,7 +101,8 @@ METRICS: Mapping[str, Metric] = {
     ),
     "virtual_seconds": Metric(
         "virtual time of the rounds of the main stage so far: what the clients' devices and links "
-        "would take (see timing), whatever machine this is", "s"),
+        "would take (see timing), whatever machine this is; masks are calibrated anew in no time",
+        "s"),
     "bytes_lost": Metric(
         "of bytes_up and bytes_down what was sent to and from clients whose updates did not "
         "arrive; where they may fail", "B"),

@@ -28,9 +28,7 @@ class TimingConfig(Section):
     speed_spread: float = number(0.0, 0, 5)  # sigma of the log-normal speeds; 0 = all alike
     down: float = number(750_000.0, 0, MOST_A_SECOND, above=True)  # bytes/s to a client
     up: float = number(250_000.0, 0, MOST_A_SECOND, above=True)  # bytes/s from a client
-    table: str = text(
-        "none"
-    )  # CSV with a row a client, instead of these; see federated.timing.devices
+    table: str = text("none")  # a CSV with a row a client instead (federated.timing.devices)
     failure_rate: float = number(0.0, 0)  # of a client at work, 1/s
     dropout: float = number(0.0, 0, 1, below=True)  # chance that a client fails in a round
     window: float = number(1.0, 0, 1, above=True)  # share of a day that a client is there
@@ -60,7 +58,7 @@ class TimingConfig(Section):
 
     @property
     def fails(self) -> bool:
-        """Whether an update may not arrive; a table may say so too (`devices.check_devices`)."""
+        """Whether an update may not arrive; a table may say so too (timing.devices)."""
         late = self.deadline is not None
         return late or self.failure_rate > 0 or self.dropout > 0 or self.window < 1
 

@@ -7,6 +7,7 @@ import math
 from fl_core.config.combinations import check_failing
 from fl_core.config.fields import refuse
 from fl_core.config.trial_config import TrialConfig
+from fl_core.federated.aggregates.table import upload_of
 from fl_core.federated.messages import HEADER, length_of
 from fl_core.federated.run import Run
 from fl_core.federated.state import Federation
@@ -33,12 +34,15 @@ def check_reachable(config: TrialConfig, fed: Federation) -> None:
         return
     run, devices = Run.of(config, fed), devices_of(config)
     size = fed.model.layout.size - (0 if run.part is None else int(run.part.sum()))
-    sent = HEADER if config.mask.in_force else length_of(size, 0, "dense")
+    down = up = HEADER
+    if not config.mask.in_force:
+        down, encoded = length_of(size, 0, "dense"), upload_of(config)
+        up = down if encoded is None else encoded(size)
     deadline = math.inf if config.timing.deadline is None else config.timing.deadline
     least = math.inf
     for client in range(config.federation.clients):
         device = devices(client)
-        seconds = Errand(sent, examples_of(run, client), sent).seconds(device)
+        seconds = Errand(down, examples_of(run, client), up).seconds(device)
         stays = math.inf if device.window == 1 else device.window * config.timing.day
         if seconds <= min(deadline, stays):
             return

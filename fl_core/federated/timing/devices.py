@@ -81,10 +81,8 @@ def may_fail(config: TrialConfig) -> bool:
     """Whether an update may not arrive, by the configuration or by its table."""
     if config.timing.fails or not config.timing.has_table:
         return config.timing.fails
-    rows = _table(
-        config.timing.table, *_version(config.timing.table), config.federation.clients
-    ).values()
-    return any(row.failure_rate or row.window < 1 for row in rows)
+    path = config.timing.table
+    return _fails(path, *_version(path), config.federation.clients)
 
 
 def _phase(seed: int, client: int) -> float:
@@ -120,6 +118,12 @@ def _table(path: str, changed: int, size: int, clients: int) -> Mapping[int, Dev
         some = ", ".join(map(str, missing[:5])) + (", …" if len(missing) > 5 else "")
         raise refuse("timing.table", path, f"has no row for {len(missing)} clients: {some}")
     return rows
+
+
+@lru_cache(maxsize=4)
+def _fails(path: str, changed: int, size: int, clients: int) -> bool:
+    rows = _table(path, changed, size, clients).values()
+    return any(row.failure_rate or row.window < 1 for row in rows)
 
 
 def _check_columns(path: str, names: list[str]) -> None:
