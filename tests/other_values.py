@@ -83,6 +83,9 @@ SETTING: dict[str, dict[str, Value]] = {
     "timing.chain": {"timing.mode": "superclients"},
     "timing.examples": {"timing.mode": "superclients"},
     "timing.pretraining": {"timing.mode": "superclients"},
+    "timing.buffer": {"timing.mode": "buffered", "federation.participation": 0.5},
+    "timing.staleness": {"timing.mode": "buffered"},
+    "timing.mixing": {"timing.mode": "buffered", "timing.buffer": 1},
     "personal.lambda_": {"personal.rule": "ditto"},
     "personal.steps": {"personal.rule": "ditto"},
     # together with others they may be refused

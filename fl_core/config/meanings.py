@@ -118,10 +118,6 @@ MEANINGS: Mapping[str, str] = {
     "attack.scale": (
         "factor of an opposite update; of noise: in standard deviations of inputs, or of an update"
     ),
-    "timing.mode": (
-        "when the server steps: once it has heard of all of a round's clients, or of all of its "
-        "superclients, whose clients train one after the other (FedSeq)"
-    ),
     "timing.grouping": (
         "by what clients become superclients: what their models say of exemplars, their known "
         "classes, or chance"
@@ -145,6 +141,21 @@ MEANINGS: Mapping[str, str] = {
     ),
     "timing.day": "virtual seconds of a day",
     "timing.deadline": "virtual seconds after which a round ends without who is late; null: never",
+    "timing.mode": (
+        "when the server steps: once it has heard of all of a round's clients, of some of those at "
+        "work (buffered: FedBuff), or of all of its superclients, whose clients train one after "
+        "the other (FedSeq)"
+    ),
+    "timing.buffer": (
+        "B, the updates that the server waits for; a round of federation.participation is at work "
+        "at any time. With 1 and timing.mixing=model: FedAsync"
+    ),
+    "timing.staleness": (
+        "a of (1 + s)^-a, the weight of an update of a model that is s steps old; 0: as fresh ones"
+    ),
+    "timing.mixing": (
+        "what counts of a late update: how far the client went, or the model that it has now"
+    ),
     "personal.rule": (
         "what of a client's model is its own: nothing, all (local), its head (fedper, fedrep), its "
         "norm layers (fedbn), a second model (ditto), or further steps at the end (fine_tune)"

@@ -72,6 +72,7 @@ METHODS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
     "timing.mode": {
         "synchronous": ("deadline",),
+        "buffered": ("buffer", "staleness", "mixing"),
         "superclients": ("deadline", "grouping", "chain", "examples", "pretraining"),
     },
     "timing.grouping": {"confidence": ("pretraining",), "oracle": (), "random": ()},

@@ -238,4 +238,12 @@ PAPERS: Mapping[str, Paper] = {
         "ACM CCS",
         "",
     ),
+    "xie2019": Paper(
+        "Xie",
+        2019,
+        "C. Xie, S. Koyejo, I. Gupta",
+        "Asynchronous Federated Optimization",
+        "Preprint",
+        "1903.03934",
+    ),
 }

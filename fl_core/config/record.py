@@ -87,6 +87,10 @@ METRICS: Mapping[str, Metric] = {
        for part, examples in _JUDGES.items() for whose, model in _MODELS.items()
        for name, text in _OVER_CLIENTS.items()},
     "round": Metric("communication rounds done"),
+    "staleness_mean": Metric(
+        "steps of the server since the model that an update is of, mean over the updates of the "
+        "last step; of timing.mode=buffered", chart=False),
+    "staleness_max": Metric("the same of the oldest", chart=False),
     "local_steps": Metric(
         "of the main stage: J summed over the rounds, times the clients of the longest chain; "
         "epochs where local.unit says so"

@@ -34,6 +34,9 @@ class TimingConfig(Section):
     window: float = number(1.0, 0, 1, above=True)  # share of a day that a client is there
     day: float = number(86_400.0, 0, MOST_SECONDS, above=True)  # s
     deadline: float | None = number(None, 0, MOST_SECONDS, above=True)  # s of a round; None = none
+    buffer: int = number(10, 1)  # B, updates that mode=buffered waits for
+    staleness: float = number(0.5, 0)  # a of their weight (1 + s)^-a, s steps late; 0 = as fresh
+    mixing: str = choice("difference", "difference", "model")  # what counts of a late one
     #: By what mode=superclients forms them, and until when one is added to.
     grouping: str = choice("confidence", *METHODS["timing.grouping"])
     chain: int = number(11, 1)  # clients of a superclient; 1 = FedAvg

@@ -15,10 +15,22 @@ if TYPE_CHECKING:
 SUPERCLIENTS = "timing.mode=superclients"
 #: Local rules that work on whatever a client is sent: a chain of clients can have them.
 CHAINED = ("plain", "prox")
+#: What works where updates arrive one by one, of models of any age: the rules whose clients need
+#: nothing but the model that they were sent, and the averages that weigh clients.
+ASYNCHRONOUS = {
+    "local.rule": (("plain", "prox"), "its paper has no asynchronous form"),
+    "local.blend": (("none",), "blends with what the round's clients know, and there is no round"),
+    "personal.rule": (("none",), "what clients keep of a round has no asynchronous form"),
+    "select.rule": (("uniform",), "chooses for a round, and there is none"),
+    "select.reweight": (("biased",), "how likely an update is depends on how fast clients are"),
+    "aggregate.rule": (("mean", "norm_bound"), "has no weights, which fall with staleness"),
+}
 
 
 def check_timing(config: TrialConfig) -> None:
     """ConfigError for the first combination that makes no sense."""
+    if config.timing.mode == "buffered":
+        _check_buffered(config)
     if config.timing.mode == "superclients":
         _check_superclients(config)
 
@@ -46,3 +58,40 @@ def _check_superclients(config: TrialConfig) -> None:
     if mask.changes:
         why = "needs a mask that does not change over the rounds"
         raise refuse("timing.mode", config.timing.mode, why)
+
+
+def _check_buffered(config: TrialConfig) -> None:
+    """The buffer can fill, and nothing needs a round in which all have the same model."""
+    timing, fed, flat = config.timing, config.federation, config.to_flat()
+    if timing.buffer > fed.sampled:
+        flying = f"in flight are {fed.sampled} of {fed.clients} clients (federation.participation="
+        allowed = f"{flying}{fed.participation:g}): must be at most {fed.sampled}"
+        raise refuse("timing.buffer", timing.buffer, allowed)
+    for name, (works, why) in ASYNCHRONOUS.items():
+        if flat[name] not in works:
+            raise refuse(name, flat[name], f"{why}: not with timing.mode=buffered")
+    if timing.window < 1:
+        needs = "lets the server wait until somebody is there, in a round: not with "
+        raise refuse("timing.window", timing.window, f"{needs}timing.mode=buffered")
+    if config.mask.changes:
+        needs = "has masks of rounds, and updates are of several: not with timing.mode=buffered"
+        name = "mask.recalibrate" if config.mask.recalibrate else "mask.schedule"
+        raise refuse(name, flat[name], needs)
+    if timing.mixing == "model":
+        _check_mixing(config)
+    elif timing.buffer == 1 and timing.staleness != type(timing)().staleness:
+        why = "weighs updates next to each other, timing.buffer=1 is a single one"
+        raise refuse("timing.staleness", timing.staleness, f"{why}: only for timing.mixing=model")
+
+
+def _check_mixing(config: TrialConfig) -> None:
+    """FedAsync's server: one client's model, a share below 1."""
+    if config.timing.buffer > 1:
+        needs = "mixes in the model of one client (FedAsync): needs timing.buffer=1"
+        raise refuse("timing.mixing", "model", needs)
+    if config.server.optimiser != "sgd":
+        needs = "timing.mixing=model steps by server.lr alone"
+        raise refuse("server.optimiser", config.server.optimiser, needs)
+    if config.server.lr > 1:
+        needs = "is a share of the model with timing.mixing=model: must be in (0, 1]"
+        raise refuse("server.lr", config.server.lr, needs)

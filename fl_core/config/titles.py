@@ -86,6 +86,10 @@ TITLES: Mapping[str, Mapping[str, Title]] = {
         "secure_zero_sum": Title("zero-sum noise", "alcani2025"),
         "secure": Title("secure aggregation", "bonawitz2017"),
     },
+    "timing.mixing": {
+        "difference": Title("difference", "nguyen2022"),
+        "model": Title("FedAsync", "xie2019"),
+    },
 }
 METHOD = "method"  # the axis of arms that differ in these fields:
 TOGETHER = ("local.rule", "local.blend", "server.optimiser", "personal.rule", "timing.mode")

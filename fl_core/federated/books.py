@@ -106,8 +106,19 @@ def book(
     if isinstance(ledger, Ledger):
         broken = [Broken(_traffic(run, f.client), f.share_down, f.share_up) for f in lost]
         params = run.shared(state.params)
-        exchanged, masks = joint.exchanged, _mask_of(run)
-        ledger.round_trip(params, measured.traffic, broadcast, masks, asked, broken, exchanged)
+        began = None
+        if turnout.staleness is not None:
+            began = [fate.client for fate in turnout.fates if fate.arrives]
+        ledger.round_trip(
+            params,
+            measured.traffic,
+            broadcast,
+            _mask_of(run),
+            asked,
+            broken,
+            joint.exchanged,
+            began,
+        )
         return state
     made, of = _made(now), _masks_of(now)
     ledger.round_trip(now.state.round, measured.traffic, broadcast, of, asked, made.sent)

@@ -126,6 +126,7 @@ class Ledger:
         asked: Sequence[int] = (),
         broken: Sequence[Broken] = (),
         exchanged: Mapping[int, Exchanged] = MappingProxyType({}),
+        began: Sequence[int] | None = None,
     ) -> None:
         """Account one round: the clients' downloads, and their uploads after training.
 
@@ -134,11 +135,13 @@ class Ledger:
         yet. `asked`: the clients that answered with a number, chosen or not. `broken`: those
         whose updates did not arrive, which would have sent what the others did: for the next round
         it is as if they had not been there. `exchanged`: what clients, those too, sent and got
-        in a protocol.
+        in a protocol. `began`: the clients that are sent the model now, where these are not those
+        whose updates come.
         """
-        parcels = [self.parcel(params, one, broadcast, masks) for one in traffic]
-        down = [message for parcel in parcels for message in parcel.down]
-        up = [message for parcel in parcels for message in parcel.up]
+        self._dense = self._dense or self._length_of_all(params)
+        began = [one.client for one in traffic] if began is None else began
+        down = [m for client in began for m in self._downloads(params, client, broadcast, masks)]
+        up = [m for one in traffic for m in self._uploads(params, one, masks)]
         in_vain = set(asked) - {t.client for t in traffic}
         down += [self.to_judge(params, client, masks) for client in in_vain]
         up += [opaque(ANSWER)] * len(asked)

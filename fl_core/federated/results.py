@@ -16,13 +16,13 @@ from fl_core.federated.books import AnyLedger
 from fl_core.federated.cost import Cost
 from fl_core.federated.evaluate import Evaluation, evaluate
 from fl_core.federated.losses import LOSSES
-from fl_core.federated.masking import RoundMasks
 from fl_core.federated.pace.table import pace_row
 from fl_core.federated.personal.judge import Judge
 from fl_core.federated.personal.own import shared_model
 from fl_core.federated.run import Run
 from fl_core.federated.state import VIRTUAL, Federation, State
 from fl_core.federated.timing.superclients import described
+from fl_core.federated.timing.turnout import Turnout
 from fl_core.federated.update import Measured
 
 
@@ -46,11 +46,12 @@ def round_row(
     measured: Measured,
     clock: Clock,
     ledger: AnyLedger,
-    now: RoundMasks,
+    turnout: Turnout,
 ) -> dict[str, float]:
     """What is known of one round without an evaluation."""
     config, attackers = run.config, run.fed.attackers
-    row = {} if now.active is None else {"mask_active": now.active}
+    active = turnout.now.active
+    row = {} if active is None else {"mask_active": active}
     return {
         **row,
         "round": state.round,
@@ -58,6 +59,7 @@ def round_row(
         "virtual_seconds": state.totals["virtual_seconds"],
         **pace_row(run, state),
         **measured.told,
+        **turnout.told,
         "client_drift_all": measured.drift_all(config.federation.clients),
         **{name: ledger.totals[name] for name in ("bytes_up_round", "bytes_down_round")},
         **({"attackers_round": measured.among(attackers)} if attackers else {}),

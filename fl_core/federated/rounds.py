@@ -64,7 +64,7 @@ def fedavg(config: TrialConfig, fed: Federation, state: State) -> Iterator[Round
         clock.totals["images"] += measured.images
         clock.totals["steps"] += run.local.steps * turnout.depth
         state = book(ledger, run, state, measured, turnout, joint)
-        passed.append(round_row(run, state, measured, clock, ledger, now))
+        passed.append(round_row(run, state, measured, clock, ledger, turnout))
         result = evaluated(run, state, measured, clock, ledger, before, judge)
         if result is None:
             continue

@@ -71,7 +71,7 @@ def client_updates(
             images=result.images + (examples if rule.full_gradient else 0),
             mask=_own_entries(run, visit) if run.own_masks else None,
             travel=sum(turn.rates),
-            since=None if start is now else start.params,
+            since=None if start is now or config.timing.mixing == "model" else start.params,
         )
 
 

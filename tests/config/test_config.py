@@ -89,6 +89,8 @@ def configurations(draw: st.DrawFn) -> dict[str, Value]:
                    "schedule.batch")  # fmt: skip
         flat |= {one: FIELDS[one].default for one in neutral}
         flat["federation.clients"] = max(2, int(str(flat["federation.clients"])))
+    if flat["timing.mode"] == "buffered":  # what it needs of the rest: test_refusals
+        flat["timing.mode"] = "synchronous"
     for chooser, reads in [*METHODS.items(), ("head.local.rule", METHODS["local.rule"])]:
         section = chooser.rpartition(".")[0]
         for name in {n for own in reads.values() for n in own} - set(reads[str(flat[chooser])]):

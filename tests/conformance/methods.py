@@ -89,6 +89,11 @@ OWN_MASKS = ("senders", "all")
 NINE: Settings = {"federation.clients": 9, "federation.participation": 0.8}
 #: A model of several layers, some of which normalise: so a part of it can stay with a client.
 HIDDEN: Settings = {"head.hidden": 8, "head.norm": "layer"}
+#: Every client takes as long: one example a step, so slow that messages do not count.
+SAME_SPEED: Settings = {
+    "timing.speed_spread": 0.0, "timing.speed": 1e-9, "timing.up": 1e12, "timing.down": 1e12,
+    "local.batch_size": 1,
+}  # fmt: skip
 EVERYONE: Settings = {"federation.participation": 1.0}  # where all take part, all selections agree
 FACTS: dict[str, Facts] = {
     "local.rule=plain": FEDAVG,
@@ -173,6 +178,11 @@ FACTS: dict[str, Facts] = {
         {"schedule.batch_most": 4}, {"": {"schedule.smoothing": 0.5}}, numbers=(1, 0)
     ),
     "timing.mode=synchronous": FEDAVG,
+    "timing.mode=buffered": Facts(
+        {"timing.buffer": 3, **SAME_SPEED},
+        {"": {"timing.buffer": 2}, "async": {"timing.buffer": 1, "timing.mixing": "model"}},
+        needs={"timing.speed_spread": 1.0},
+    ),
     "timing.mode=superclients": Facts(
         {"timing.chain": 1},
         {"": {"timing.chain": 3, "timing.examples": 25, "timing.pretraining": 1}},

@@ -19,15 +19,14 @@ from tiny import (
     start,
     travels,
     turnout,
+    updates_of,
 )
 from torch import Tensor
 
 from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.rules.table import rule_of
-from fl_core.federated.run import Run
 from fl_core.federated.server import begun
 from fl_core.federated.state import Federation, State
-from fl_core.federated.work import client_updates
 from fl_core.optim.sgdm import Active
 
 every_method = pytest.mark.parametrize("method", METHODS, ids=str)
@@ -44,10 +43,11 @@ def test_every_byte_is_counted(method: Method, masks: str) -> None:
     own = int((~travels(cfg, fed)).sum())  # which comes once, with the first download
     sent = as_sent(cfg, fed)
     for result in results(cfg, fed):
-        chosen = turnout(cfg, fed, state).chosen
-        clients = chosen.clients.tolist()
-        down = sum(download(sent, masks, client, seen, facts) for client in clients)
-        down += len(set(clients) - seen) * values(own) if own else 0
+        here = turnout(cfg, fed, state)
+        chosen, clients = here.chosen, here.chosen.clients.tolist()
+        began = clients if here.staleness is None else [fate.client for fate in here.fates]
+        down = sum(download(sent, masks, client, seen, facts) for client in began)
+        down += len(set(began) - seen) * values(own) if own else 0
         up = sum(upload(sent, masks, client, seen, facts) for client in clients)
         more_down, more_up = exchange(sent, masks, clients, seen, facts.fisher)
         more_down += facts.numbers[0] * len(clients) * (HEADER + 4)
@@ -180,15 +180,16 @@ def test_what_is_sent_is_of_the_entries_counted(method: Method, masks: str) -> N
     assert 1 + len(rule.broadcast) == facts.down
     for state in states(fed, cfg):
         here = turnout(cfg, fed, state)
-        for update in client_updates(Run.of(cfg, fed), state, here.chosen, chains=here.chains):
+        for update in updates_of(cfg, fed, state, here):
             vectors = {n: t for n, t in update.sent.items() if t.dim()}
+            began = here.starts.get(update.client, state)
             assert len(vectors) == facts.up
             assert len(update.sent) - len(vectors) == facts.numbers[1]
             frozen = ~(trained(fed, [update.client]) & travels(cfg, fed))
             for name, tensor in vectors.items():
                 assert tensor.numel() == fed.model.layout.size
                 assert tensor.dtype == torch.float32
-                wanted = state.params if name == "params" else torch.zeros_like(tensor)
+                wanted = began.params if name == "params" else torch.zeros_like(tensor)
                 assert torch.equal(tensor[frozen], wanted[frozen])
         if state.participants:
             unknown = ~(trained(fed, sorted(state.participants)) & travels(cfg, fed))
@@ -205,10 +206,7 @@ def test_a_client_needs_no_more_than_it_is_sent(method: Method) -> None:
     for state in states(fed, cfg):
         here = turnout(cfg, fed, state)
         less = replace(state, server={n: t for n, t in state.server.items() if n in sent})
-        run, chosen, chains = Run.of(cfg, fed), here.chosen, here.chains
-        for one, other in zip(
-            *(client_updates(run, s, chosen, chains=chains) for s in (state, less)), strict=True
-        ):
+        for one, other in zip(*(updates_of(cfg, fed, s, here) for s in (state, less)), strict=True):
             assert {n: bits(t) for n, t in one.sent.items()} == {
                 n: bits(t) for n, t in other.sent.items()
             }

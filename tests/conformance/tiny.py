@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -22,6 +22,8 @@ from fl_core.federated.run import Run
 from fl_core.federated.state import Federation, State
 from fl_core.federated.timing.table import turnout_of
 from fl_core.federated.timing.turnout import Turnout
+from fl_core.federated.update import Update
+from fl_core.federated.work import client_updates
 from fl_core.models.heads import build_head
 from fl_core.optim.sgdm import Active
 
@@ -105,6 +107,11 @@ def turnout(cfg: TrialConfig, fed: Federation, state: State) -> Turnout:
     """Who takes part in the coming round."""
     run = Run.of(cfg, fed)
     return turnout_of(run, state, ledger_of(run, state, {}))
+
+
+def updates_of(cfg: TrialConfig, fed: Federation, state: State, here: Turnout) -> Iterator[Update]:
+    """What those who take part send."""
+    return client_updates(Run.of(cfg, fed), state, here.chosen, here.starts, here.chains)
 
 
 def travels(cfg: TrialConfig, fed: Federation) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from fl_core.base.rng import stream
@@ -23,7 +25,18 @@ def uniform_sample(config: TrialConfig, round: int) -> np.ndarray:
     return some_of(config, round, config.federation.clients, config.federation.sampled)
 
 
-def some_of(config: TrialConfig, round: int, many: int, some: int) -> np.ndarray:
-    """(some,) distinct ones of so many clients, or superclients, in increasing order."""
-    rng = stream(config.seed, "clients", round)
-    return np.sort(rng.choice(many, some, replace=False, shuffle=False))
+def some_of(
+    config: TrialConfig, draw: int, many: int, some: int, busy: Collection[int] = ()
+) -> np.ndarray:
+    """(some,) distinct ones of so many clients, or superclients, in increasing order: every set is
+    as likely.
+
+    draw: names it. busy: who is not to be drawn; where fewer others are left, all of them. The cost
+    depends on how many are busy, not on how many there are.
+    """
+    rng = stream(config.seed, "clients", draw)
+    if not busy:
+        return np.sort(rng.choice(many, some, replace=False, shuffle=False))
+    some = min(some, many - len(busy))
+    found = rng.choice(many, some + len(busy), replace=False)  # in random order
+    return np.sort(found[~np.isin(found, list(busy))][:some])

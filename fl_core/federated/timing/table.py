@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from fl_core.federated.books import AnyLedger
 from fl_core.federated.run import Run
 from fl_core.federated.state import State
+from fl_core.federated.timing.buffered import buffered
 from fl_core.federated.timing.superclients import superclients
 from fl_core.federated.timing.synchronous import synchronous
 from fl_core.federated.timing.turnout import Turnout
@@ -14,6 +15,7 @@ from fl_core.federated.timing.turnout import Turnout
 #: Values of `timing.mode`.
 MODES: Mapping[str, Callable[[Run, State, AnyLedger], Turnout]] = {
     "synchronous": synchronous,
+    "buffered": buffered,
     "superclients": superclients,
 }
 

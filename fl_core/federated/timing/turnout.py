@@ -27,11 +27,13 @@ class Turnout(NamedTuple):
         next ones.
     seconds: virtual seconds from the server's last step, or the start, until it steps; with what it
         waits for clients to be there.
-    fates: of every client that was asked and has arrived or failed by then, by client: those chosen
-        and those lost.
+    fates: of every client that was asked, by client: those chosen and those lost; where clients
+        begin at any time, of those that have begun.
     starts: of those chosen that began from an older model than the server has now, by client.
     chains: those chosen where each goes on from what the one before it in its chain has made; ():
         each from the server's parameters.
+    staleness: where clients begin at any time, how many steps of the server that was ago, of each
+        of those chosen.
     """
 
     chosen: Selection
@@ -40,6 +42,7 @@ class Turnout(NamedTuple):
     fates: Sequence[Fate]
     starts: Mapping[int, Start] = {}
     chains: Sequence[Sequence[int]] = ()
+    staleness: Sequence[int] | None = None
 
     @property
     def lost(self) -> list[Fate]:
@@ -50,3 +53,11 @@ class Turnout(NamedTuple):
     def depth(self) -> int:
         """Clients that train one after the other, in the longest chain."""
         return max(map(len, self.chains), default=1)
+
+    @property
+    def told(self) -> dict[str, float]:
+        """What a round's row says of it."""
+        if self.staleness is None:
+            return {}
+        mean = sum(self.staleness) / len(self.staleness)
+        return {"staleness_mean": mean, "staleness_max": max(self.staleness)}
