@@ -188,6 +188,7 @@ def time_figure(results: Sequence[Outcome], data: Curves) -> Figure | None:
         last = [ends[line.arm.arm] / size for line in group]
         if last and max(last) >= 10 * min(last):
             cost_axis(ax, list(mine[SECONDS] / size), "")
+            ax.xaxis.set_major_formatter("{x:g}")
         else:
             ax.set_xlim(left=0)
             ax.xaxis.set_major_locator(MaxNLocator(4))

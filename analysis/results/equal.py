@@ -29,10 +29,16 @@ SECONDS, BYTES = "virtual_seconds", "bytes"  # columns of `Curves.wide`
 SPENT = ("round", "step", SECONDS, BYTES)
 SHARE = 0.95  # of what the plain arm reaches: the target where nobody names one
 _TIMING = "timing."
-#: Where clients are all alike, are always there and never fail the clock has these values, and
-#: none of `AMONG`.
-_NEUTRAL = {"timing.mode": "synchronous", "timing.window": 1}
-AMONG = ("speed_spread", "table", "failure_rate", "dropout", "deadline")
+#: What the clock has where clients are all alike, are always there and never fail: the defaults.
+STILL: Mapping[str, object] = {
+    "timing.mode": "synchronous",
+    "timing.speed_spread": 0.0,
+    "timing.table": "none",
+    "timing.failure_rate": 0.0,
+    "timing.dropout": 0.0,
+    "timing.window": 1.0,
+    "timing.deadline": None,
+}
 
 
 @dataclass(frozen=True)
@@ -88,13 +94,12 @@ def timed(runs: StudyRuns, results: Sequence[Outcome]) -> bool:
     """
     if any(name.startswith(_TIMING) for one in (*runs.settings, runs.space) for name in one):
         return True
-    return any(_has_clock(o.config) for o in results)
+    return any(moved(o.config) for o in results)
 
 
-def _has_clock(config: Mapping[str, Any]) -> bool:
-    changed = any(known(config.get(n)) and config[n] != v for n, v in _NEUTRAL.items())
-    values = (config.get(f"{_TIMING}{name}") for name in AMONG)
-    return changed or any(known(value) and bool(value) for value in values)
+def moved(config: Mapping[str, Any]) -> list[str]:
+    """The fields of `STILL` that a configuration has otherwise."""
+    return [n for n, value in STILL.items() if known(config.get(n)) and config[n] != value]
 
 
 def after(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fl_analysis.reading.store import StudyRuns
-from fl_analysis.results.equal import AMONG, timed
+from fl_analysis.results.equal import moved, timed
 from fl_analysis.results.labels import unit_of_j
 from fl_analysis.results.matching import asked_of
 from fl_analysis.results.outcome import Outcome, rule_of
@@ -203,16 +203,13 @@ def timing_conditions(runs: StudyRuns, results: Sequence[Outcome]) -> str:
         return ""
     open_names = {name for setting in runs.settings for name in setting} | set(runs.space)
     configs = [o.config for o in results]
-    told = any(config.get("timing.table") for config in configs)  # instead of these:
-    names = ("table",) if told else ("speed", "speed_spread", "down", "up")
-    names += tuple(
-        name for name in AMONG if any(config.get(f"timing.{name}") for config in configs)
-    )
-    names += ("window",) if any(config.get("timing.window") != 1 for config in configs) else ()
+    changed = dict.fromkeys(name for config in configs for name in moved(config))
+    each = ("timing.speed", "timing.speed_spread", "timing.down", "timing.up")
+    names = dict.fromkeys((*(() if "timing.table" in changed else each), *changed))
     parts = [
         field(name).caption.format(_clock_values(name, configs))
-        for name in (f"timing.{name}" for name in dict.fromkeys(names))
-        if name not in open_names and any(known(config.get(name)) for config in configs)
+        for name in names
+        if name not in {*open_names, "timing.mode"} and any(known(c.get(name)) for c in configs)
     ]
     return f"Virtual clock: {', '.join(parts)}. " if parts else ""
 

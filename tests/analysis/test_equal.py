@@ -14,6 +14,7 @@ from test_answer import arm
 
 from fl_analysis import final_tables
 from fl_analysis.plots.curves import time_figure
+from fl_analysis.reading import fetch
 from fl_analysis.reading.connect import AnalysisError
 from fl_analysis.reading.store import StudyRuns
 from fl_analysis.results.curves import Curves
@@ -21,9 +22,11 @@ from fl_analysis.results.equal import (
     BYTES,
     NOTHING,
     SECONDS,
+    STILL,
     Wanted,
     after,
     aim_of,
+    moved,
     timed,
     toward,
 )
@@ -31,6 +34,7 @@ from fl_analysis.results.outcome import Outcome
 from fl_analysis.tables import equal
 from fl_analysis.tables.conditions import timing_conditions
 from fl_analysis.tables.equal import equal_blocks, equal_csvs
+from fl_core.config.trial_config import TrialConfig
 from fl_core.study.arms import each, grid
 
 MODES = [{"timing.mode": "synchronous"}, {"timing.mode": "buffered", "timing.buffer": 5}]
@@ -77,6 +81,22 @@ def runs() -> StudyRuns:
 @pytest.fixture
 def shown(data: Curves, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(equal, "read_curves", lambda _: data)
+
+
+def test_a_test_curve_of_an_older_version_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without what it had cost, or, of a trial that a newer one went on with, with some of it."""
+    head = "round,local_steps,test_loss,test_accuracy"
+    texts = {
+        "old": f"{head}\n5,20,1.5,0.5\n",
+        "both": f"{head},virtual_seconds,bytes_up,bytes_down\n5,20,1.5,0.5\n10,40,1,0.6,30.5,7,9\n",
+    }
+    monkeypatch.setattr(fetch, "_texts", lambda *_: texts)
+    frame = fetch.tested_curves(MADE, list(texts))
+    assert tuple(frame.columns) == fetch.TESTED_COLUMNS
+    assert frame["test_accuracy"].tolist() == [0.5, 0.5, 0.6]
+    assert frame[SECONDS].fillna(-1).tolist() == [-1, -1, 30.5]
+    monkeypatch.setattr(fetch, "_texts", lambda *_: {})
+    assert fetch.tested_curves(MADE, []).empty
 
 
 def test_arms_are_compared_after_the_most_time_that_all_have(
@@ -188,7 +208,8 @@ def test_other_studies_have_them_when_asked(results: list[Outcome]) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "about"),
     [("mode", "synchronous", False), ("mode", "buffered", True), ("window", 1.0, False),
-     ("window", 0.5, True), ("dropout", 0.0, False), ("dropout", 0.1, True), ("table", "", False),
+     ("window", 0.5, True), ("dropout", 0.0, False), ("dropout", 0.1, True),
+     ("table", "none", False), ("table", "t.csv", True),
      ("deadline", None, False), ("deadline", math.nan, False), ("deadline", 60.0, True),
      ("speed", 5.0, False)],
 )  # fmt: skip
@@ -199,11 +220,17 @@ def test_which_studies_are_about_time(
     assert timed(MADE, [dataclasses.replace(results[0], config=config)]) == about
 
 
+def test_a_clock_stands_still_at_the_defaults() -> None:
+    defaults = TrialConfig().to_flat()
+    assert {name: defaults[name] for name in STILL} == STILL
+    assert moved(defaults) == []
+
+
 def test_the_caption_says_how_fast_clients_are_and_how_they_fail(
     runs: StudyRuns, results: list[Outcome]
 ) -> None:
     """Not what differs by arm, nor what does nothing."""
-    clock = {"speed": 100.0, "down": 8e5, "up": 2e5, "table": "", "dropout": 0.1, "window": 1.0,
+    clock = {"speed": 100.0, "down": 8e5, "up": 2e5, "table": "none", "dropout": 0.1, "window": 1.0,
              "failure_rate": 0.0, "deadline": 6.0}  # fmt: skip
     config = {f"timing.{name}": value for name, value in clock.items()}
     some = [dataclasses.replace(o, config={**o.config, **config}) for o in results]
