@@ -65,6 +65,8 @@ FIELDS: Mapping[str, Field] = {
     "attack.share": Field("attackers"),
     "attack.scale": Field("attack scale"),
     "timing.mode": Field("timing", plain=True),
+    "timing.grouping": Field("grouping", plain=True),
+    "timing.chain": Field("clients of a chain"),
     "timing.speed": Field("speed", caption="the median client {} examples/s"),
     "timing.speed_spread": Field(
         "speed spread", "spread", "spread of the speeds, sigma", caption="sigma {} (log-normal)"
