@@ -45,7 +45,9 @@ STUDY = Study(
         "embedded": embedded(
             budget=4 * ROUNDS, eval_steps=8, trials=8, seeds=3, finalists=2, prune=False
         ),
-        "smoke": smoke(budget=16, eval_steps=8, arms=arms(4, 1), trials=1, seeds=1),
+        "smoke": smoke(
+            budget=16, eval_steps=8, overrides={"federation.clients": 100}, arms=arms(4, 1)
+        ),
         "paper": paper(
             budget=4 * ROUNDS, overrides=PAPER_FULL, space=federated.fine_tuning, prune=False
         ),
