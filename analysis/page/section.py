@@ -56,6 +56,8 @@ TITLES = {
     "drift": "Client drift at one learning rate",
     "drift_own": "Client drift at each arm's own learning rate",
     "active_share": "Active share over the rounds",
+    "steps_round": "Local steps of a round",
+    "batch_round": "Batches of a round",
     "mask_active": "Where the masks live",
     "overlap_layers": "Mask overlap by layer",
     "overlap_depth": "Mask overlap by depth",

@@ -8,6 +8,7 @@ from typing import Any
 from fl_analysis.plots.class_dots import NAMED
 from fl_analysis.plots.confusion import FAINT, PAIRS
 from fl_analysis.plots.drift import drift_captions
+from fl_analysis.plots.pace import PACE_CAPTIONS
 from fl_analysis.plots.panels import unit_of
 from fl_analysis.results.best import best_arm
 from fl_analysis.results.curves import in_epochs
@@ -104,6 +105,7 @@ def captions(
         "active_share": "Share of the maskable parameters that a round trained, of masks that "
         f"change over the rounds, against local {unit}. {_SEEDS}, band: ± one sample standard "
         f"deviation.{tail}",
+        **PACE_CAPTIONS,
         **_MASKS,
         "importance": f"PED-ANOVA importance of reaching the top {TOP:.0%} of an arm's search "
         "trials. Trials are ranked within their arm and pooled; pruned trials rank by the rounds "

@@ -26,6 +26,7 @@ from fl_analysis.plots.importance import importance_figure
 from fl_analysis.plots.loss import loss_figure, loss_on_test_figure
 from fl_analysis.plots.mask_layers import active_figure, overlap_figure, read_layers
 from fl_analysis.plots.overlap import depth_figure, heterogeneity_figure
+from fl_analysis.plots.pace import pace_figures
 from fl_analysis.plots.pareto import pareto_figure
 from fl_analysis.plots.participation import participation_figure
 from fl_analysis.plots.partition import partition_figure
@@ -80,6 +81,7 @@ def draw_figures(
             "drift": drift_figure(results, probes),
             "drift_own": drift_figure(results, data.drift) if probes.empty else None,
             "active_share": active_share_figure(results, data),
+            **pace_figures(results, data),
             "mask_active": active_figure(results, layers),
             "overlap_layers": overlap_figure(results, layers),
             "overlap_depth": depth_figure(results, layers),

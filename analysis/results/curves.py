@@ -17,6 +17,8 @@ from fl_core.config.vocabulary import known
 
 COSTS = ("virtual_seconds", "bytes_up", "bytes_down")
 METRICS = ("val_accuracy", "val_loss", "train_accuracy", "train_loss", "client_drift", *COSTS)
+#: Of every round, where a client's work changes from one to the next.
+WORK = ("steps_round", "batch_round")
 #: Read in the confirmation, for configurations that validation had chosen; no choice sees it.
 TEST = ("test_accuracy", "test_loss")
 _BEFORE = [f"bytes_{way}_{stage}" for way in ("up", "down") for stage in ("head", "masks")]
@@ -26,9 +28,9 @@ NEAR = 0.005  # of an accuracy: so close to the best is near enough
 @dataclass(frozen=True, eq=False)
 class Curves:
     """`wide`: a row (arm, run_id, step) with `METRICS`, `TEST`, `bytes`, `round`; NaN for none.
-    Of rounds without an evaluation there is the training loss, where the run kept it, and of masks
-    that change `active_share`. Confirmation
-    runs whose arm is shown by its search trial have `TEST` and what that cost alone.
+    Of rounds without an evaluation there is the training loss, where the run kept it, of masks that
+    change `active_share`, and of work that changes `WORK`. Confirmation runs whose arm is shown by
+    its search trial have `TEST` and what that cost alone.
 
     searched: arms shown by their chosen search trial, one run without a band. alone: arms without
     a federation. starts: before the main stage, a row (arm, mean, bytes): means over the runs.
@@ -112,9 +114,11 @@ def _with_every_round(
     wide: pd.DataFrame, rounds: pd.DataFrame, trials: pd.DataFrame
 ) -> pd.DataFrame:
     """With the training loss of each round, instead of that of each evaluation's, and, where masks
-    change over the rounds, the share of the maskable parameters that was active.
+    change over the rounds, the share of the maskable parameters that was active; where a client's
+    work does, that.
     """
-    kept = rounds.reindex(columns=["run_id", "local_steps", "train_loss", "mask_active"])
+    names = ["run_id", "local_steps", "train_loss", "mask_active", *WORK]
+    kept = rounds.reindex(columns=names)
     kept = kept.rename(columns={"local_steps": "step", "train_loss": "kept"})
     both = wide.merge(kept.astype({"step": int}), how="outer", on=["run_id", "step"])
     both["train_loss"] = both.pop("kept").fillna(both["train_loss"])

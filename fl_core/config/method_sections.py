@@ -88,7 +88,7 @@ class ScheduleConfig(Section):
     step_size: float = number(0.34, 0, 1, above=True)  # share of the run between drops, step
     gamma: float = number(0.1, 0, 1, above=True)  # factor of each drop, step
     steps: str = choice("constant", *METHODS["schedule.steps"])
-    interval: int = number(1, 1)  # rounds after which steps=adacomm looks at the loss
+    interval: int = number(5, 1)  # rounds after which steps=adacomm looks at the loss
     shrink: float = number(1.0, 0, 1, above=True)  # factor of J where the loss asks for no less
     batch: str = choice("constant", *METHODS["schedule.batch"])
     batch_most: int = number(1024, 1)  # examples of a local step, batch=noise_scale

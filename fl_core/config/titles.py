@@ -60,11 +60,11 @@ TITLES: Mapping[str, Mapping[str, Title]] = {
         "superclients": Title("FedSeq", "zaccone2022"),
     },
     "schedule.steps": {
-        "constant": Title("constant J"),
+        "constant": Title(FEDAVG, "mcmahan2017"),
         "adacomm": Title("AdaComm", "wang2019"),
     },
     "schedule.batch": {
-        "constant": Title("constant batch"),
+        "constant": Title(FEDAVG, "mcmahan2017"),
         "noise_scale": Title("noise scale", "mccandlish2018"),
     },
     "select.rule": {
@@ -92,7 +92,10 @@ TITLES: Mapping[str, Mapping[str, Title]] = {
     },
 }
 METHOD = "method"  # the axis of arms that differ in these fields:
-TOGETHER = ("local.rule", "local.blend", "server.optimiser", "personal.rule", "timing.mode")
+TOGETHER = (
+    *("local.rule", "local.blend", "server.optimiser", "personal.rule", "timing.mode"),
+    *("schedule.steps", "schedule.batch"),
+)
 _SECTIONS = tuple(f"{name.partition('.')[0]}." for name in TOGETHER)
 
 

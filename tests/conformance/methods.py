@@ -170,7 +170,8 @@ FACTS: dict[str, Facts] = {
     "schedule.steps=constant": FEDAVG,
     "schedule.steps=adacomm": Facts(  # so that J falls in these few rounds
         {"local.steps": 1},
-        {"": {}, "shrinking": {"schedule.interval": 2, "schedule.shrink": 0.5}},
+        {"": {"schedule.interval": 1},
+         "shrinking": {"schedule.interval": 2, "schedule.shrink": 0.5}},
         numbers=(1, 1), needs={"local.steps": 9},
     ),
     "schedule.batch=constant": FEDAVG,

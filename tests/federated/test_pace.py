@@ -21,7 +21,7 @@ from fl_core.federated.pace.pace import Memory
 from fl_core.federated.state import State
 from fl_core.federated.update import Measured, Update
 
-ADACOMM = {"schedule__steps": "adacomm", "local__steps": 16}
+ADACOMM = {"schedule__steps": "adacomm", "schedule__interval": 1, "local__steps": 16}
 NOISE = {"schedule__batch": "noise_scale", "local__batch_size": 4, "schedule__smoothing": 0.0}
 SMALL = {"federation__clients": 6, "federation__participation": 0.5, "local__lr": 0.3}
 
@@ -85,7 +85,7 @@ def test_a_rate_that_decays_asks_for_more_steps() -> None:
 def test_a_constant_loss_is_fedavg_to_the_bit(
     execution: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    values = {**SMALL, "rounds": 4, "local__steps": 5, "compute__execution": execution}
+    values = {**SMALL, "rounds": 8, "local__steps": 5, "compute__execution": execution}
     monkeypatch.setattr(Measured, "first_loss", property(lambda self: 0.7))
     one = run(config(**values, schedule__steps="adacomm"), linear_federation())
     other = run(config(**values), linear_federation())
