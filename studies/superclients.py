@@ -13,8 +13,11 @@ fixed       K, C, rounds, J = 4 of the chains' clients, split, backbone; a head 
     python studies/superclients.py                    # linear head; minutes
     python studies/superclients.py --preset paper     # all of DINO ViT-S/16; days on a large GPU
 
-Expect on the embedded default: chains need a fraction of FedAvg's rounds where clients differ most,
-whatever they are formed by: of a hundred classes nine clients hold few, and few twice.
+Expect on the embedded default: at N_c=1 chains need fewer rounds than FedAvg and end two points
+above it, for some six times its steps one after the other; FedAvg of as many steps needs more
+rounds, not fewer. By what they are formed matters less: nine clients seldom share one of a hundred
+classes. (54 % on validation at N_c=1 in a search of three trials: after 14 to 22 rounds, FedAvg
+after 24, with J = 36 after 35.)
 """
 
 from fl_core import PAPER_FULL, Study, embedded, grid, main, paper, shardings, smoke
