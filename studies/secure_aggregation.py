@@ -13,9 +13,11 @@ fixed       K, C, J, N_c=5, split, backbone, a shared mask, threshold, noise of 
     python studies/secure_aggregation.py                 # linear head; minutes on two cores
     python studies/secure_aggregation.py --preset paper  # DINO ViT-S/16; days on a large GPU
 
-Expect on the embedded default: secure is as good as plain at every rate of dropout, for a few
-more bytes; the zero-sum arm is, too, as long as nobody drops out, and at chance once anybody does:
-the noise of who is missing stays in the model.
+Expect on the embedded default what short runs have shown: secure is as good as plain at every rate
+of dropout, though a round with fewer than t survivors is lost. Its keys and shares are 1.2 kB up
+and 1.5 kB down a client and round, 2 % of a dense update and 16 % of a sparse one. The zero-sum arm
+is as good until clients drop out; then the noise of who is missing stays in the model (31 against
+72 % after 16 rounds at dropout 0.3).
 """
 
 from fl_core import PAPER_SPARSE, Study, each, embedded, grid, main, paper, shardings, smoke
@@ -36,6 +38,8 @@ STUDY = Study(
     base=BASE,
     arms=grid(shardings(5), each("mask.sparsity", (0.0, 0.9)), DROPOUTS, RULES),
     space=secure.head,
+    target=0.98,
+    target_of={"aggregate.rule": "mean", "timing.dropout": 0.0},
     presets={
         "embedded": embedded(budget=400, eval_steps=80, trials=6, seeds=3),
         "smoke": smoke(arms=grid(shardings(5), DROPOUTS[::2], RULES)),
