@@ -12,12 +12,14 @@ import torch
 from test_fedavg import config, linear_federation, plain, run
 from torch import Tensor
 
+from fl_core.base.errors import ConfigError
 from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.books import ledger_of
 from fl_core.federated.results import RoundResult
 from fl_core.federated.run import Run
 from fl_core.federated.selection import Selection
 from fl_core.federated.state import Federation, State
+from fl_core.federated.timing.checks import check_devices
 from fl_core.federated.timing.table import turnout_of
 from fl_core.federated.timing.turnout import Turnout
 from fl_core.federated.work import client_updates
@@ -81,6 +83,13 @@ def test_three_clients_of_speeds_1_2_and_5_by_hand(tmp_path: Path) -> None:
     assert [row["staleness_max"] for row in rows] == [0, 0, 2, 1, 0]
     moments = [round(row["virtual_seconds"] / 1e9, 6) for row in rows]
     assert moments == [2, 4, 5, 6, 8]
+
+
+def test_a_table_with_windows_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "windows.csv"
+    path.write_text("client,speed,down,up,window\n" + "".join(f"{k},1,1,1,0.5\n" for k in range(6)))
+    with pytest.raises(ConfigError, match="has windows, in which a round waits"):
+        check_devices(config(**BUFFERED, timing__buffer=2, timing__table=str(path)))
 
 
 @pytest.mark.parametrize("staleness", [0.0, 0.5, 2.0])

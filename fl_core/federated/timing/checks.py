@@ -22,6 +22,11 @@ def check_devices(config: TrialConfig) -> None:
     """
     if config.timing.has_table and may_fail(config) and not config.timing.fails:
         check_failing(config, "timing.table")
+    if config.timing.has_table and config.timing.mode == "buffered":
+        devices = devices_of(config)
+        if any(devices(client).window < 1 for client in range(config.federation.clients)):
+            why = "has windows, in which a round waits: not with timing.mode=buffered"
+            raise refuse("timing.table", config.timing.table, why)
 
 
 def check_reachable(config: TrialConfig, fed: Federation) -> None:
