@@ -53,6 +53,7 @@ LONG = (
     "studies/adaptive_sparsity.py",
     "studies/participation.py",
     "studies/personalisation.py",
+    "studies/asynchronous.py",
 )
 
 
