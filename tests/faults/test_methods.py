@@ -26,6 +26,7 @@ SHORT = ("--preset", "smoke", "--workers", "1", "--trials", "1", "--seeds", "1",
          "--set", "eval_every=1")  # fmt: skip
 METHODS: dict[str, tuple[str, ...]] = {
     "scaffold": ("local.rule=scaffold", "local.momentum=0", "timing.dropout=0.3"),
+    "buffered": ("timing.mode=buffered", "timing.speed_spread=1"),
 }
 #: In the first round, before any checkpoint; while one is written; between two; when a trial has
 #: ended and nobody has noted it; in the confirmation, in a round and while a file is written.
