@@ -33,6 +33,16 @@ INPUT_READS = (*PARTITION_READS, "backbone.", "federation.participation", "head.
                "mask.examples")  # fmt: skip
 
 
+#: What else may make `prepare` refuse, where a round may be too long, or a sum too large.
+CHECK_READS = (*INPUT_READS, "timing.", "aggregate.", "local.", "personal.", "mask.")
+
+
+def check_reads(config: TrialConfig) -> tuple[str, ...]:
+    """The fields that decide whether this configuration's inputs are refused."""
+    timed = config.timing.fails or config.timing.has_table
+    return CHECK_READS if timed or config.aggregate.rule == "secure" else INPUT_READS
+
+
 def prepare(config: TrialConfig, machine: Machine) -> tuple[Federation, State]:
     """The inputs of the main stage: the federation, and the state before its first round.
 

@@ -174,16 +174,21 @@ def _load_tune() -> Callable[..., None]:
 def check_inputs(arms: list[Arm], machine: Machine) -> dict[str, np.ndarray]:
     """Load (download, compute) what the trials need, once; each arm's realised partition.
 
-    Arms that agree in INPUT_READS need the same: only the first of them is prepared.
+    Arms that agree in INPUT_READS need the same: only the first of them is prepared, and those
+    that are refused by what is found in their inputs, if they are.
     """
     from fl_core import inputs, stages
 
     partitions: dict[str, np.ndarray] = {}
     seen: dict[TrialConfig, np.ndarray] = {}
+    looked: set[TrialConfig] = set()
     for arm in arms:
         key = arm.config.only(stages.INPUT_READS)
-        if key not in seen:
-            seen[key] = stages.realised_partition(arm.config, machine)
+        checked = arm.config.only(stages.check_reads(arm.config))
+        if checked not in looked:
+            looked.add(checked)
+            found = stages.realised_partition(arm.config, machine)
+            seen.setdefault(key, found)
         partitions[arm.name] = seen[key]
     inputs.forget_inputs()  # the workers load their own
     return partitions

@@ -105,8 +105,21 @@ def _by_digest(study: str, args: argparse.Namespace) -> Recorded:
             with suppress(DamagedArtefact):
                 meta = load_artefact(path, "none")[1]
                 curve = {int(r[TIME]): _numbers(r) for r in meta["records"]}
-                return Recorded(str(path), phase, TrialConfig.from_flat(meta["config"]), curve)
+                config = TrialConfig.from_flat(meta["config"])
+                _check_digest(args.replay, config, args.replay)
+                return Recorded(str(path), phase, config, curve)
     raise UserError(f"--replay {args.replay}: no such trial in {places.own}")
+
+
+def _check_digest(asked: str, config: TrialConfig, recorded: str) -> None:
+    """UserError where the configuration's values or files do not mean what they meant."""
+    if (now := config.digest()) == recorded:
+        return
+    why = "was recorded by another version of this project"
+    if config.timing.has_table:
+        why = f"timing.table={config.timing.table!r} has changed since, or it {why}"
+    again = "check out the commit of its study"
+    raise UserError(f"--replay {asked}: {why} (its digest was {recorded}, would be {now}); {again}")
 
 
 def _by_run(args: argparse.Namespace) -> Recorded:
@@ -129,11 +142,7 @@ def _by_run(args: argparse.Namespace) -> Recorded:
         raise UserError(f"--replay {args.replay}: a run of kind {tags.get('kind')}, not a trial")
     values = {name: typed(name, text) for name, text in run.data.params.items()}
     config = TrialConfig.from_flat(values)
-    if config.digest() != tags["digest"]:
-        raise UserError(
-            f"--replay {args.replay}: was recorded by another version of this project (its digest "
-            f"was {tags['digest']}, would be {config.digest()}); check out the commit of its study"
-        )
+    _check_digest(args.replay, config, tags["digest"])
     curve: Curve = {}
     for name in run.data.metrics:
         if not name.startswith(OF_THE_MACHINE):

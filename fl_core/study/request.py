@@ -58,6 +58,10 @@ def request_of(study: Study, args: argparse.Namespace) -> Request:
         space = within(resolved.space, arm)
         samplers.check_searcher(plan.searcher, space, 1 + len(resolved.objectives))
     machine = resources.machine_of(args)
+    from fl_core.federated.timing.checks import check_devices
+
+    for arm in resolved.arms:
+        check_devices(arm.config)
     if args.fresh:
         check_fresh(out, study.name)
     resources.check_folders(args, study.name, out)  # the last: a storage is tried by writing

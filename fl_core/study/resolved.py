@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from fl_core.base.errors import ConfigError, UserError
+from fl_core.base.files import working_directory
 from fl_core.config.fields import refuse
 from fl_core.config.mask_presets import conventions
 from fl_core.config.trial_config import TrialConfig, Value
@@ -22,6 +23,7 @@ from fl_core.study.study import Study
 if TYPE_CHECKING:
     import optuna
 
+TABLE = "timing.table"
 SEEDS = "the search has this one, and the confirmation those that follow it"
 
 
@@ -113,17 +115,19 @@ def resolve(
     fixed: the user's values. joint: with the arm, or what it stands for, searched too.
     """
     fixed = {**conventions(fixed), **fixed}  # nor is what a preset of masks fixes searched
-    start = {**study.base, **preset.overrides, **fixed}
+    start = _placed({**study.base, **preset.overrides, **fixed})
     settings = study.arms if preset.arms is None else preset.arms
     for where in (study.base, preset.overrides, *settings, *study.joint_arms):
         if "seed" in where:
             raise refuse("seed", where["seed"], f"a study sets none, --seed does; {SEEDS}")
+    _check_unset(fixed, [*settings, *(study.joint_arms if joint else ())])
+    base = TrialConfig().override(start)
 
     def config_of(values: Setting) -> TrialConfig:
-        clash = sorted(set(values) & set(fixed))
-        if clash:
-            raise ConfigError(f"--set {clash[0]}: this study's arms set it already")
-        config = TrialConfig().override({**start, **values})
+        try:
+            config = TrialConfig().override({**start, **_placed(values)})
+        except ConfigError as error:  # the base alone is possible
+            raise ConfigError(f"{error} (in the arm {arm_name(values)})") from error
         if config.data.train_on != "train":  # the search chooses by the validation images
             raise refuse("data.train_on", config.data.train_on, TRAIN)
         return config
@@ -152,7 +156,7 @@ def resolve(
         name=study.name,
         question=study.question,
         preset=preset,
-        base=TrialConfig().override(start),
+        base=base,
         arms=arms,
         space=space,
         objectives=study.objectives,
@@ -161,6 +165,20 @@ def resolve(
         named=frozenset(start),
         probe=probe,
     )
+
+
+def _placed(values: Mapping[str, Value]) -> dict[str, Value]:
+    """The same with a table's path in full: workers and replays have other working directories."""
+    table = values.get(TABLE, "none")
+    if table in ("none", "") or not isinstance(table, str):
+        return {**values}
+    return {**values, TABLE: str(working_directory() / table)}
+
+
+def _check_unset(fixed: Mapping[str, Value], settings: Sequence[Setting]) -> None:
+    """ConfigError for a value of the user's that would be every arm's, and is not."""
+    if clash := sorted({name for values in settings for name in values} & set(fixed)):
+        raise ConfigError(f"--set {clash[0]}: this study's arms set it already")
 
 
 def _told_apart(arms: Sequence[Arm]) -> list[Arm]:

@@ -132,6 +132,40 @@ def test_one_line_for_bad_options(
     assert "/proc" in line or not list(tmp_path.iterdir())  # a folder is tried by writing
 
 
+@pytest.mark.parametrize(
+    ("study", "setting", "line"),
+    [
+        ("asynchronous", "timing.buffer=20", "--set timing.buffer: this study's arms set it"),
+        ("asynchronous", "local.rule=scaffold", "timing.mode=buffered (in the arm spread=0.0, Fed"),
+        ("asynchronous", "timing.table=none.csv", "says it (in the arm spread=0.5, FedAvg)"),
+        ("secure_aggregation", "timing.mode=buffered", "meet in one round (in the arm N_c=5, "),
+        ("fedavg_iid", "timing.table=none.csv", "none.csv': cannot be read"),
+        ("fedavg_iid", "timing.deadline=0.001", "timing.deadline=0.001: nobody has the time"),
+        ("asynchronous", "timing.up=100", "timing.deadline=6.0: nobody has the time"),
+    ],
+)
+def test_clients_that_cannot_be(
+    study: str, setting: str, line: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """What arms set, and what inputs show, is told before any trial begins: in every arm's."""
+    said = refused(capsys, tmp_path, "--preset", "smoke", "--set", setting, study=study)
+    assert line in said
+    assert not (tmp_path / "m.db").exists()
+
+
+def test_a_table_is_found_from_any_working_directory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Workers have others, and a replay may."""
+    monkeypatch.chdir(tmp_path)
+    study = load_study("fedavg_iid")
+    at = resolve(study, study.presets["smoke"], {"timing.table": "t.csv"})
+    assert {one.timing.table for one in (at.base, at.arms[0].config)} == {str(tmp_path / "t.csv")}
+    study = replace(study, arms=[{"timing.table": "t.csv"}, {"timing.table": "/u.csv"}])
+    arms = resolve(study, study.presets["smoke"], {}).arms
+    assert [arm.config.timing.table for arm in arms] == [str(tmp_path / "t.csv"), "/u.csv"]
+
+
 @pytest.mark.parametrize("classes", ["0", "101"])
 def test_classes_per_client_out_of_range(
     classes: str, capsys: pytest.CaptureFixture[str], tmp_path: Path

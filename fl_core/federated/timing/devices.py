@@ -103,8 +103,8 @@ def _table(path: str, changed: int, size: int, clients: int) -> Mapping[int, Dev
     """The rows of a file, by client."""
     rows: dict[int, Device] = {}
     try:
-        with Path(path).open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file, strict=True)
+        with Path(path).open(newline="", encoding="utf-8-sig") as file:  # Excel's has a mark
+            reader = csv.DictReader(file, strict=True, skipinitialspace=True)
             _check_columns(path, list(reader.fieldnames or ()))
             for line, row in enumerate(reader, start=2):
                 client, device = _row(path, line, row)

@@ -189,6 +189,8 @@ def test_a_table_says_what_devices_are(tmp_path: Path) -> None:
     cfg = table(tmp_path / "t.csv", text.replace("0.5", "0.25"))
     assert other.digest() != cfg.digest()
     assert devices_of(cfg)(0).failure_rate == 0.25
+    spaced = "\ufeff" + text.replace(",", ", ")  # as spreadsheets and people write it
+    assert devices_of(table(tmp_path / "t.csv", spaced))(1)[:5] == (1.0, 2.0, 3.0, 0.0, 1.0)
 
 
 HEAD = "client,speed,down,up\n"
