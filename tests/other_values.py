@@ -101,6 +101,8 @@ for choice, own in METHODS["local.rule"].items():
             SETTING.setdefault(f"{head}local.{name}", {f"{head}local.rule": choice})
 #: A single choice so far: there is no other value.
 ONLY = {name for name, spec in FIELDS.items() if len(spec.metadata.get("choices", "two")) == 1}
+#: A table of clients' devices.
+DEVICES = str(Path(__file__).parent / "federated" / "timing" / "devices.csv")
 #: Fields that a head shares with the main stage, but may not set.
 ALWAYS: dict[str, Value] = {"head.local.keep_momentum": False, "head.local.blend": "none"}
 
@@ -113,7 +115,7 @@ def another_value(name: str, config: TrialConfig) -> Value:
     if name == "mask.layers":
         return "head"
     if name == "timing.table":
-        return str(Path(__file__).parent / "federated" / "timing" / "devices.csv")
+        return DEVICES
     if name == "timing.deadline":
         return 1000.0  # which somebody can meet
     if name == "attack.share":

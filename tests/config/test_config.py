@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawn import NEUTRAL, allowed, configurations, strategy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from other_values import ALWAYS, FIELDS, ONLY, SETTING, another_value
@@ -24,145 +25,12 @@ from fl_core.config.aliases import ALIASES
 from fl_core.config.artefact import stage_key
 from fl_core.config.fields import number, shown
 from fl_core.config.mask_presets import CONVENTIONS, USUAL
-from fl_core.config.mask_section import LAYERS
-from fl_core.config.method_sections import WITHOUT_MOMENTUM, HeadLocalConfig, LocalConfig
-from fl_core.config.methods import METHODS, SUMMING
+from fl_core.config.method_sections import HeadLocalConfig, LocalConfig
 from fl_core.config.sections import HeadConfig
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.study.jobs import Arm
 
 DEFAULT = TrialConfig()
-
-
-def strategy(name: str) -> st.SearchStrategy[Any]:
-    """Allowed values of a field, from its own type and bounds."""
-    spec = FIELDS[name]
-    if name == "mask.layers":
-        kinds = st.lists(st.sampled_from(LAYERS), min_size=1, unique=True).map("+".join)
-        return st.just("all") | kinds
-    if name == "backbone.weights":
-        return st.sampled_from(["pretrained", "random", "sha256:" + "0" * 64])
-    if "choices" in spec.metadata:
-        return st.sampled_from(spec.metadata["choices"])
-    match str(spec.type).split(" | ")[0]:
-        case "bool":
-            return st.booleans()
-        case "str":
-            return st.text(st.characters(exclude_categories=("C", "Z")), max_size=20)
-        case "int":
-            top = min(spec.metadata["high"], 50_000)
-            return st.integers(int(spec.metadata["low"]), int(top))
-    low, high = spec.metadata["low"], min(spec.metadata["high"], 1e6)
-    bounds = {"exclude_min": spec.metadata["above"], "exclude_max": spec.metadata["below"]}
-    numbers = st.floats(low, high, **bounds)
-    return st.just(spec.metadata["word"]) | numbers if "word" in spec.metadata else numbers
-
-
-@st.composite
-def configurations(draw: st.DrawFn) -> dict[str, Value]:
-    """Flat values of any allowed configuration."""
-    flat = {name: draw(strategy(name)) for name in FIELDS}
-    if draw(st.booleans()):
-        flat["backbone.patch_size"] = None
-    if flat["federation.sharding"] == "classes":
-        classes = 10 if flat["data.name"] == "cifar10" else 100
-        flat["federation.classes_per_client"] = draw(st.integers(1, classes))
-    else:
-        flat["federation.classes_per_client"] = None
-    if flat["federation.sharding"] not in ("dirichlet", "dirichlet_labels"):
-        flat["federation.alpha"] = None
-    if flat["personal.rule"] == "local":  # which takes no other method: test_refusals
-        flat["personal.rule"] = "none"
-    if flat["personal.rule"] != "none":
-        flat |= {"federation.clients": max(2, int(str(flat["federation.clients"]))), "keep": "last"}
-        flat |= {"mask.schedule": "constant", "mask.recalibrate": 0}
-    if flat["personal.rule"] in ("fedper", "fedrep", "fedbn"):  # of a model with such a part
-        flat |= {"head.hidden": 8, "head.norm": "layer", "head.method": "fedavg"}
-        flat |= {"fine_tune.strategy": "sparse_full", "personal.steps": 1, "local.steps": 2}
-        flat["select.rule"] = "uniform"
-    flat["select.reweight"] = "biased"  # what unbiased needs of the rest: test_refusals
-    if flat["select.rule"] in ("cyclic", "availability", "power_of_choice"):  # nor is any of these
-        flat["select.rule"] = "uniform"  # allowed beside all else
-    if flat["timing.mode"] == "superclients":
-        neutral = ("local.rule", "local.blend", "personal.rule", "select.rule", "aggregate.rule",
-                   "mask.scope", "mask.schedule", "mask.recalibrate", "schedule.steps",
-                   "schedule.batch")  # fmt: skip
-        flat |= {one: FIELDS[one].default for one in neutral}
-        flat["federation.clients"] = max(2, int(str(flat["federation.clients"])))
-    if flat["timing.mode"] == "buffered":  # what it needs of the rest: test_refusals
-        flat["timing.mode"] = "synchronous"
-    for chooser, reads in [*METHODS.items(), ("head.local.rule", METHODS["local.rule"])]:
-        section = chooser.rpartition(".")[0]
-        for name in {n for own in reads.values() for n in own} - set(reads[str(flat[chooser])]):
-            flat[f"{section}.{name}"] = FIELDS[f"{section}.{name}"].default
-    for local in ("local", "head.local"):
-        rule = flat[f"{local}.rule"]
-        if rule in WITHOUT_MOMENTUM:
-            flat[f"{local}.momentum"] = 0.0
-        if rule == "cm":
-            flat[f"{local}.alpha"] = min(1.0, float(str(flat[f"{local}.alpha"])))
-        if rule != "plain":
-            flat[f"{local}.blend"] = "none"
-        if flat[f"{local}.momentum"] == 0 or flat[f"{local}.dampening"] != 0:
-            flat[f"{local}.nesterov"] = False
-    if flat["aggregate.rule"] not in ("mean", "norm_bound"):
-        flat["aggregate.rule"] = "mean"  # what the others need of the rest: test_refusals
-        flat |= {
-            f"aggregate.{one}": FIELDS[f"aggregate.{one}"].default for one in ("trim", "byzantine")
-        }
-    if flat["attack.rule"] != "none":
-        flat["attack.share"] = float(round(float(str(flat["attack.share"]))))  # of anybody at all
-    if flat["local.rule"] in SUMMING:
-        flat |= {"aggregate.rule": "mean", "aggregate.bound": FIELDS["aggregate.bound"].default}
-    flat |= ALWAYS
-    flat["rounds"] = max(1, int(str(flat["rounds"])))  # 0 needs a head
-    if flat["stop_round"] is not None:
-        flat["stop_round"] = min(int(flat["stop_round"]), int(str(flat["rounds"])))
-    if flat["federation.clients"] > 1:
-        flat["local.keep_momentum"] = False
-    if flat["mask.preset"] != "none":
-        flat |= CONVENTIONS[str(flat["mask.preset"])]
-        flat["fine_tune.strategy"] = "sparse_full"
-    if flat["mask.rule"] != "least_sensitive" or draw(st.booleans()):
-        flat["mask.threshold"] = None
-    else:
-        flat |= {"mask.sparsity": 0.0, "mask.granularity": "global"}
-    if flat["mask.rule"] != "hybrid":
-        flat["mask.hybrid_weight"] = None
-    if flat["mask.scope"] == "per_client":
-        flat["mask.source"] = "server"
-    else:
-        flat["mask.average"] = "senders"
-    if flat["head.method"] in ("ridge", "ncm", "cof"):
-        flat |= {"head.hidden": 0, "head.loss": "cross_entropy"}
-    if not flat["head.hidden"]:
-        flat["head.norm"] = "none"
-    if flat["head.method"] != "cof":
-        flat |= {name: FIELDS[name].default for name in ("head.shrinkage", "head.means")}
-    if flat["head.method"] == "none":
-        flat["fine_tune.strategy"] = "sparse_full"
-    elif flat["fine_tune.strategy"] == "full":
-        flat |= {"mask.sparsity": 0.0, "mask.threshold": None, "mask.layers": "all"}
-    dense = {"mask.sparsity": 0.0, "mask.threshold": None, "mask.layers": "all"}
-    if any(flat[name] != value for name, value in {**dense, "local.blend": "none"}.items()):
-        flat["head.loss"] = "cross_entropy"
-    if flat["fine_tune.strategy"] == "head":
-        flat |= {"data.crop": 0, "data.rotation": 0.0}
-    return without_changes(flat)
-
-
-def without_changes(flat: dict[str, Value]) -> dict[str, Value]:
-    """Masks change over the rounds only where all else allows it."""
-    threshold = flat["mask.threshold"] is not None
-    if threshold or flat["mask.scope"] == "shared":
-        flat["mask.size_power"] = 0.0
-    freezes = flat["mask.sparsity"] != 0 and flat["mask.source"] in ("server", "scores")
-    plain = flat["local.blend"] == "none" and not flat["local.keep_momentum"]
-    if threshold or not (freezes and plain):
-        flat |= {"mask.schedule": "constant", "mask.recalibrate": 0}
-    if flat["mask.schedule"] == "constant":
-        flat["mask.sparsity_end"] = 0.0
-    return flat
 
 
 # --- names and round trips ------------------------------------------------------------------------
@@ -191,11 +59,11 @@ def test_equal_configurations_and_equal_digests_are_the_same_thing(
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.data())
 def test_override_changes_the_named_fields_alone(data: st.DataObject) -> None:
-    bound = {"data.name", "federation.clients", "aggregate.rule", "head.hidden", "head.loss"}
-    free = sorted(set(FIELDS) - set(SETTING) - set(ALWAYS) - bound)
+    free = [name for name in FIELDS if name != "mask.preset"]  # which brings others' values
     names = data.draw(st.lists(st.sampled_from(free), unique=True, max_size=5))
-    values = {name: data.draw(strategy(name)) for name in names}
-    assert DEFAULT.override(values).to_flat() == {**DEFAULT.to_flat(), **values}
+    mended = allowed({**NEUTRAL, **{name: data.draw(strategy(name)) for name in names}})
+    values = {name: mended[name] for name in names}
+    assert DEFAULT.override(values).to_flat() == {**NEUTRAL, **values}
     assert TrialConfig() == DEFAULT
 
 
@@ -571,6 +439,8 @@ def test_every_field_refuses_another_type(name: str) -> None:
 LARGE: dict[str, dict[str, Value]] = {
     "stop_round": {"rounds": 10**6},
     "select.candidates": {"federation.clients": 10**6, "federation.participation": 1e-6},
+    "schedule.batch_most": {"local.batch_size": 1},
+    "timing.buffer": {"federation.clients": 10**6, "federation.participation": 1.0},
 }
 
 
@@ -581,11 +451,7 @@ def test_every_bound_is_kept(name: str) -> None:
         (meta["low"], meta["above"], -1), (meta["high"], meta["below"], 1)
     ):  # fmt: skip
         own: dict[str, Value] = {"data.name": "of_my:own", "rounds": 1000}  # it has any size
-        values = {
-            **own,
-            **LARGE.get(name, {}),
-            **SETTING.get(name, {}),
-        }
+        values = {**own, **SETTING.get(name, {}), **LARGE.get(name, {})}
         outside = bound if exclusive else bound + outwards * max(1, abs(bound))
         with pytest.raises(ConfigError, match=re.escape(f"{name}=")):
             DEFAULT.override({**values, name: outside})
