@@ -83,8 +83,8 @@ SETTING: dict[str, dict[str, Value]] = {
     "timing.chain": {"timing.mode": "superclients"},
     "timing.examples": {"timing.mode": "superclients"},
     "timing.pretraining": {"timing.mode": "superclients"},
-    "timing.buffer": {"timing.mode": "buffered", "federation.participation": 0.5},
-    "timing.staleness": {"timing.mode": "buffered"},
+    "timing.buffer": {"timing.mode": "buffered"},
+    "timing.staleness": {"timing.mode": "buffered", "timing.buffer": 2},
     "timing.mixing": {"timing.mode": "buffered", "timing.buffer": 1},
     "personal.lambda_": {"personal.rule": "ditto"},
     "personal.steps": {"personal.rule": "ditto"},
@@ -118,6 +118,8 @@ def another_value(name: str, config: TrialConfig) -> Value:
         return DEVICES
     if name == "timing.deadline":
         return 1000.0  # which somebody can meet
+    if name == "timing.buffer":
+        return 2  # of few in flight
     if name == "attack.share":
         return 0.5  # of few clients somebody
     if name == "select.candidates":
