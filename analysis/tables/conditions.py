@@ -11,7 +11,7 @@ from fl_analysis.results.labels import unit_of_j
 from fl_analysis.results.matching import asked_of
 from fl_analysis.results.outcome import Outcome, rule_of
 from fl_analysis.tables.clients import judged
-from fl_core.config.methods import METHODS
+from fl_core.config.methods import METHODS, unread
 from fl_core.config.vocabulary import (
     DASH,
     EXAMPLE_RULES,
@@ -190,7 +190,8 @@ def method_conditions(runs: StudyRuns, configs: Sequence[Mapping[str, Any]]) -> 
             continue
         section = name.rpartition(".")[0]
         own = {one: None for choice in made.split("/") for one in choices.get(choice, ())}
-        names = (name, *(f"{section}.{one}" for one in own))
+        names = [name, *(f"{section}.{one}" for one in own)]
+        names = [n for n in names if not all(unread(n, config) for config in configs)]
         parts += [f"{n} = {field_values(n, configs)}" for n in names if n not in open_names]
     return f"method: {', '.join(parts)}; " if parts else ""
 
