@@ -67,9 +67,10 @@ def prepare(config: TrialConfig, machine: Machine) -> tuple[Federation, State]:
     if rule_of(config.local).fisher:
         parties.check_clients()
         fed.fisher, fed.all_fisher = parties.client_fisher, parties.all_fisher
-    fed.before = partial(_before, config, machine, fed, head, calibration)
     if config.part == "backbone" and head is not None:
         fed.beside = len(encode(head, None, "dense"))
+    formed = superclients_cost(config, fed)  # now: what `fed` holds must not hold `fed`
+    fed.before = partial(_before, config, machine, head, calibration, formed)
     return fed, State(start)
 
 
@@ -83,9 +84,9 @@ def _most_together(config: TrialConfig, fed: Federation) -> int:
 def _before(
     config: TrialConfig,
     machine: Machine,
-    fed: Federation,
     head: Tensor | None,
     calibration: Calibration | ChangingMasks | None,
+    formed: Cost,
 ) -> dict[str, Cost]:
     """What the stages before the main one have cost: those that sent anything.
 
@@ -96,7 +97,7 @@ def _before(
         costs["head"] = head_cost(config, machine, head)
     if calibration is not None and any(calibration.cost()):
         costs["masks"] = calibration.cost()
-    if any(formed := superclients_cost(config, fed)):
+    if any(formed):
         costs["superclients"] = formed
     return costs
 

@@ -35,7 +35,8 @@ ONE_MACHINE = {"federation.clients": 1, "federation.participation": 1.0, "timing
 def arms(rounds: int, *classes: int) -> list[dict[str, object]]:
     """FedAvg, FedAvg of as many steps as a chain, chains, under each sharding; one machine."""
     long = {**FEDAVG, "local.steps": 36, "rounds": rounds}
-    return [*grid(shardings(*classes), [FEDAVG, long, *CHAINS]), {**ONE_MACHINE, "rounds": 10}]
+    epochs = {**ONE_MACHINE, "rounds": max(1, rounds // 5)}
+    return [*grid(shardings(*classes), [FEDAVG, long, *CHAINS]), epochs]
 
 
 STUDY = Study(
