@@ -54,6 +54,7 @@ LONG = (
     "studies/participation.py",
     "studies/personalisation.py",
     "studies/asynchronous.py",
+    "studies/superclients.py",
 )
 
 
