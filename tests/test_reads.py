@@ -119,7 +119,7 @@ CANNOT = {"mask.size_power", "head.means", "head.shrinkage",
           "fine_tune.strategy", "mask.preset", "mask.threshold", "data.crop",
           "data.rotation", "head.hidden", "head.norm", "head.loss",
           "aggregate.trim", "aggregate.byzantine", "aggregate.bound", "select.reweight",
-          "timing.mode", *(f"timing.{n}" for n in METHODS["timing.mode"]["superclients"]),
+          "timing.mode", *(f"timing.{n}" for own in METHODS["timing.mode"].values() for n in own),
           *(f"aggregate.{n}" for rule in SECURE for n in METHODS["aggregate.rule"][rule]),
           *(f"local.{n}" for own in METHODS["local.rule"].values() for n in own)}  # fmt: skip
 Made = dict[str, Any]
