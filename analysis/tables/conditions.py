@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from fl_analysis.reading.store import StudyRuns
@@ -216,7 +217,9 @@ def timing_conditions(runs: StudyRuns, results: Sequence[Outcome]) -> str:
 
 
 def _clock_values(name: str, configs: Sequence[Mapping[str, Any]]) -> str:
-    """`field_values`; of bandwidths in kB/s."""
+    """`field_values`; of bandwidths in kB/s, of a table the file's name."""
+    if name == "timing.table":
+        return field_values(name, [{name: Path(str(c.get(name))).name} for c in configs])
     if name not in ("timing.up", "timing.down"):
         return field_values(name, configs)
     values = [config[name] for config in configs if known(config.get(name))]

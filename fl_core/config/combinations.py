@@ -101,7 +101,8 @@ def _check_aggregate(config: TrialConfig) -> None:
     if chosen.rule not in (*ROBUST, *SECURE):
         return
     if chosen.fewest > fed.sampled:
-        name = next(iter(METHODS["aggregate.rule"][chosen.rule]), "rule")
+        own = () if chosen.rule in SECURE else METHODS["aggregate.rule"][chosen.rule]
+        name = next(iter(own), "rule")  # of how many byzantine clients, or trimmed ones
         allowed = f"needs {chosen.fewest} clients in a round: of {fed.clients} "
         allowed += f"federation.participation={fed.participation:g} takes {fed.sampled}"
         raise refuse(f"aggregate.{name}", getattr(chosen, name), f"{chosen.rule} {allowed}")

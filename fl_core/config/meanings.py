@@ -126,15 +126,19 @@ MEANINGS: Mapping[str, str] = {
     "timing.examples": "examples with which a superclient has enough clients",
     "timing.pretraining": "epochs that each client trains alone before its model is asked",
     "timing.speed": "examples that the median client trains on in a virtual second",
-    "timing.speed_spread": "standard deviation of the logarithm of the speeds; 0: all are alike",
-    "timing.down": "bytes that a client receives in a virtual second",
-    "timing.up": "bytes that a client sends in a virtual second",
+    "timing.speed_spread": "sigma of the log-normal speeds of the clients; 0: all are alike",
+    "timing.down": "bytes that each client receives in a virtual second",
+    "timing.up": "bytes that each client sends in a virtual second",
     "timing.table": (
-        "a CSV file instead of these (none: no file): a row for each client with client, speed, "
-        "down, up, and if you like failure_rate and window. Its content names a trial, not its path"
+        "a CSV file instead of these (none: no file): a header, and a row for each client with "
+        "client (from 0), speed (examples/s), down, up (bytes/s), and if you like failure_rate "
+        "(1/s) and window. Its content names a trial, not its path"
     ),
     "timing.failure_rate": "failures of a client at work in a virtual second; 0: none",
-    "timing.dropout": "chance that a client fails in a round, at any of its stages as likely",
+    "timing.dropout": (
+        "chance that a client fails in a round: as likely while it receives, trains or sends (with "
+        "aggregate.rule=secure, or before it answers)"
+    ),
     "timing.window": (
         "share of a day that a client is there, from an hour of its own; 1: always. Who leaves at "
         "work fails; where nobody is there the server waits"

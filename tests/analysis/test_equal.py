@@ -237,7 +237,9 @@ def test_the_caption_says_how_fast_clients_are_and_how_they_fail(
     said = timing_conditions(runs, some)
     assert said.startswith("Virtual clock: the median client 100 examples/s, 800 kB/s down, 200 kB")
     assert said.endswith("up, a client of a round fails with chance 0.1, deadline after 6 s. ")
-    told = [dataclasses.replace(o, config={**o.config, "timing.table": "t.csv"}) for o in some]
+    told = [
+        dataclasses.replace(o, config={**o.config, "timing.table": "/of/me/t.csv"}) for o in some
+    ]
     assert timing_conditions(runs, told).startswith("Virtual clock: clients of t.csv, a client")
     assert timing_conditions(MADE, [dataclasses.replace(results[0], config={})]) == ""
 

@@ -199,7 +199,7 @@ OTHERS: list[tuple[Settings, str, str]] = [
     *(({"aggregate.rule": rule, **beside}, named, reason)
       for rule in SECURE
       for beside, named, reason in (
-          ({"federation.participation": 0.01}, "aggregate.", "needs 2 clients in a round"),
+          ({"federation.participation": 0.01}, f"aggregate.rule='{rule}'", "needs 2 clients in a"),
           ({"local.rule": "scaffold"}, f"aggregate.rule='{rule}'", "beside their parameters"),
           ({"local.rule": "dyn"}, f"aggregate.rule='{rule}'", "beside their parameters"),
           ({"local.blend": "fisher"}, f"aggregate.rule='{rule}'", "Fisher information is not"),
