@@ -42,7 +42,7 @@ STUDY = Study(
     space=methods.mlp,
     presets={
         "embedded": embedded(
-            budget=800, eval_steps=80, trials=10, seeds=3, overrides=MLP, searcher="random", **ALIKE
+            budget=800, eval_steps=80, trials=8, seeds=3, overrides=MLP, searcher="random", **ALIKE
         ),
         "smoke": smoke(arms=grid(shardings(5), WORK), overrides=MLP, neighbours=False),
         "paper": paper(overrides=PAPER_FULL, space=methods.fine_tuning, **ALIKE),
