@@ -13,7 +13,6 @@ Every count is the length of an encoded message. What the stages before it send:
   values in one message. Later uploads are values alone. Later downloads are the entries that have
   changed since, at most the union of the masks of all clients of earlier rounds; a client does not
   know the others' masks, so the positions go along.
-
 * Further vectors of the model's size that a rule sends up, or the server down
   (`LocalRule.broadcast`): a message each, of the same entries as the parameters before it. So
   their positions are not sent again. Anything else that is sent counts its bytes and a header.
@@ -26,11 +25,9 @@ Every count is the length of an encoded message. What the stages before it send:
 * A client that is asked before it is chosen (`Selection.asked`) sends one float32. The model that
   it answers for is the one that it then trains; who is not chosen was sent the model for nothing,
   and keeps none of it: the whole vector where it has never trained, else what has changed.
-
 * Of a client whose update does not arrive a share of what its whole turn would have taken was sent:
   that counts as sent and as lost. It keeps nothing of it: unless it took part before, its next
   download is a first one.
-
 * An aggregate may be a protocol between the clients (`aggregates.party`): an update may have an
   encoding of its own, and what they exchange beside it counts, too: up and down of every client, as
   lost where its update does not arrive.
@@ -49,7 +46,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-import torch
 from torch import Tensor
 
 from fl_core.federated.booking import (
@@ -67,16 +63,14 @@ from fl_core.federated.booking import (
     total_names,
     with_more,
 )
-from fl_core.federated.messages import COMPARED, ENCODINGS, HEADER, encode, encode_mask
+from fl_core.federated.lengths import Lengths, Masks
+from fl_core.federated.messages import COMPARED, ENCODINGS, HEADER
 from fl_core.federated.update import Traffic
-
-Masks = Callable[[int], "Tensor | None"]  # of a client; None only in a dense run
 
 
 class Ledger:
     """Bytes of the main stage so far, each way, by encoding and as sent.
 
-    Lengths depend on the mask alone: each is measured once, by encoding, and kept; masks are not.
     `seen` (the clients of earlier rounds) and `union` (of their masks, if they are per client)
     are what earlier rounds have delivered; `replay` rebuilds them. told, fisher: see above. hidden:
     clients exchange messages beside their updates. upload: bytes of an update of so many entries,
@@ -107,15 +101,15 @@ class Ledger:
         self.seen = {int(client) for client in seen}
         if self.seen and union is None and scope == "per_client":
             raise ValueError("scope='per_client': clients seen without the union of their masks")
-        self.union = torch.zeros(size, dtype=torch.bool) if union is None else union.cpu()
+        self._lengths = Lengths(size, scope, union)
         self._size, self._scope = size, scope
         self._told, self._fisher, self._clients = told, fisher, clients
         self._beside, self._numbers, self._upload = beside, numbers, upload
-        self._dense = 0  # length of the whole vector
-        self._mask = 0  # of the shared mask
-        self._lengths: dict[int | None, dict[str, int]] = {}  # by client; None: the shared mask
-        self._fresh: dict[int, Tensor] = {}  # masks of clients that may join in this round
-        self._changed: dict[str, int] = {}  # of the union, until it grows
+
+    @property
+    def union(self) -> Tensor:
+        """(P,) bool: of the masks of those who have taken part (per-client masks)."""
+        return self._lengths.union
 
     def round_trip(
         self,
@@ -138,7 +132,6 @@ class Ledger:
         in a protocol. `began`: the clients that are sent the model now, where these are not those
         whose updates come.
         """
-        self._dense = self._dense or self._length_of_all(params)
         began = [one.client for one in traffic] if began is None else began
         down = [m for client in began for m in self._downloads(params, client, broadcast, masks)]
         up = [m for one in traffic for m in self._uploads(params, one, masks)]
@@ -147,11 +140,12 @@ class Ledger:
         up += [opaque(ANSWER)] * len(asked)
         lost = [(self.parcel(params, one.traffic, broadcast, masks), one) for one in broken]
         if self._fisher == "all" and not self.seen:
-            down += [self._whole(0 if self._told else self._dense, self._mask)] * self._clients
+            start = bare(0) if self._told else self._whole(params)
+            down += [start.heavier(self._lengths.mask, 0)] * self._clients
             up += [self._trained(params, traffic[0].client, masks)] * self._clients
         arrived = [one.client for one in traffic]
         self.replay(arrived, masks)
-        self._fresh.clear()
+        self._lengths.forget()
         down += [bare(one.down) for one in exchanged.values()]
         up += [bare(one.up) for one in exchanged.values()]
         self.totals = booked(
@@ -169,28 +163,20 @@ class Ledger:
 
     def parcel(self, params: Tensor, own: Traffic, broadcast: int, masks: Masks) -> Parcel:
         """What travels in a client's turn of the coming round; arguments as of `round_trip`."""
-        self._dense = self._dense or self._length_of_all(params)
         down = self._downloads(params, own.client, broadcast, masks)
         return Parcel(down, self._uploads(params, own, masks))
 
     def to_judge(self, params: Tensor, client: int, masks: Masks) -> Message:
         """The model for a client that will not train it."""
-        self._dense = self._dense or self._length_of_all(params)
         if client in self.seen or self._told or self._fisher == "all":
             return self._changes(params, client, 0, masks)[0]
-        return self._whole(self._dense).heavier(0, self._beside)
-
-    def _length_of_all(self, params: Tensor) -> int:
-        if params.numel() != self._size:
-            raise ValueError(f"params: {params.numel()} entries, the ledger is of {self._size}")
-        return len(encode(params, None, "dense"))
+        return self._whole(params).heavier(0, self._beside)
 
     def replay(self, clients: Iterable[int], masks: Masks) -> None:
         """These have taken part: `seen` and `union` grow, nothing is counted."""
         for client in clients:
             if client not in self.seen and self._scope == "per_client":
-                mask = self._fresh.pop(client, None)
-                self._join(_need(masks, client) if mask is None else mask)
+                self._lengths.join(client, masks)
             self.seen.add(int(client))
 
     def _downloads(
@@ -204,7 +190,7 @@ class Ledger:
         else:
             messages = self._changes(params, client, broadcast, masks)
         if first:
-            mask = 0 if exchanged else self._mask  # which came with the exchange
+            mask = 0 if exchanged else self._lengths.mask  # which came with the exchange
             messages[0] = messages[0].heavier(mask, self._beside)
         if self._fisher and first == exchanged:
             messages.append(self._trained(params, client, masks))  # the sum
@@ -214,7 +200,7 @@ class Ledger:
         self, params: Tensor, client: int, broadcast: int, masks: Masks
     ) -> list[Message]:
         """The parameters as they are, and where a client needs it, as the run started from."""
-        messages = [self._whole(self._dense)] * (1 + broadcast)
+        messages = [self._whole(params)] * (1 + broadcast)
         if self.seen and (self._scope == "per_client" or self._fisher):
             messages.append(self._changes(params, client, 0, masks)[0])
         return messages
@@ -222,13 +208,12 @@ class Ledger:
     def _changes(self, params: Tensor, client: int, broadcast: int, masks: Masks) -> list[Message]:
         """What may have changed since the start."""
         if self._scope is None:
-            return [self._whole(self._dense)] * (1 + broadcast)
+            return [self._whole(params)] * (1 + broadcast)
         if self._scope == "shared":
             lengths = self._lengths_of(params, client, masks)
             return with_more(shortest(lengths, ENCODINGS), broadcast, lengths)
-        if not self._changed:
-            self._changed = self._measure(params, self.union, ENCODINGS)
-        return with_more(shortest(self._changed, COMPARED), broadcast, self._changed)
+        lengths = self._lengths.of_union(params)
+        return with_more(shortest(lengths, COMPARED), broadcast, lengths)
 
     def _uploads(self, params: Tensor, traffic: Traffic, masks: Masks) -> list[Message]:
         rest = [opaque(traffic.bytes)] if traffic.bytes else []
@@ -237,7 +222,7 @@ class Ledger:
         if self._upload is not None:
             return [self._hidden(params, traffic.client, masks, self._upload), *rest]
         if self._scope is None:
-            return [Message("dense", self._dense, {})] * (1 + traffic.vectors) + rest
+            return [self._whole(params)] * (1 + traffic.vectors) + rest
         unknown = self._scope == "per_client" and traffic.client not in self.seen
         lengths = self._lengths_of(params, traffic.client, masks)
         first = shortest(lengths, ("index", "bitmap") if unknown else ENCODINGS)
@@ -258,35 +243,11 @@ class Ledger:
     def _trained(self, params: Tensor, client: int, masks: Masks) -> Message:
         """A vector of the entries that a client trains; of all while its mask is not known."""
         if self._scope is None or (self._scope == "per_client" and client not in self.seen):
-            return self._whole(self._dense)
+            return self._whole(params)
         return shortest(self._lengths_of(params, client, masks), ENCODINGS)
 
-    def _whole(self, length: int, mask: int = 0) -> Message:
-        return Message("dense", length + mask, dict.fromkeys(COMPARED, length))
+    def _whole(self, params: Tensor) -> Message:
+        return bare(self._lengths.whole(params))
 
     def _lengths_of(self, params: Tensor, client: int, masks: Masks) -> dict[str, int]:
-        """Lengths of what a client's mask lets through, in every encoding."""
-        key = client if self._scope == "per_client" else None
-        if key not in self._lengths:
-            mask = _need(masks, client)
-            self._lengths[key] = self._measure(params, mask, ENCODINGS)
-            if self._scope == "shared":
-                self._mask = len(encode_mask(mask))
-            elif client not in self.seen:
-                self._fresh[client] = mask
-        return self._lengths[key]
-
-    def _measure(self, params: Tensor, mask: Tensor, encodings: Sequence[str]) -> dict[str, int]:
-        sparse = {name: len(encode(params, mask, name)) for name in encodings if name != "dense"}
-        return {"dense": self._dense, **sparse}
-
-    def _join(self, mask: Tensor) -> None:
-        self.union = self.union | mask.cpu()
-        self._changed = {}
-
-
-def _need(masks: Masks, client: int) -> Tensor:
-    mask = masks(client)
-    if mask is None:
-        raise ValueError(f"client {client}: no mask, though the run has masks")
-    return mask
+        return self._lengths.of(params, client, masks, joins=client not in self.seen)

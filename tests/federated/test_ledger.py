@@ -9,7 +9,7 @@ import torch
 from test_messages import NINE_MASK, active, refused
 from torch import Tensor
 
-from fl_core.federated import ledger as ledger_module
+from fl_core.federated import lengths as lengths_module
 from fl_core.federated.ledger import Ledger
 from fl_core.federated.messages import encode
 from fl_core.federated.update import Traffic
@@ -223,7 +223,7 @@ def test_lengths_are_measured_once(
         asked.append(client)
         return CLIENT_MASKS[client]
 
-    monkeypatch.setattr(ledger_module, "encode", counted)
+    monkeypatch.setattr(lengths_module, "encode", counted)
     ledger = Ledger(100, scope, {})
     counts = []
     for _ in range(4):
