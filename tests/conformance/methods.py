@@ -12,8 +12,7 @@ from typing import Any
 
 from other_values import FIELDS
 
-from fl_core.base.errors import ConfigError
-from fl_core.config.trial_config import TrialConfig, Value
+from fl_core.config.trial_config import Value
 from fl_core.federated.aggregates.table import AGGREGATES, PROTOCOLS
 from fl_core.federated.attacks import ATTACKS
 from fl_core.federated.pace.table import BATCHES, STEPS
@@ -244,13 +243,3 @@ def all_methods() -> list[Method]:
 
 
 METHODS = all_methods()
-
-
-def allowed(config: TrialConfig, **wishes: Value) -> TrialConfig:
-    """The configuration with those of the wishes that it takes; the others are refused."""
-    for name, value in wishes.items():
-        try:
-            config = config.override({name.replace("__", "."): value})
-        except ConfigError:
-            continue
-    return config

@@ -11,8 +11,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from methods import METHODS, Method, Settings, allowed
-from tiny import MASKS, configured, content, federation, masks_of, results, rough, start, story
+from methods import METHODS, Method, Settings
+from tiny import (
+    MASKS,
+    allowed,
+    configured,
+    content,
+    federation,
+    masks_of,
+    results,
+    rough,
+    start,
+    story,
+)
 from toy import config, machine_of, plain, write_features
 
 from fl_core.base.cache import load_artefact, save_artefact

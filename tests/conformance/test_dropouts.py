@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from methods import METHODS, Method, allowed
-from tiny import configured, content, federation, results, rough, start
+from methods import METHODS, Method
+from tiny import allowed, configured, content, federation, results, rough, start
 
 from fl_core.base.errors import ConfigError
 from fl_core.config.methods import SECURE

@@ -18,7 +18,6 @@ from methods import (
     Method,
     Settings,
     all_methods,
-    allowed,
     facts_of,
 )
 from other_values import FIELDS
@@ -26,6 +25,7 @@ from test_fedavg import config, plain
 from tiny import (
     BASE,
     MASKS,
+    allowed,
     bits,
     configured,
     content,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from methods import METHODS, TABLES, Method, Settings
 from other_values import another_value
+from refusals_of_systems import PACE, SECURE, TIMING
 from tiny import configured
 
 from fl_core.base.errors import ConfigError
 from fl_core.config.method_sections import HeadLocalConfig
-from fl_core.config.methods import SECURE, SUMMING
+from fl_core.config.methods import SUMMING
 from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.rules.table import rule_of
 
@@ -64,31 +65,6 @@ OTHERS: list[tuple[Settings, str, str]] = [
     ({"server.optimiser": "adam", "server.beta1": 1.0}, "server.beta1=1.0", "must be in [0, 1)"),
     ({"server.lr": 0.0}, "server.lr=0.0", "must be in (0, "),
     ({"server.optimiser": "fedadam"}, "server.optimiser='fedadam'", "must be sgd or"),
-    ({"schedule.interval": 2}, "schedule.interval=2", "only for schedule.steps=adacomm"),
-    ({"schedule.steps": "adacomm", "schedule.shrink": 0.0}, "schedule.shrink=0.0", "must be in (0"),
-    ({"schedule.batch_most": 512}, "schedule.batch_most=512", "only for schedule.batch=noise_"),
-    ({"schedule.batch": "noise_scale", "local.batch_size": 64, "schedule.batch_most": 32},
-     "schedule.batch_most=32", "must be at least local.batch_size=64"),
-    ({"schedule.steps": "adacomm", "local.unit": "epochs"}, "schedule.steps='adacomm'",
-     "needs local.unit=steps"),
-    ({"schedule.batch": "noise_scale", "local.unit": "epochs"}, "schedule.batch='noise_scale'",
-     "needs local.unit=steps"),
-    ({"schedule.steps": "adacomm", "timing.mode": "superclients"}, "schedule.steps='adacomm'",
-     "needs timing.mode=synchronous"),
-    ({"schedule.batch": "noise_scale", "timing.mode": "superclients"},
-     "schedule.batch='noise_scale'", "needs timing.mode=synchronous"),
-    ({"schedule.steps": "adacomm", "federation.clients": 1, "local.keep_momentum": True},
-     "schedule.steps='adacomm'", "one client that goes on has no rounds"),
-    ({"schedule.steps": "adacomm", "personal.rule": "fedrep", "head.hidden": 8},
-     "schedule.steps='adacomm'", "gives a fixed part of the steps to the head"),
-    ({"schedule.batch": "noise_scale", "federation.clients": 100, "federation.participation": 0.01},
-     "schedule.batch='noise_scale'", "needs two clients in a round, for two sizes of batches"),
-    ({"schedule.batch": "noise_scale", "local.rule": "prox"}, "schedule.batch='noise_scale'",
-     "takes updates for gradients: needs local.rule=plain"),
-    ({"schedule.batch": "noise_scale", "local.blend": "fisher"}, "schedule.batch='noise_scale'",
-     "takes updates for gradients: needs local.blend=none"),
-    ({"schedule.batch": "noise_scale", "personal.rule": "ditto"}, "schedule.batch='noise_scale'",
-     "takes updates for gradients: needs personal.rule=none"),
     ({"personal.lambda_": 0.1}, "personal.lambda_=0.1", "only for personal.rule=ditto"),
     ({"personal.steps": 3}, "personal.steps=3", "only for personal.rule=fedrep or ditto or fine"),
     ({"personal.rule": "ditto", "personal.lambda_": -1.0}, "personal.lambda_=-1.0", "must be in ["),
@@ -186,74 +162,11 @@ OTHERS: list[tuple[Settings, str, str]] = [
       "mask.average": "all"}, "aggregate.rule='bulyan'", "needs mask.scope=shared"),
     ({"aggregate.rule": "median", "mask.sparsity": 0.5, "mask.scope": "per_client",
       "mask.average": "all"}, "aggregate.rule='median'", "needs mask.average=senders"),
-    ({"aggregate.noise": 0.5}, "aggregate.noise=0.5", "only for aggregate.rule=secure_zero_sum"),
-    ({"aggregate.clip": 0.5}, "aggregate.clip=0.5", "only for aggregate.rule=secure"),
-    ({"aggregate.rule": "secure", "aggregate.threshold": 0.5}, "aggregate.threshold=0.5",
-     "must be in (0.5, 1]"),
-    ({"aggregate.rule": "secure", "aggregate.threshold": 1.01}, "aggregate.threshold=1.01",
-     "must be in (0.5, 1]"),
-    ({"aggregate.rule": "secure", "aggregate.modulus_bits": 28}, "aggregate.modulus_bits=28",
-     "a round's 4500 examples times 2^16 (aggregate.bits) reach 2^28: needs 29 or more"),
-    ({"aggregate.rule": "secure", "federation.participation": 1.0, "aggregate.bits": 17},
-     "aggregate.modulus_bits=32", "a round's 45000 examples times 2^17"),
-    *(({"aggregate.rule": rule, **beside}, named, reason)
-      for rule in SECURE
-      for beside, named, reason in (
-          ({"federation.participation": 0.01}, f"aggregate.rule='{rule}'", "needs 2 clients in a"),
-          ({"local.rule": "scaffold"}, f"aggregate.rule='{rule}'", "beside their parameters"),
-          ({"local.rule": "dyn"}, f"aggregate.rule='{rule}'", "beside their parameters"),
-          ({"local.blend": "fisher"}, f"aggregate.rule='{rule}'", "Fisher information is not"),
-          ({"select.rule": "power_of_choice"}, f"aggregate.rule='{rule}'", "asks for the loss"),
-          ({"select.rule": "availability"}, "select.rule='availability'", "one client alone"),
-          ({"schedule.steps": "adacomm"}, f"aggregate.rule='{rule}'", "a number of each client"),
-          ({"schedule.batch": "noise_scale"}, f"aggregate.rule='{rule}'", "a number of each"),
-          ({"select.reweight": "unbiased"}, "select.reweight='unbiased'", "aggregate.rule=mean"),
-          ({"mask.sparsity": 0.5, "mask.scope": "per_client"}, f"aggregate.rule='{rule}'",
-           "not with mask.scope=per_client"),
-          ({"mask.sparsity": 0.5, "mask.recalibrate": 5}, f"aggregate.rule='{rule}'",
-           "not with masks that change over the rounds"),
-      )),
     ({"attack.share": 0.2}, "attack.share=0.2", "only for attack.rule=label_flip or"),
     ({"attack.rule": "label_flip", "attack.scale": 2.0}, "attack.scale=2.0",
      "only for attack.rule=noisy_inputs or sign_flip or gaussian"),
     ({"attack.rule": "sign_flip", "attack.share": 1.5}, "attack.share=1.5", "must be in [0, 1]"),
     ({"attack.rule": "backdoor"}, "attack.rule='backdoor'", "must be none or"),
-    *(({"timing.mode": "superclients", **values}, named, reason) for values, named, reason in (
-        *(({"local.rule": rule}, f"local.rule='{rule}'", "compares what a client makes with")
-          for rule in ("scaffold", "dyn", "ghbm", "hbm", "cm")),
-        ({"local.blend": "fisher"}, "local.blend='fisher'", "starts a client from"),
-        ({"personal.rule": "ditto"}, "personal.rule='ditto'", "from the next client of a chain"),
-        ({"select.rule": "dirichlet"}, "select.rule='dirichlet'", "chooses clients, not super"),
-        ({"select.reweight": "unbiased"}, "select.reweight='unbiased'", "not of superclients"),
-        ({"aggregate.rule": "median"}, "aggregate.rule='median'", "each of whom sees the one"),
-        ({"federation.clients": 1}, "timing.mode='superclients'", "needs several clients"),
-        ({"mask.sparsity": 0.5, "mask.scope": "per_client"}, "mask.scope='per_client'",
-         "goes on from entries that others train"),
-        ({"mask.sparsity": 0.5, "mask.recalibrate": 5}, "timing.mode='superclients'",
-         "a mask that does not change"),
-        ({"timing.chain": 0}, "timing.chain=0", "must be in [1, "),
-        ({"timing.grouping": "oracle", "timing.pretraining": 3}, "timing.pretraining=3",
-         "only for timing.grouping=confidence"),
-    )),
-    ({"timing.chain": 5}, "timing.chain=5", "only for timing.mode=superclients"),
-    ({"timing.grouping": "oracle"}, "timing.grouping='oracle'", "only for timing.mode=super"),
-    ({"timing.dropout": 1.0}, "timing.dropout=1.0", "must be in [0, 1)"),
-    ({"timing.speed": 0.0}, "timing.speed=0.0", "must be in (0, "),
-    ({"timing.window": 0.0}, "timing.window=0.0", "must be in (0, 1]"),
-    ({"timing.deadline": 0.0}, "timing.deadline=0.0", "must be in (0, "),
-    ({"timing.day": 60.0}, "timing.day=60.0", "only for timing.window < 1"),
-    *(({"timing.table": "t.csv", f"timing.{name}": 2.0}, f"timing.{name}=2.0", "which says it")
-      for name in ("speed", "speed_spread", "down", "up", "failure_rate")),
-    ({"timing.table": "t.csv", "timing.window": 0.5}, "timing.window=0.5", "which says it"),
-    ({"timing.deadline": 9.0, "aggregate.rule": "median"}, "timing.deadline=9.0",
-     "aggregate.rule=median needs 3 updates in every round"),
-    ({"timing.dropout": 0.1, "select.reweight": "unbiased"}, "timing.dropout=0.1",
-     "not that it arrives"),
-    ({"timing.failure_rate": 0.1, "select.rule": "power_of_choice"}, "timing.failure_rate=0.1",
-     "needs an answer of all whom it asks"),
-    ({"timing.window": 0.5, "local.blend": "fisher"}, "timing.window=0.5", "before they train"),
-    ({"timing.dropout": 0.1, "mask.sparsity": 0.5, "mask.recalibrate": 5, "head.method": "ridge"},
-     "timing.dropout=0.1", "missed by who fails"),
     ({"head.norm": "layer"}, "head.norm='layer'", "only for head.hidden > 0"),
     ({"head.hidden": 8, "head.method": "ridge"}, "head.hidden=8", "closed form"),
     ({"head.hidden": -1}, "head.hidden=-1", "must be in [0, "),
@@ -262,39 +175,6 @@ OTHERS: list[tuple[Settings, str, str]] = [
      "drawn from a softmax"),
     ({"head.loss": "one_vs_all", "local.blend": "fisher"}, "head.loss='one_vs_all'",
      "drawn from a softmax"),
-    ({"timing.buffer": 5}, "timing.buffer=5", "only for timing.mode=buffered"),
-    ({"timing.mode": "buffered", "timing.buffer": 11}, "timing.buffer=11",
-     "in flight are 10 of 100 clients (federation.participation=0.1): must be at most 10"),
-    ({"timing.mode": "buffered", "timing.buffer": 0}, "timing.buffer=0", "must be in [1, "),
-    *(({"timing.mode": "buffered", "local.rule": rule}, f"local.rule='{rule}'",
-       "its paper has no asynchronous form") for rule in ("scaffold", "dyn", "ghbm", "hbm", "cm")),
-    ({"timing.mode": "buffered", "local.blend": "fisher"}, "local.blend='fisher'", "is no round"),
-    ({"timing.mode": "buffered", "personal.rule": "ditto"}, "personal.rule='ditto'",
-     "no asynchronous form"),
-    *(({"timing.mode": "buffered", "select.rule": rule}, f"select.rule='{rule}'",
-       "chooses for a round")
-      for rule in ("dirichlet", "cyclic", "power_of_choice", "availability")),
-    ({"timing.mode": "buffered", "select.reweight": "unbiased"}, "select.reweight='unbiased'",
-     "depends on how fast clients are"),
-    *(({"timing.mode": "buffered", "aggregate.rule": rule}, f"aggregate.rule='{rule}'",
-       "has no weights, which fall with staleness")
-      for rule in ("median", "trimmed_mean", "geometric_median", "krum", "multi_krum", "bulyan")),
-    ({"timing.mode": "buffered", "mask.sparsity": 0.5, "mask.recalibrate": 5},
-     "mask.recalibrate=5", "has masks of rounds"),
-    ({"timing.mode": "buffered", "mask.sparsity": 0.5, "mask.schedule": "linear"},
-     "mask.schedule='linear'", "has masks of rounds"),
-    ({"timing.mode": "buffered", "timing.window": 0.5}, "timing.window=0.5",
-     "lets the server wait until somebody is there"),
-    ({"timing.mode": "buffered", "timing.deadline": 9.0}, "timing.deadline=9.0",
-     "only for timing.mode=synchronous"),
-    ({"timing.mode": "buffered", "timing.mixing": "model"}, "timing.mixing='model'",
-     "needs timing.buffer=1"),
-    ({"timing.mode": "buffered", "timing.buffer": 1, "timing.staleness": 1.0},
-     "timing.staleness=1.0", "only for timing.mixing=model"),
-    ({"timing.mode": "buffered", "timing.buffer": 1, "timing.mixing": "model",
-      "server.optimiser": "momentum"}, "server.optimiser='momentum'", "by server.lr alone"),
-    ({"timing.mode": "buffered", "timing.buffer": 1, "timing.mixing": "model",
-      "server.lr": 1.5}, "server.lr=1.5", "is a share of the model"),
     ({"head.local.blend": "fisher"}, "head.local.blend='fisher'", "a head starts from"),
     ({"head.local.keep_momentum": True}, "head.local.keep_momentum=True", "a head always"),
 ]  # fmt: skip
@@ -314,7 +194,9 @@ def refused(settings: Settings) -> str:
     return str(refusal.value)
 
 
-@pytest.mark.parametrize(("settings", "named", "reason"), [*LOCAL, *OTHERS])
+@pytest.mark.parametrize(
+    ("settings", "named", "reason"), [*LOCAL, *OTHERS, *TIMING, *PACE, *SECURE]
+)
 def test_refused_with_the_reason(settings: Settings, named: str, reason: str) -> None:
     line = refused(settings)
     assert named in line

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 import torch
-from methods import Method, Settings, allowed
+from methods import Method, Settings
 from test_fedavg import CLASSES, WIDTH, config, linear_federation, plain, run
 from torch import Tensor
 
+from fl_core.base.errors import ConfigError
 from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
-from fl_core.config.trial_config import TrialConfig
+from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.data.sharding import class_counts
 from fl_core.federated.attacks import attacked
 from fl_core.federated.books import ledger_of
@@ -53,6 +54,16 @@ def masks_of(method: Method, masks: str) -> Settings:
     if masks in method.facts.refuses:
         pytest.skip(f"{method} refuses such masks")
     return MASKS[masks]
+
+
+def allowed(config: TrialConfig, **wishes: Value) -> TrialConfig:
+    """The configuration with those of the wishes that it takes; the others are refused."""
+    for name, value in wishes.items():
+        try:
+            config = config.override({name.replace("__", "."): value})
+        except ConfigError:
+            continue
+    return config
 
 
 def rough(cfg: TrialConfig) -> TrialConfig:
