@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from fl_core.config.fields import refuse
 from fl_core.config.methods import BY_ENTRY, COMPARING, METHODS, ROBUST, SECURE, SUMMING
 from fl_core.config.pace_check import check_pace
+from fl_core.config.personal_combinations import check_personal
 from fl_core.config.secure_combinations import check_secure
 from fl_core.config.timing_combinations import check_timing
 from fl_core.config.vocabulary import DATA_SETS, DataSet
@@ -19,13 +20,6 @@ if TYPE_CHECKING:
     from fl_core.config.trial_config import TrialConfig
 
 HEADS = "ridge, ncm, cof or fedavg"
-#: Personal rules by which a part of the model stays with the clients.
-LOCAL_PARTS = ("local", "fedper", "fedrep", "fedbn")
-#: The fields that choose what happens to what clients and server send each other.
-SHARING = (
-    *("local.rule", "local.blend", "server.optimiser", "aggregate.rule", "attack.rule"),
-    *("schedule.steps", "schedule.batch"),
-)
 MOST_STEPS = 10**10  # local steps of a client: more end in no lifetime
 
 
@@ -46,10 +40,8 @@ def check_combination(config: TrialConfig) -> None:
     if config.rounds == 0 and config.head.method == "none":
         raise refuse("rounds", 0, f"needs head.method={HEADS}: nothing would be learnt")
     _check_strategy(config)
-    _check_personal(config)
+    check_personal(config)
     _check_augmentation(config)
-    if config.timing.fails:
-        check_failing(config, "")
     check_timing(config)
 
 
@@ -185,80 +177,9 @@ def _check_strategy(config: TrialConfig) -> None:
         raise refuse("mask.average", "all", "only for mask.scope=per_client")
 
 
-def _check_personal(config: TrialConfig) -> None:
-    """There are several clients, and something is left to share."""
-    rule, personal = config.personal.rule, config.personal
-    if rule == "none":
-        return
-    if config.federation.clients == 1:
-        raise refuse("personal.rule", rule, "needs several clients: federation.clients > 1")
-    if config.mask.changes:
-        needs = "not where masks change over the rounds: what a client keeps would not follow them"
-        raise refuse("personal.rule", rule, needs)
-    if config.keep == "best":
-        needs = f"must be last with personal.rule={rule}: clients keep nothing of earlier rounds"
-        raise refuse("keep", "best", needs)
-    if rule in LOCAL_PARTS and config.select.rule == "power_of_choice":
-        needs = "asks for losses of the server's model, of which clients train a part by themselves"
-        raise refuse("select.rule", config.select.rule, f"{needs} with personal.rule={rule}")
-    if rule == "local":
-        _check_alone(config)
-    if rule in ("fedper", "fedrep"):
-        if config.part == "backbone":
-            needs = "needs a strategy that trains the head, which stays with the client"
-            raise refuse("personal.rule", rule, needs)
-        if config.part == "head" and not config.head.hidden:
-            needs = "a linear head is all that trains, so nothing is shared: that is "
-            needs += "personal.rule=local; needs head.hidden > 0 or a backbone that trains"
-            raise refuse("personal.rule", rule, needs)
-    if rule == "fedbn" and config.part == "head" and config.head.norm == "none":
-        needs = "needs layers that normalise: head.norm=layer or a backbone that trains"
-        raise refuse("personal.rule", rule, needs)
-    if rule == "fedrep" and personal.steps >= config.local.steps:
-        allowed = f"some of local.steps={config.local.steps}, the rest are the body's"
-        raise refuse("personal.steps", personal.steps, f"are the head's: must be {allowed}")
-
-
-def _check_alone(config: TrialConfig) -> None:
-    """Where every client is alone there is no traffic that a rule of either side could change."""
-    flat, neutral = config.to_flat(), {name: next(iter(METHODS[name])) for name in SHARING}
-    for name, usual in (*neutral.items(), ("server.lr", 1.0)):
-        if flat[name] != usual:
-            raise refuse(
-                name, flat[name], "personal.rule=local shares nothing that it could change"
-            )
-
-
 def _check_augmentation(config: TrialConfig) -> None:
     """Cached features are not augmented."""
     for name in ("crop", "rotation") if config.part == "head" else ():
         if value := getattr(config.data, name):
             allowed = "a head (fine_tune.strategy=head) learns from cached features, which are "
             raise refuse(f"data.{name}", value, allowed + "not augmented: must be 0")
-
-
-def check_failing(config: TrialConfig, because: str) -> None:
-    """ConfigError for what needs the update of everybody who was chosen.
-
-    because: the field that lets clients fail, where it is not one of these.
-    """
-    timing, select, aggregate = config.timing, config.select, config.aggregate
-    ways = ("deadline", "dropout", "failure_rate", "window")
-    defaults = type(timing)()
-    name = because or next(
-        f"timing.{way}" for way in ways if getattr(timing, way) != getattr(defaults, way)
-    )
-    value = config.to_flat()[name]
-    if aggregate.fewest > 1 and aggregate.rule not in SECURE:
-        why = f"aggregate.rule={aggregate.rule} needs {aggregate.fewest} updates in every round"
-    elif select.reweight != "biased":
-        why = "select.reweight=unbiased knows how likely a client is chosen, not that it arrives"
-    elif select.rule == "power_of_choice":
-        why = "select.rule=power_of_choice needs an answer of all whom it asks"
-    elif config.local.blend != "none":
-        why = "local.blend sums the Fisher information of all clients before they train"
-    elif config.mask.changes:
-        why = "masks that change over the rounds would be missed by who fails"
-    else:
-        return
-    raise refuse(name, value, f"lets clients fail: {why}")

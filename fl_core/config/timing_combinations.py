@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fl_core.config.fields import refuse
+from fl_core.config.methods import SECURE
 
 if TYPE_CHECKING:
     from fl_core.config.trial_config import TrialConfig
@@ -29,10 +30,39 @@ ASYNCHRONOUS = {
 
 def check_timing(config: TrialConfig) -> None:
     """ConfigError for the first combination that makes no sense."""
+    if config.timing.fails:
+        check_failing(config, "")
     if config.timing.mode == "buffered":
         _check_buffered(config)
     if config.timing.mode == "superclients":
         _check_superclients(config)
+
+
+def check_failing(config: TrialConfig, because: str) -> None:
+    """ConfigError for what needs the update of everybody who was chosen.
+
+    because: the field that lets clients fail, where it is not one of these.
+    """
+    timing, select, aggregate = config.timing, config.select, config.aggregate
+    ways = ("deadline", "dropout", "failure_rate", "window")
+    defaults = type(timing)()
+    name = because or next(
+        f"timing.{way}" for way in ways if getattr(timing, way) != getattr(defaults, way)
+    )
+    value = config.to_flat()[name]
+    if aggregate.fewest > 1 and aggregate.rule not in SECURE:
+        why = f"aggregate.rule={aggregate.rule} needs {aggregate.fewest} updates in every round"
+    elif select.reweight != "biased":
+        why = "select.reweight=unbiased knows how likely a client is chosen, not that it arrives"
+    elif select.rule == "power_of_choice":
+        why = "select.rule=power_of_choice needs an answer of all whom it asks"
+    elif config.local.blend != "none":
+        why = "local.blend sums the Fisher information of all clients before they train"
+    elif config.mask.changes:
+        why = "masks that change over the rounds would be missed by who fails"
+    else:
+        return
+    raise refuse(name, value, f"lets clients fail: {why}")
 
 
 def _check_superclients(config: TrialConfig) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from fl_core.config.combinations import check_failing
 from fl_core.config.fields import refuse
+from fl_core.config.timing_combinations import check_failing
 from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.aggregates.table import upload_of
 from fl_core.federated.messages import HEADER, length_of
