@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -64,6 +65,11 @@ class TimingConfig(Section):
         """Whether an update may not arrive; a table may say so too (timing.devices)."""
         late = self.deadline is not None
         return late or self.failure_rate > 0 or self.dropout > 0 or self.window < 1
+
+    @property
+    def limit(self) -> float:
+        """Seconds of a round after which nobody is waited for."""
+        return math.inf if self.deadline is None else self.deadline
 
     @property
     def asks_exemplars(self) -> bool:

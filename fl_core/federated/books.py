@@ -1,6 +1,6 @@
 """A run's ledger: made at its start from what earlier rounds sent, and booked round by round.
 
-What a client's turn takes is known before it happens (`parcel_of`): lengths depend on masks alone.
+What a client's turn takes is known before it happens (`errand_of`): lengths depend on masks alone.
 The clock asks for it, and what is booked then is the same: an aggregate that makes an upload longer
 or shorter, or a rule that sends more, says so here, once.
 """
@@ -25,7 +25,9 @@ from fl_core.federated.pace.table import paces
 from fl_core.federated.run import Run
 from fl_core.federated.server import named
 from fl_core.federated.state import State
+from fl_core.federated.timing.fates import Errand
 from fl_core.federated.timing.turnout import Turnout
+from fl_core.federated.turns import examples_of
 from fl_core.federated.update import Measured, Traffic
 
 AnyLedger = Ledger | ChangingLedger
@@ -63,8 +65,13 @@ def ledger_of(run: Run, state: State, before: Mapping[str, Cost]) -> AnyLedger:
     return ledger
 
 
-def parcel_of(ledger: AnyLedger, run: Run, state: State, now: RoundMasks, client: int) -> Parcel:
-    """The messages of a client's turn in the coming round, if it comes to its end."""
+def errand_of(ledger: AnyLedger, run: Run, state: State, now: RoundMasks, client: int) -> Errand:
+    """What a client's turn in the coming round takes, if it comes to its end."""
+    parcel = _parcel(ledger, run, state, now, client)
+    return Errand(parcel.bytes_down, examples_of(run, client), parcel.bytes_up)
+
+
+def _parcel(ledger: AnyLedger, run: Run, state: State, now: RoundMasks, client: int) -> Parcel:
     own = _traffic(run, client)
     broadcast = len(run.rule.broadcast)
     if isinstance(ledger, Ledger):

@@ -34,17 +34,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from fl_core.federated.books import AnyLedger, parcel_of
+from fl_core.federated.books import AnyLedger, errand_of
 from fl_core.federated.masking import masks_of
 from fl_core.federated.run import Run
 from fl_core.federated.selection import Selection
 from fl_core.federated.selections.uniform import some_of
 from fl_core.federated.state import State
 from fl_core.federated.timing.devices import devices_of
-from fl_core.federated.timing.fates import Errand, Fate, fate_of
+from fl_core.federated.timing.fates import Fate, fate_of
 from fl_core.federated.timing.queue import PREFIX, Flight, Queue
 from fl_core.federated.timing.turnout import Start, Turnout
-from fl_core.federated.turns import examples_of
 
 MODEL = PREFIX + "model/"  # of the models that clients are still at work on, by version
 
@@ -56,8 +55,7 @@ def buffered(run: Run, state: State, ledger: AnyLedger) -> Turnout:
     devices = devices_of(config)
 
     def launch(client: int, draw: int, seconds: float) -> Flight:
-        parcel = parcel_of(ledger, run, state, now, client)
-        errand = Errand(parcel.bytes_down, examples_of(run, client), parcel.bytes_up)
+        errand = errand_of(ledger, run, state, now, client)
         time = state.totals["virtual_seconds"] + seconds
         fate = fate_of(config, client, devices(client), errand, time, draw)
         fates.append(fate)

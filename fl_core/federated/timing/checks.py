@@ -43,7 +43,7 @@ def check_reachable(config: TrialConfig, fed: Federation) -> None:
     if not config.mask.in_force:
         down, encoded = length_of(size, 0, "dense"), upload_of(config)
         up = down if encoded is None else encoded(size)
-    deadline = math.inf if config.timing.deadline is None else config.timing.deadline
+    deadline = config.timing.limit
     least = math.inf
     for client in range(config.federation.clients):
         device = devices(client)

@@ -39,7 +39,7 @@ import torch
 
 from fl_core.base.rng import stream
 from fl_core.config.trial_config import TrialConfig
-from fl_core.federated.books import AnyLedger, parcel_of
+from fl_core.federated.books import AnyLedger, errand_of
 from fl_core.federated.cost import Cost, cost_of_counts, cost_of_pretraining
 from fl_core.federated.masking import RoundMasks, masks_of
 from fl_core.federated.run import Run
@@ -48,10 +48,9 @@ from fl_core.federated.selections.uniform import some_of
 from fl_core.federated.state import Federation, State
 from fl_core.federated.timing.confidence import confidences
 from fl_core.federated.timing.devices import Devices, devices_of
-from fl_core.federated.timing.fates import Errand, Fate, fate_of
+from fl_core.federated.timing.fates import Fate, fate_of
 from fl_core.federated.timing.grouping import at_random, distance_to_uniform, greedy
 from fl_core.federated.timing.turnout import Turnout
-from fl_core.federated.turns import examples_of
 
 MEMBERS = "timing/superclient"  # (K,) int32 in the server's state: that of each client
 
@@ -116,14 +115,12 @@ def _turns(
 ) -> tuple[list[Fate], float]:
     """Of the clients of a chain that are asked, one after the other; and when the last one ends."""
     config, timing, found, seconds = run.config, run.config.timing, list[Fate](), 0.0
-    limit = math.inf if timing.deadline is None else timing.deadline
     for client in chain:
         device, time = devices(client), begins + seconds
-        if seconds >= limit or device.opens_in(time, timing.day):
+        if seconds >= timing.limit or device.opens_in(time, timing.day):
             continue
-        parcel = parcel_of(ledger, run, state, now, client)
-        errand = Errand(parcel.bytes_down, examples_of(run, client), parcel.bytes_up)
-        fate = fate_of(config, client, device, errand, time, state.round, limit - seconds)
+        errand = errand_of(ledger, run, state, now, client)
+        fate = fate_of(config, client, device, errand, time, state.round, timing.limit - seconds)
         found.append(fate)
         seconds += fate.seconds
     return found, seconds

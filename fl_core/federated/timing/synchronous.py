@@ -9,13 +9,12 @@ then train have the model by then.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from fl_core.federated.booking import ANSWERED
-from fl_core.federated.books import AnyLedger, judged_bytes, parcel_of
+from fl_core.federated.books import AnyLedger, errand_of, judged_bytes
 from fl_core.federated.masking import RoundMasks, masks_of
 from fl_core.federated.run import Run
 from fl_core.federated.selection import Selection
@@ -24,7 +23,6 @@ from fl_core.federated.state import State
 from fl_core.federated.timing.devices import Devices, devices_of
 from fl_core.federated.timing.fates import Errand, Fate, answered, asks_again, fate_of
 from fl_core.federated.timing.turnout import Turnout
-from fl_core.federated.turns import examples_of
 
 
 def synchronous(run: Run, state: State, ledger: AnyLedger) -> Turnout:
@@ -61,11 +59,11 @@ def _fates(
 ) -> Sequence[Fate]:
     """Of each of the chosen, asked at this time."""
     config, fates = run.config, []
-    limit = math.inf if config.timing.deadline is None else config.timing.deadline
+    limit = config.timing.limit
     for client in chosen.clients.tolist():
-        parcel = parcel_of(ledger, run, state, now, client)
-        down = 0 if len(chosen.asked) else parcel.bytes_down  # it has the model already
-        errand = Errand(down, examples_of(run, client), parcel.bytes_up)
+        errand = errand_of(ledger, run, state, now, client)
+        if len(chosen.asked):  # it has the model already
+            errand = errand._replace(down=0)
         fates.append(fate_of(config, client, devices(client), errand, time, state.round, limit))
     return fates
 
@@ -83,7 +81,7 @@ def _asking(
     seconds = [0.0]
     for client in chosen.asked:
         if client in trains:
-            down = parcel_of(ledger, run, state, now, client).bytes_down
+            down = errand_of(ledger, run, state, now, client).down
         else:
             down = judged_bytes(ledger, run, state, client)
         examples = len(run.fed.shards[client])
