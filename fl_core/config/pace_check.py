@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fl_core.config.fields import refuse
+from fl_core.config.methods import ROBUST
 
 if TYPE_CHECKING:
     from fl_core.config.trial_config import TrialConfig
@@ -20,6 +21,10 @@ def check_pace(config: TrialConfig) -> None:
             raise refuse(f"schedule.{name}", chosen, why)
     if schedule.steps == "adacomm" and config.personal.rule == "fedrep":
         needs = "not with personal.rule=fedrep, which gives a fixed part of the steps to the head"
+        raise refuse("schedule.steps", schedule.steps, needs)
+    if schedule.steps == "adacomm" and config.aggregate.rule in ROBUST:
+        needs = "not with a robust aggregate.rule: the losses that clients tell are averaged "
+        needs += "plainly, attackers' too"
         raise refuse("schedule.steps", schedule.steps, needs)
     if schedule.batch == "noise_scale":
         _check_noise_scale(config)

@@ -94,6 +94,8 @@ PACE: list[tuple[Settings, str, str]] = [
      "schedule.batch='noise_scale'", "needs timing.mode=synchronous"),
     ({"schedule.steps": "adacomm", "federation.clients": 1, "local.keep_momentum": True},
      "schedule.steps='adacomm'", "one client that goes on has no rounds"),
+    ({"schedule.steps": "adacomm", "aggregate.rule": "median"}, "schedule.steps='adacomm'",
+     "the losses that clients tell are averaged plainly"),
     ({"schedule.steps": "adacomm", "personal.rule": "fedrep", "head.hidden": 8},
      "schedule.steps='adacomm'", "gives a fixed part of the steps to the head"),
     ({"schedule.batch": "noise_scale", "federation.clients": 100, "federation.participation": 0.01},
