@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from itertools import chain
 
 from torch import Tensor
 
@@ -49,9 +50,10 @@ def joined(updates: Iterable[Update], start: Tensor, party: Party) -> Joined:
     protocol = PROTOCOLS.get(party.run.config.aggregate.rule)
     if protocol is not None:
         return protocol.join(updates, start, party)
-    if not party.beyond("sending"):
+    first = next(passing := iter(updates), None)
+    if first is None:
         return Joined(None)
-    return Joined(aggregate(updates, start, party.run.config))
+    return Joined(aggregate(chain((first,), passing), start, party.run.config))
 
 
 def planned(config: TrialConfig) -> Exchanged:
