@@ -15,9 +15,9 @@ fixed       K, C, split, features, a head with a hidden layer and LayerNorm; T x
 AdaComm has the rounds and bytes of J = 16, and does fewer steps than its share of the budget: the
 tables say how many, and what 95 % of the accuracy at J = 1 cost each arm.
 
-Expect at N_c=5 74 % at J = 1, 69 at J = 4, 61 at J = 16 with a sixteenth of the bytes; AdaComm 62 in
-613 steps instead of 800, with the factor 1/2 63 in 180; batches by the noise scale 70. Under iid
-shards all lie between 73 and 76 %.
+Expect at N_c=5 74 % at J = 1, 69 at J = 4, 61 at J = 16 with a sixteenth of the bytes; AdaComm 62
+in 613 steps instead of 800, with the factor 1/2 63 in 180; batches by the noise scale 70. Under
+iid shards all lie between 73 and 76 %.
 """
 
 from fl_core import MLP, PAPER_FULL, Study, each, embedded, grid, main, paper, shardings, smoke
