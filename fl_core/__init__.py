@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         shard_dirichlet_labels,
         shard_iid,
     )
-    from fl_core.data.tasks import Task
+    from fl_core.data.task import Task
     from fl_core.federated.rule import LocalRule, Visit
     from fl_core.masks.fisher import fisher
     from fl_core.masks.rules import Scoring
@@ -79,7 +79,7 @@ _HOMES = {
         "config.trial_config": "TrialConfig Value",
         "config.vocabulary": "FISHER_RULES",
         "data.sharding": "shard_by_classes shard_dirichlet shard_dirichlet_labels shard_iid",
-        "data.tasks": "Task",
+        "data.task": "Task",
         "federated.rule": "LocalRule Visit",
         "masks.fisher": "fisher",
         "masks.rules": "Scoring",

@@ -55,7 +55,7 @@ class ClosedForm:
 
 def _ridge_sums(config: TrialConfig, fed: Federation) -> dict[str, Tensor]:
     """Every client's statistics, summed: one communication round, whatever the penalty."""
-    labels, classes = fed.train.labels, task_of(config.data.name).classes
+    labels, classes = fed.train.labels, task_of(config.data).classes
     each = (ridge_statistics(fed.train.batch(c), labels[c], classes) for c in _shards(fed))
     gram, target = summed(each)
     return {"gram": gram, "target": target}
@@ -69,18 +69,18 @@ def _ridge_cost(sums: Tensors, config: TrialConfig) -> Cost:
 def _ncm_sums(config: TrialConfig, fed: Federation) -> dict[str, Tensor]:
     """The class means of all clients, weighted by their examples; and what it took to send them."""
     rows = list(_class_means(config, fed, 1))
-    return {"sums": class_sums(rows, task_of(config.data.name).classes), "cost": _sent(rows)}
+    return {"sums": class_sums(rows, task_of(config.data).classes), "cost": _sent(rows)}
 
 
 def _cof_sums(config: TrialConfig, fed: Federation) -> dict[str, Tensor]:
     """The same, and how far the means of a class are apart."""
     rows = list(_class_means(config, fed, config.head.means))
-    sums = class_sums(rows, task_of(config.data.name).classes)
+    sums = class_sums(rows, task_of(config.data).classes)
     return {"sums": sums, "scatter": scatter_within(rows, sums), "cost": _sent(rows)}
 
 
 def _class_means(config: TrialConfig, fed: Federation, means: int) -> Iterable[Tensor]:
-    labels, classes = fed.train.labels, task_of(config.data.name).classes
+    labels, classes = fed.train.labels, task_of(config.data).classes
     for client, chosen in enumerate(_shards(fed)):
         random = stream(config.seed, "means", client) if means > 1 else None
         yield class_means(fed.train.batch(chosen), labels[chosen], classes, means, random)

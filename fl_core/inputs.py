@@ -6,7 +6,6 @@ Images, features and partitions stay in memory from trial to trial of a process 
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -28,6 +27,7 @@ from fl_core.data.sources import (
     split_train_val,
     train_sample,
 )
+from fl_core.data.task import Examples
 from fl_core.data.tasks import load_examples, task_of
 from fl_core.federated.state import Federation
 from fl_core.models.backbone import Classifier, build_backbone
@@ -38,27 +38,27 @@ from fl_core.models.heads import build_head
 def feature_federation(config: TrialConfig, machine: Machine) -> Federation:
     """The classifier alone, on cached features."""
     source = extract_features(config, machine)
-    classes = task_of(config.data.name).classes
+    classes = task_of(config.data).classes
     model = build_head(config.head, source.features.shape[1], classes, config.seed)
     return _federation(config, FlatModule(model.to(machine.device)), source)
 
 
 def image_federation(config: TrialConfig, machine: Machine, head: Tensor | None) -> Federation:
     """The whole classifier on images, with the part that the strategy trains unfrozen."""
-    if task_of(config.data.name).features:
-        allowed = f"data.name={config.data.name!r} has features, not images: only head"
+    if (kind := task_of(config.data).inputs) != "images":
+        allowed = f"data.name={config.data.name!r} has {kind}, not images: only head"
         raise refuse("fine_tune.strategy", config.fine_tune.strategy, allowed)
     model, preprocess = build_classifier(config, machine, head)
-    images = _images(config.data.name, machine.data_dir, machine.device, train=True)
-    source = ImageSource(*images, preprocess, config.data)
+    pixels, labels, owners = _images(config.data, machine, train=True)
+    source = ImageSource(pixels, labels, preprocess, config.data, owners)
     return _federation(config, FlatModule(model), source)
 
 
 def _federation(config: TrialConfig, model: FlatModule, source: Source) -> Federation:
     labels = source.labels.cpu().numpy()
     _, val = split_train_val(labels, config.data)
-    shards = partition(config, labels)
-    counts = class_counts(labels, shards, task_of(config.data.name).classes)
+    shards = partition(config, labels, source.owners)
+    counts = class_counts(labels, shards, task_of(config.data).classes)
     fed = Federation(model, source, source.subset(val) if len(val) else None, shards, counts)
     if config.eval_train and len(sample := train_sample(labels, config.data)):
         fed.train_sample = source.subset(sample)
@@ -67,20 +67,25 @@ def _federation(config: TrialConfig, model: FlatModule, source: Source) -> Feder
     return fed
 
 
-def partition(config: TrialConfig, labels: np.ndarray) -> list[np.ndarray]:
+def partition(
+    config: TrialConfig, labels: np.ndarray, owners: Tensor | None = None
+) -> list[np.ndarray]:
     """Each client's training indices, a function of the split, the sharding and the seed."""
     content = labels.astype(np.int64).tobytes()
-    return _partition(content, config.data, config.federation, config.seed)
+    natural = config.federation.sharding == "natural" and owners is not None
+    whose = cast("Tensor", owners).cpu().numpy().tobytes() if natural else None
+    return _partition(content, whose, config.data, config.federation, config.seed)
 
 
 @lru_cache(maxsize=16)
 def _partition(
-    labels: bytes, data: DataConfig, federation: FederationConfig, seed: int
+    labels: bytes, owners: bytes | None, data: DataConfig, federation: FederationConfig, seed: int
 ) -> list[np.ndarray]:
     """Kept in memory: the trials of an arm share it."""
     classes = np.frombuffer(labels, dtype=np.int64)
     train, _ = split_train_val(classes, data)
-    shards = shard(classes[train], federation, stream(seed, "shard"))
+    whose = None if owners is None else np.frombuffer(owners, dtype=np.int64)[train]
+    shards = shard(classes[train], federation, stream(seed, "shard"), whose)
     return [train[indices] for indices in shards]
 
 
@@ -88,10 +93,10 @@ def build_classifier(
     config: TrialConfig, machine: Machine, head: Tensor | None
 ) -> tuple[Classifier, Preprocess]:
     """The backbone with its head, on the device, frozen but for the trainable part."""
+    classes = task_of(config.data).classes
     backbone, features, preprocess = build_backbone(
-        config.backbone, machine.weights_file, config.seed
+        config.backbone, machine.weights_file, config.seed, classes
     )
-    classes = task_of(config.data.name).classes
     # behind a head of zeros the backbone has no Fisher information
     zeros = config.fine_tune.strategy != "sparse_full"
     classifier = build_head(config.head, features, classes, config.seed, zeros=zeros)
@@ -112,15 +117,14 @@ def test_source(config: TrialConfig, machine: Machine, fed: Federation) -> Sourc
     """The test set as the federation's model reads it. Only `Trial` may, for a confirmation."""
     if config.part == "head":
         return extract_features(config, machine, part="test")
-    images = _images(config.data.name, machine.data_dir, machine.device, train=False)
-    return ImageSource(*images, cast("ImageSource", fed.train).preprocess, config.data)
+    pixels, labels, _ = _images(config.data, machine, train=False)
+    return ImageSource(pixels, labels, cast("ImageSource", fed.train).preprocess, config.data)
 
 
 @lru_cache(maxsize=2)
-def _images(name: str, data_dir: Path, device: str, *, train: bool) -> tuple[Tensor, Tensor]:
+def _images(data: DataConfig, machine: Machine, *, train: bool) -> Examples:
     """Images and labels on the device, read once per process."""
-    pixels, labels = load_examples(name, data_dir, train=train)
-    return pixels.to(device), labels.to(device)
+    return load_examples(data, machine, train=train).to(machine.device)
 
 
 def forget_inputs() -> None:

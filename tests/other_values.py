@@ -34,6 +34,7 @@ SETTING: dict[str, dict[str, Value]] = {
         "federation.sharding": "classes", "federation.classes_per_client": 5
     },
     "federation.alpha": {"federation.sharding": "dirichlet", "federation.alpha": 0.5},
+    "data.path": {"data.name": "features", "data.path": __file__},
     "data.crop": {"fine_tune.strategy": "full"},
     "data.rotation": {"fine_tune.strategy": "full"},
     "local.nesterov": {"local.momentum": 0.9},
@@ -114,7 +115,7 @@ def another_value(name: str, config: TrialConfig) -> Value:
         return "random"
     if name == "mask.layers":
         return "head"
-    if name == "timing.table":
+    if spec.metadata.get("path"):
         return DEVICES
     if name == "timing.deadline":
         return 1000.0  # which somebody can meet

@@ -22,10 +22,13 @@ from toy import config, machine_of, plain, write_features
 
 from fl_core import head_stage, inputs, stages
 from fl_core.base.errors import ConfigError
+from fl_core.base.machine import Machine
 from fl_core.base.rng import stream
 from fl_core.config import own
 from fl_core.config.artefact import stage_key
+from fl_core.config.sections import DataConfig
 from fl_core.config.trial_config import TrialConfig, own_sources
+from fl_core.data.task import Examples
 from fl_core.masks.calibration import MASK_READS
 from fl_core.models import features
 from fl_core.models.backbone import build_backbone
@@ -182,9 +185,9 @@ IMAGES: dict[str, Any] = {
 
 @pytest.fixture
 def images(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(name: str, data_dir: Path, *, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    def load(data: DataConfig, machine: Machine, *, train: bool) -> Examples:
         pixels = stream(int(train), "toy").integers(0, 256, (60, 3, 8, 8), dtype=np.uint8)
-        return torch.from_numpy(pixels), torch.arange(60) % 10
+        return Examples(torch.from_numpy(pixels), torch.arange(60) % 10)
 
     for module in (inputs, features):
         monkeypatch.setattr(module, "load_examples", load)
@@ -348,10 +351,10 @@ def images(folder, *, train):
     return pixels[:, None, :, None].expand(-1, 3, 5, 7).contiguous(), labels
 
 
-spectra = Task(3, features, features=True)
+spectra = Task(3, features, inputs="features")
 pictures = Task(3, images)
-two = Task(2, features, features=True)
-confused = Task(3, images, features=True)
+two = Task(2, features, inputs="features")
+confused = Task(3, images, inputs="features")
 blind = Task(3, features)
 """
 SMALL: dict[str, Any] = {"federation.clients": 5, "federation.participation": 0.4, "rounds": 15,

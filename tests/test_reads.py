@@ -21,8 +21,10 @@ from fl_core.base.rng import stream
 from fl_core.config.artefact import stage_artefact, stage_key
 from fl_core.config.fields import is_read
 from fl_core.config.methods import METHODS, SECURE
+from fl_core.config.sections import DataConfig
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.data.sharding import PARTITION_READS
+from fl_core.data.task import Examples
 from fl_core.masks import calibration, parties
 from fl_core.masks.calibration import MASK_READS, Calibration
 from fl_core.masks.parties import FISHER_READS, SERVER, Parties
@@ -224,13 +226,15 @@ def changed_fields(base: TrialConfig, other: TrialConfig) -> dict[str, Value]:
 def test_features_follow_what_they_read_alone(
     weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def load(name: str, data_dir: Path, *, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    def load(data: DataConfig, machine: Machine, *, train: bool) -> Examples:
         pixels = stream(int(train), "toy").integers(0, 256, (20, 3, 8, 8), dtype=np.uint8)
-        return torch.from_numpy(pixels), torch.arange(20) % 10
+        return Examples(torch.from_numpy(pixels), torch.arange(20) % 10)
 
-    def builds(own: Any, weights_file: Path | None = None, seed: int = 0) -> Any:
+    def builds(own: Any, weights_file: Path | None = None, seed: int = 0, classes: int = 0) -> Any:
         seeds.append(seed)
-        return real(own.__class__(**{**vars(own), "weights": "random"}), weights_file, seed)
+        return real(
+            own.__class__(**{**vars(own), "weights": "random"}), weights_file, seed, classes
+        )
 
     real, seeds = features.build_backbone, list[int]()
     monkeypatch.setattr(features, "load_examples", load)

@@ -28,8 +28,10 @@ from fl_core.base.errors import UserError
 from fl_core.base.machine import Machine
 from fl_core.base.rng import stream
 from fl_core.checkpoint import forget_state, recorded_curve, resume_trial, trial_path
+from fl_core.config.sections import DataConfig
 from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sources import train_sample
+from fl_core.data.task import Examples
 from fl_core.masks.calibration import Calibration
 from fl_core.masks.calibrator import _Sitting
 from fl_core.masks.parties import SERVER
@@ -42,7 +44,7 @@ from fl_core.trial import run_trial
 def _offline(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No images but those a test provides: never a download. Threads as they were."""
 
-    def none(name: str, data_dir: Path, *, train: bool) -> Any:
+    def none(data: DataConfig, machine: Machine, *, train: bool) -> Any:
         raise UserError("there are no images here")
 
     threads = torch.get_num_threads()
@@ -636,11 +638,11 @@ BACKBONES: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def images(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(name: str, data_dir: Path, *, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    def load(data: DataConfig, machine: Machine, *, train: bool) -> Examples:
         rng = stream(int(train), "toy images")
         count = 60 if train else 30
         pixels = rng.integers(0, 256, (count, 3, 16, 16), dtype=np.uint8)
-        return torch.from_numpy(pixels), torch.from_numpy(rng.integers(0, 10, count))
+        return Examples(torch.from_numpy(pixels), torch.from_numpy(rng.integers(0, 10, count)))
 
     for module in (inputs, features_stage):
         monkeypatch.setattr(module, "load_examples", load)

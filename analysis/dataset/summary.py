@@ -22,7 +22,7 @@ from fl_analysis.reading.classes import Classes, classes_of
 from fl_analysis.reading.fetch import partition
 from fl_analysis.reading.store import StudyRuns
 from fl_analysis.tables.render import Block, markdown
-from fl_core.config.vocabulary import data_title
+from fl_core.data.catalogue import data_title
 
 EXTREMES = 16  # images of outliers
 

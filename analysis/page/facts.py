@@ -14,7 +14,8 @@ from fl_analysis.results.matching import PROBLEM
 from fl_analysis.results.outcome import Outcome, rule_of
 from fl_analysis.tables.conditions import field_values, head_start, mask_conditions
 from fl_analysis.tables.render import Block
-from fl_core.config.vocabulary import DASH, cell, compact, data_title, known, shards
+from fl_core.config.vocabulary import DASH, cell, compact, known, shards
+from fl_core.data.catalogue import data_title
 
 SECONDS = ("seconds_train", "seconds_eval", "seconds_overhead")
 FEW_SEEDS = 3

@@ -39,7 +39,8 @@ from fl_analysis.results.traffic import read_traffic
 from fl_analysis.tables import final as tables
 from fl_analysis.tables.pivot import pivot_block
 from fl_analysis.tables.render import Block
-from fl_core.config.vocabulary import DASH, data_title
+from fl_core.config.vocabulary import DASH
+from fl_core.data.catalogue import data_title
 
 #: Drawn by the page instead, so that a reader can ask for the numbers.
 INTERACTIVE = ("curves", "loss", "pareto", "importance", "search", "traffic")

@@ -27,7 +27,7 @@ from fl_analysis.results.labels import arm_axes, axis_value, level_labels
 from fl_analysis.results.outcome import Outcome
 from fl_analysis.results.selection import own, searched
 from fl_core.config.titles import FEDAVG, METHOD
-from fl_core.config.vocabulary import DATA_SETS
+from fl_core.data.catalogue import DATA_SETS
 
 LEAST = 2  # trials of an arm: one has no course
 

@@ -27,7 +27,8 @@ from fl_analysis.results.selection import (
     searched,
 )
 from fl_core.config.titles import METHOD, TOGETHER, method_fields
-from fl_core.config.vocabulary import DATA_SETS, arm_name, cell, known
+from fl_core.config.vocabulary import arm_name, cell, known
+from fl_core.data.catalogue import DATA_SETS
 from fl_core.study.selection import BEST, BEST_CONFIRMED
 
 __all__ = [

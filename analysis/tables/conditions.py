@@ -18,11 +18,11 @@ from fl_core.config.vocabulary import (
     EXAMPLE_RULES,
     FISHER_RULES,
     cell,
-    data_title,
     field,
     known,
     masked,
 )
+from fl_core.data.catalogue import data_title
 from fl_core.study.selection import BEST_CONFIRMED
 
 _JUDGED = (

@@ -9,7 +9,7 @@ from fl_analysis.results.outcome import Outcome
 from fl_analysis.results.pivot import MARK, Pivot, pivot
 from fl_analysis.tables.conditions import field_values
 from fl_analysis.tables.render import Block
-from fl_core.config.vocabulary import data_title
+from fl_core.data.catalogue import data_title
 
 SHORT_NOTE = (
     f"{MARK} not searched enough, see the warnings; a difference from another arm may be one of "

@@ -50,6 +50,14 @@ def text(default: str, *, own: bool = False) -> Any:
     return field(default=default, metadata={"own": own})
 
 
+NO_PATH = "none"
+
+
+def path() -> Any:
+    """A field that names a file or a folder of the user's: its content is what names a trial."""
+    return field(default=NO_PATH, metadata={"path": True})
+
+
 def refuse(name: str, value: object, allowed: str) -> ConfigError:
     """The error for a field, its value and what is allowed."""
     return ConfigError(f"{name}={shown(value)}: {allowed}")
@@ -163,6 +171,14 @@ class Section:
             elif spec.metadata.get("own") and is_own(value):
                 found[self.prefix + spec.name] = value
         return found
+
+    def paths(self) -> dict[str, str]:
+        """The fields that name a file or a folder of the user's, with its path."""
+        return {
+            name: str(value)
+            for name, value in self.to_flat().items()
+            if value != NO_PATH and specs(type(self))[name].metadata.get("path")  # type: ignore[arg-type]
+        }
 
     def changed(self) -> dict[str, Value]:
         """The part of `to_flat` that differs from the defaults: what a name by content hashes.

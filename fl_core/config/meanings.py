@@ -10,7 +10,8 @@ from collections.abc import Mapping
 
 #: By dotted name, of `head.local.` where it differs; a new field is one entry here.
 MEANINGS: Mapping[str, str] = {
-    "data.name": "the data set",
+    "data.name": "the task: a data set that the suite knows, a file or folder of yours, your own",
+    "data.path": "the file or folder of a data set of that kind; its content names a trial",
     "data.val_fraction": "share of the training examples that is set aside for validation",
     "data.split_seed": "seed of that split; it does not follow the trial's seed",
     "data.train_on": "examples that the clients hold: without or with the validation examples",
@@ -26,8 +27,8 @@ MEANINGS: Mapping[str, str] = {
     "federation.participation": "C, the share of the clients that takes part in a round",
     "federation.sharding": (
         "how the examples are spread over the clients: evenly, N_c classes a client, a mix of "
-        "classes drawn for each client (Hsu et al. 2019), or a split over the clients drawn for "
-        "each class (Yurochkin et al. 2019)"
+        "classes drawn for each client (Hsu et al. 2019), a split over the clients drawn for each "
+        "class (Yurochkin et al. 2019), or as the examples' owners have them (natural)"
     ),
     "federation.classes_per_client": "N_c, the number of classes that a client holds",
     "federation.alpha": "concentration of either dirichlet: small is uneven",

@@ -9,10 +9,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from fl_core.config.fields import Section, choice, number, refuse, text, word_or_number
+from fl_core.config.fields import (
+    NO_PATH,
+    Section,
+    choice,
+    number,
+    path,
+    refuse,
+    text,
+    word_or_number,
+)
 from fl_core.config.method_sections import HeadLocalConfig
 from fl_core.config.methods import METHODS
-from fl_core.config.vocabulary import DATA_SETS
+from fl_core.data.catalogue import DATA_SETS, DEFAULT, NAMES, OF_A_PATH
 
 #: Fine-tuning strategies, and the part of the model that each trains.
 STRATEGIES = {
@@ -39,13 +48,22 @@ class DataConfig(Section):
     """
 
     prefix: ClassVar[str] = "data."
-    name: str = choice("cifar100", *DATA_SETS, own=True)  # own: see data.tasks
+    name: str = choice(DEFAULT, *NAMES, own=True)  # own: see data.task
+    path: str = path()  # of the file or folder that name=features or folder reads
     val_fraction: float = number(0.1, 0, 1, above=True, below=True)
     split_seed: int = number(SPLIT_SEED, 0, MOST_SEED)  # fixed: it does not follow the trial's seed
     train_on: str = choice("train", "train", "train+val")
     flip: bool = True
     crop: int = number(0, 0, 16)  # padding in pixels of a random crop; 0 = off
     rotation: float = number(0.0, 0, 180)  # degrees, uniform in [-rotation, rotation]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.name in OF_A_PATH and self.path == NO_PATH:
+            needs = f"data.name={self.name} needs {OF_A_PATH[self.name]}"
+            raise refuse("data.path", self.path, needs)
+        if self.name in DATA_SETS and self.path != NO_PATH:
+            raise refuse("data.path", self.path, f"data.name={self.name} has none")
 
 
 @dataclass(frozen=True)
@@ -70,13 +88,14 @@ class FederationConfig(Section):
     """K clients, the fraction C sampled each round, and how the examples are spread.
 
     sharding: dirichlet draws a mix of classes for each client (Hsu et al. 2019), dirichlet_labels
-    a split over the clients for each class (Yurochkin et al. 2019): see data.dirichlet.
+    a split over the clients for each class (Yurochkin et al. 2019): see data.dirichlet; natural
+    makes clients of the owners of the examples, where the task knows them.
     """
 
     prefix: ClassVar[str] = "federation."
     clients: int = number(100, 1)
     participation: float = number(0.1, 0, 1, above=True)
-    sharding: str = choice("iid", "iid", "classes", "dirichlet", "dirichlet_labels")
+    sharding: str = choice("iid", "iid", "classes", "dirichlet", "dirichlet_labels", "natural")
     classes_per_client: int | None = number(None, 1)  # N_c, for sharding=classes
     alpha: float | None = number(None, 0, above=True)  # for either dirichlet
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from fl_core.config.fields import refuse
 from fl_core.config.methods import SUMMING
 from fl_core.config.own import is_own
-from fl_core.config.vocabulary import DATA_SETS
+from fl_core.data.catalogue import DATA_SETS
 
 if TYPE_CHECKING:
     from fl_core.config.trial_config import TrialConfig

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fl_core.config.fields import Section, choice, number, refuse, text
+from fl_core.config.fields import NO_PATH, Section, choice, number, path, refuse
 from fl_core.config.methods import METHODS
 
 MOST_A_SECOND = 1e12  # bytes or examples: no link, no device is faster
@@ -29,7 +29,7 @@ class TimingConfig(Section):
     speed_spread: float = number(0.0, 0, 5)  # sigma of the log-normal speeds; 0 = all alike
     down: float = number(750_000.0, 0, MOST_A_SECOND, above=True)  # bytes/s to a client
     up: float = number(250_000.0, 0, MOST_A_SECOND, above=True)  # bytes/s from a client
-    table: str = text("none")  # a CSV with a row a client instead (federated.timing.devices)
+    table: str = path()  # a CSV with a row a client instead (federated.timing.devices)
     failure_rate: float = number(0.0, 0)  # of a client at work, 1/s
     dropout: float = number(0.0, 0, 1, below=True)  # chance that a client fails in a round
     window: float = number(1.0, 0, 1, above=True)  # share of a day that a client is there
@@ -58,7 +58,7 @@ class TimingConfig(Section):
     @property
     def has_table(self) -> bool:
         """Whether a table says what the clients' devices are."""
-        return self.table != "none"
+        return self.table != NO_PATH
 
     @property
     def fails(self) -> bool:

@@ -145,11 +145,10 @@ class TrialConfig(Section):
 
     def identity(self) -> dict[str, object]:
         """What names this configuration by content: the values that differ from the defaults, of a
-        table what is in it, and the sources of the user's own choices.
+        file or folder what is in it, and the sources of the user's own choices.
         """
         found: dict[str, object] = {**self.changed()}
-        if self.timing.has_table:
-            found["timing.table"] = content_of(self.timing.table, "timing.table")
+        found |= {name: content_of(path, name) for name, path in self.paths().items()}
         sources = own_sources(self)
         return {**found, **({"own": sources} if sources else {})}
 

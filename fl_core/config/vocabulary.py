@@ -1,8 +1,9 @@
-"""The names of this suite and how they are shown: fields, data sets, arms (metrics: `record`).
+"""The names of this suite and how they are shown: fields and arms (metrics: `record`, methods:
+`titles`, data sets: `data.catalogue`).
 
-`fl_core` writes them and `analysis` reads them, so they stand here once (methods: `titles`), and
-this module needs nothing but the standard library. A new field of the configuration that is worth a
-symbol is one entry of FIELDS.
+`fl_core` writes them and `analysis` reads them, so they stand here once, and this module needs
+nothing but the standard library. A new field of the configuration that is worth a symbol is one
+entry of FIELDS.
 """
 
 from __future__ import annotations
@@ -142,31 +143,6 @@ def compact(name: str) -> str:
     ('lr', 'server lr', 'bytes up')
     """
     return field(name).column or name.replace(".", " ").replace("_", " ")
-
-
-# --- data sets ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """A data set's name in print and its size."""
-
-    title: str
-    classes: int
-    train: int  # examples
-    test: int
-
-
-#: By the value of `data.name`.
-DATA_SETS: Mapping[str, DataSet] = {
-    "cifar100": DataSet("CIFAR-100", classes=100, train=50_000, test=10_000),
-    "cifar10": DataSet("CIFAR-10", classes=10, train=50_000, test=10_000),
-}
-
-
-def data_title(name: str) -> str:
-    """A data set's name in print; an unknown one is printed as it is."""
-    return DATA_SETS[name].title if name in DATA_SETS else name
 
 
 # --- values and arms ------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """Which client holds which training examples (contract 4).
 
-Every partition is disjoint and uses every example once. Sizes are equal within one (by classes: as
-far as whole classes allow; its docstring states the bound), but for the last one's:
+Every partition is disjoint and uses every example once (a natural one with fewer clients than
+owners: all that its owners have). Sizes are equal within one (by classes: as far as whole classes
+allow; its docstring states the bound), but for the last two's:
 
 - `shard_iid`: a random permutation cut into near-equal parts.
 - `shard_by_classes`: each client holds exactly N_c classes (McMahan et al., AISTATS 2017, dealt
@@ -10,6 +11,7 @@ far as whole classes allow; its docstring states the bound), but for the last on
   arXiv:1909.06335).
 - `shard_dirichlet_labels`: each class is split over the clients by Dir(alpha) (Yurochkin et al.,
   ICML 2019; Li et al., ICDE 2022): what most code calls Dirichlet. Unequal sizes.
+- `shard_natural`: the owners of the examples are the clients.
 
 The skewed ones share the second half: a real (clients, classes) table of counts is made whole
 (fl_core.data.balance), and the shuffled examples are dealt out.
@@ -32,12 +34,19 @@ Labels = npt.NDArray[np.integer[Any]]  # (examples,)
 #: The fields that decide which training examples a client holds.
 PARTITION_READS = ("seed", "data.name", "data.val_fraction", "data.split_seed", "data.train_on",
                    "federation.clients", "federation.sharding", "federation.classes_per_client",
-                   "federation.alpha")  # fmt: skip
+                   "federation.alpha", "data.path")  # fmt: skip
 
 
-def shard(labels: Labels, config: FederationConfig, rng: np.random.Generator) -> list[Ints]:
+def shard(
+    labels: Labels,
+    config: FederationConfig,
+    rng: np.random.Generator,
+    owners: Labels | None = None,
+) -> list[Ints]:
     """The sorted example indices of every client, as `config.sharding` says."""
     match config.sharding:
+        case "natural":
+            return shard_natural(owners, config.clients, rng)
         case "iid":
             return shard_iid(labels, config.clients, rng)
         case "classes" if config.classes_per_client is not None:
@@ -118,6 +127,18 @@ def shard_dirichlet_labels(
     allowed += f"{FEWEST} examples: must be larger, or federation.clients smaller"
     _require(counts is not None, "alpha", alpha, allowed)
     return deal(codes, cast("Ints", counts), rng)
+
+
+def shard_natural(owners: Labels | None, clients: int, rng: np.random.Generator) -> list[Ints]:
+    """Each client one owner with all its examples; of more owners than clients some at random."""
+    if owners is None:
+        allowed = "the task (data.name) does not say whose its examples are"
+        raise ConfigError(f"federation.sharding='natural': {allowed}")
+    there = np.unique(owners)
+    allowed = f"must be in [1, {len(there)}], the number of owners with training examples"
+    _require(1 <= clients <= len(there), "clients", clients, allowed)
+    chosen = np.sort(rng.choice(there, clients, replace=False))
+    return [np.flatnonzero(owners == owner) for owner in chosen]
 
 
 def class_counts(labels: Labels, shards: list[Ints], num_classes: int) -> Ints:

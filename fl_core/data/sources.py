@@ -30,6 +30,11 @@ class Source(Protocol):
         """(N,) int64, on the device."""
         ...
 
+    @property
+    def owners(self) -> Tensor | None:
+        """(N,) int64, where the task knows whose the examples are."""
+        ...
+
     def batch(self, indices: Tensor, draws: Tensor | None = None) -> Tensor:
         """Model inputs of these examples: (B,) indices -> (B, ...). `draws` (B, 4) augments."""
         ...
@@ -45,6 +50,7 @@ class FeatureSource:
 
     features: Tensor
     labels: Tensor
+    owners: Tensor | None = None
 
     def batch(self, indices: Tensor, draws: Tensor | None = None) -> Tensor:
         return self.features.index_select(0, indices)  # three times faster than [indices]
@@ -52,7 +58,7 @@ class FeatureSource:
     def subset(self, indices: np.ndarray) -> FeatureSource:
         """Only these examples."""
         chosen = torch.from_numpy(indices).to(self.labels.device)
-        return FeatureSource(self.features[chosen], self.labels[chosen])
+        return FeatureSource(self.features[chosen], self.labels[chosen])  # owners: of no use then
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,7 @@ class ImageSource:
     labels: Tensor
     preprocess: Preprocess
     config: DataConfig
+    owners: Tensor | None = None
 
     def batch(self, indices: Tensor, draws: Tensor | None = None) -> Tensor:
         pixels = self.pixels[indices]
@@ -95,7 +102,7 @@ class ImageSource:
     def subset(self, indices: np.ndarray) -> ImageSource:
         """Only these examples."""
         chosen = torch.from_numpy(indices).to(self.labels.device)
-        return replace(self, pixels=self.pixels[chosen], labels=self.labels[chosen])
+        return replace(self, pixels=self.pixels[chosen], labels=self.labels[chosen], owners=None)
 
 
 def augment(pixels: Tensor, draws: Tensor, config: DataConfig) -> Tensor:

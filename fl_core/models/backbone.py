@@ -1,10 +1,9 @@
-"""Pre-trained backbones: any timm classifier by name (the only timm import).
+"""Backbones: any timm classifier by name (the only timm import), or one of `models.nets`.
 
 A classifier is `backbone` (timm, without its head) followed by `head` (see `models.heads`), so
 parameter names are the same for every architecture: `backbone.…`, `head.weight`, `head.bias`.
 Models with batch statistics are refused: averaging them over clients breaks them (Hsieh et al.,
-ICML 2020); `resnet18_gn` and the like are timm's ResNets with GroupNorm, `cnn` is the
-convolutional network of McMahan et al. (2017).
+ICML 2020); `resnet18_gn` and the like are timm's ResNets with GroupNorm.
 
 A model of the user's own, `backbone.name=package.module:name`, is a function of the section
 `backbone` that gives the module and the number of its features:
@@ -40,6 +39,7 @@ from fl_core.config.own import imported, is_own
 from fl_core.config.sections import BackboneConfig
 from fl_core.data.sources import Preprocess
 from fl_core.models.heads import Head
+from fl_core.models.nets.table import NETS
 
 
 class Classifier(nn.Module):
@@ -56,9 +56,11 @@ class Classifier(nn.Module):
 
 
 def build_backbone(
-    config: BackboneConfig, weights_file: Path | None = None, seed: int = 0
+    config: BackboneConfig, weights_file: Path | None = None, seed: int = 0, classes: int = 0
 ) -> tuple[nn.Module, int, Preprocess]:
     """(model without head in eval mode, number of features, its preprocessing).
+
+    classes: of the task, for a network whose inputs are symbols of as many kinds.
 
     `weights=pretrained` loads `weights_file` where given, else timm's own download of the tag;
     `weights=random` initialises from `seed`. Raises UserError for an unknown model, a file that
@@ -80,7 +82,7 @@ def build_backbone(
         lent = torch.Generator()
         lent.manual_seed(int(stream(seed, "init").integers(2**62)))
         torch.random.set_rng_state(lent.get_state())
-        model, features = _create(config, options)
+        model, features = _create(config, options, classes)
     missing = [] if stored is None else sorted(model.state_dict().keys() - stored)
     if missing:  # timm would leave them at random
         raise UserError(
@@ -98,16 +100,14 @@ def build_backbone(
     return model.eval(), features, _preprocess(model, config)
 
 
-def _create(config: BackboneConfig, options: dict[str, Any]) -> tuple[nn.Module, int]:
+def _create(config: BackboneConfig, options: dict[str, Any], classes: int) -> tuple[nn.Module, int]:
     if is_own(config.name):
         return _own(config)
-    if config.name == "cnn":
+    if config.name in NETS:
         if options:
-            raise UserError(
-                "backbone.name='cnn': has no pre-trained weights: set backbone.weights=random"
-            )
-        model: nn.Module = _cnn(config.image_size)
-        return model, 512
+            why = "has no pre-trained weights: set backbone.weights=random"
+            raise refuse("backbone.name", config.name, why)
+        return NETS[config.name](config, classes)
     if options.get("pretrained") and "pretrained_cfg_overlay" not in options:
         _say_if_offline()
     import timm  # nine seconds of import: only where a model is built
@@ -137,7 +137,7 @@ def _create(config: BackboneConfig, options: dict[str, Any]) -> tuple[nn.Module,
         raise UserError(f"backbone.name={config.name!r}: {str(error)[:200]}") from error
     except Exception as error:  # timm, huggingface, safetensors and torch each raise their own
         raise UserError(_why_not(config, tagged, options, error)) from error
-    width: int = getattr(model, "head_hidden_size", None) or model.num_features  # type: ignore[assignment]
+    width: int = getattr(model, "head_hidden_size", None) or model.num_features
     return model, width
 
 
@@ -178,16 +178,6 @@ def _preprocess(model: nn.Module, config: BackboneConfig) -> Preprocess:
         std=tuple(own.get("std", half)),
         size=config.image_size,
         interpolation=mode if mode in ("bilinear", "bicubic") else "bicubic",
-    )
-
-
-def _cnn(image_size: int) -> nn.Module:
-    """Two 5x5 convolutions and a hidden layer of 512 (McMahan et al. 2017, section 3)."""
-    flat = 64 * (image_size // 4) ** 2
-    return nn.Sequential(
-        *(nn.Conv2d(3, 32, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),
-        *(nn.Conv2d(32, 64, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),
-        *(nn.Flatten(), nn.Linear(flat, 512), nn.ReLU()),
     )
 
 

@@ -35,7 +35,7 @@ from fl_core.models.backbone import build_backbone, file_sha256
 FEATURES_VERSION = 2  # part of every artefact's name; raised like TRIAL_VERSION
 EMBEDDED = Path(__file__).parent / "embedded"
 #: The fields that decide the features; with random weights also the seed.
-READS = ("data.name", "backbone.")
+READS = ("data.name", "data.path", "backbone.")
 
 
 def read_fields(config: TrialConfig) -> TrialConfig:
@@ -67,9 +67,9 @@ def extract_features(config: TrialConfig, machine: Machine, part: str = "train")
 @lru_cache(maxsize=2)
 def _features(config: TrialConfig, machine: Machine, part: str) -> FeatureSource:
     """Kept in memory: a reused worker does not read them again."""
-    if task_of(config.data.name).features:
-        features, labels = load_examples(config.data.name, machine.data_dir, train=part == "train")
-        return FeatureSource(features.to(machine.device), labels.to(machine.device))
+    if task_of(config.data).inputs == "features":
+        examples = load_examples(config.data, machine, train=part == "train")
+        return FeatureSource(*examples.to(machine.device))
     path = features_path(config, machine.cache_dir)
     if path.parent != EMBEDDED:
         tensors, _ = cached(path, lambda: compute_features(config, machine), part)
@@ -91,7 +91,9 @@ def forget_features() -> None:
 def dequantise(tensors: dict[str, Tensor], part: str, device: str) -> FeatureSource:
     """Stored tensors of one part back to float32 features and int64 labels."""
     features = tensors[f"{part}_features"].to(device).float() * tensors[f"{part}_scale"].to(device)
-    return FeatureSource(features, tensors[f"{part}_labels"].to(device).long())
+    owners = tensors.get(f"{part}_owners")
+    labels = tensors[f"{part}_labels"].to(device).long()
+    return FeatureSource(features, labels, None if owners is None else owners.to(device))
 
 
 def quantise(features: Tensor, scale: Tensor) -> Tensor:
@@ -106,21 +108,25 @@ def compute_features(
     import timm
     import torchvision
 
-    own, data = config.backbone, config.data.name
-    backbone, _, preprocess = build_backbone(own, machine.weights_file, config.seed)
+    own = config.backbone
+    backbone, _, preprocess = build_backbone(
+        own, machine.weights_file, config.seed, task_of(config.data).classes
+    )
     backbone = backbone.to(machine.device)
     tensors: dict[str, Tensor] = {}
     scale: Tensor | None = None
     for part in ("train", "test"):
-        pixels, labels = load_examples(data, machine.data_dir, train=part == "train")
+        pixels, labels, owners = load_examples(config.data, machine, train=part == "train")
         features = _forward(backbone, pixels, preprocess, machine.device, part)
         if scale is None:  # from the training images alone
             scale = features.abs().amax(0).clamp_min(1e-12) / 127
         tensors[f"{part}_features"] = quantise(features, scale)
         tensors[f"{part}_labels"] = labels.to(torch.uint8 if labels.max() < 256 else torch.int32)
         tensors[f"{part}_scale"] = scale.clone()
+        if owners is not None:
+            tensors[f"{part}_owners"] = owners
     meta = {
-        "source": f"{data}, all images, no augmentation",
+        "source": f"{config.data.name}, all images, no augmentation",
         "backbone": f"{own.name}.{own.tag}",
         "weights_sha256": _weights_sha256(own, machine),
         "resolution": own.image_size,

@@ -116,8 +116,9 @@ def _check_digest(asked: str, config: TrialConfig, recorded: str) -> None:
     if (now := config.digest()) == recorded:
         return
     why = "was recorded by another version of this project"
-    if config.timing.has_table:
-        why = f"timing.table={config.timing.table!r} has changed since, or it {why}"
+    if paths := config.paths():
+        named = " or ".join(f"{name}={path!r}" for name, path in paths.items())
+        why = f"{named} has changed since, or it {why}"
     again = "check out the commit of its study"
     raise UserError(f"--replay {asked}: {why} (its digest was {recorded}, would be {now}); {again}")
 

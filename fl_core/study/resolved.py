@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from fl_core.base.errors import ConfigError, UserError
 from fl_core.base.files import working_directory
-from fl_core.config.fields import refuse
+from fl_core.config.fields import NO_PATH, refuse, specs
 from fl_core.config.mask_presets import conventions
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.config.vocabulary import arm_name
@@ -23,7 +23,6 @@ from fl_core.study.study import Study
 if TYPE_CHECKING:
     import optuna
 
-TABLE = "timing.table"
 SEEDS = "the search has this one, and the confirmation those that follow it"
 
 
@@ -168,11 +167,16 @@ def resolve(
 
 
 def _placed(values: Mapping[str, Value]) -> dict[str, Value]:
-    """The same with a table's path in full: workers and replays have other working directories."""
-    table = values.get(TABLE, "none")
-    if table in ("none", "") or not isinstance(table, str):
-        return {**values}
-    return {**values, TABLE: str(working_directory() / table)}
+    """The same with paths in full: workers and replays have other working directories."""
+    known = specs(TrialConfig)
+
+    def placed(name: str, value: Value) -> Value:
+        is_path = name in known and known[name].metadata.get("path")
+        if not is_path or value in (NO_PATH, "") or not isinstance(value, str):
+            return value
+        return str(working_directory() / value)
+
+    return {name: placed(name, value) for name, value in values.items()}
 
 
 def _check_unset(fixed: Mapping[str, Value], settings: Sequence[Setting]) -> None:

@@ -30,6 +30,7 @@ from fl_core import checkpoint, inputs, trial
 from fl_core.base.machine import Machine
 from fl_core.base.rng import stream
 from fl_core.config.trial_config import TrialConfig
+from fl_core.data.task import Examples
 from fl_core.federated import memory, memory_entry
 from fl_core.federated.account import peak_memory_bytes
 
@@ -53,11 +54,11 @@ class Meter:
         return result
 
 
-def random_images(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+def random_images(count: int) -> Examples:
     """As CIFAR-100 has them."""
     rng = stream(0, "images")
     pixels = torch.from_numpy(rng.integers(0, 256, (count, 3, 32, 32), dtype=np.uint8))
-    return pixels, torch.from_numpy(rng.integers(0, 100, count))
+    return Examples(pixels, torch.from_numpy(rng.integers(0, 100, count)))
 
 
 def resident() -> int:

@@ -27,7 +27,7 @@ from torch import Tensor
 from fl_core.base.machine import Machine
 from fl_core.base.rng import stream
 from fl_core.config.trial_config import TrialConfig
-from fl_core.data.tasks import Task
+from fl_core.data.task import Task
 from fl_core.federated.rounds import fedavg
 from fl_core.federated.state import Federation, State
 from fl_core.masks.parties import SERVER

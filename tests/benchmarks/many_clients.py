@@ -34,7 +34,7 @@ from fl_core import inputs, stages
 from fl_core.base.machine import Machine
 from fl_core.base.rng import stream
 from fl_core.config.trial_config import TrialConfig
-from fl_core.data.tasks import Task
+from fl_core.data.task import Task
 from fl_core.federated.rounds import fedavg
 from fl_core.federated.state import Federation, State
 from fl_core.models.features import extract_features
@@ -61,7 +61,7 @@ def __getattr__(name: str) -> Task:
     """`many_clients:of_1000`: the examples of so many clients, as `data.name` asks for them."""
     if not name.startswith("of_"):
         raise AttributeError(name)
-    return Task(CLASSES, partial(synthetic, int(name.removeprefix("of_"))), features=True)
+    return Task(CLASSES, partial(synthetic, int(name.removeprefix("of_"))), inputs="features")
 
 
 def config_of(clients: int, rounds: int, every: int, settings: Sequence[str]) -> TrialConfig:

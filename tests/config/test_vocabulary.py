@@ -14,7 +14,8 @@ from fl_core.config.mask_section import RULES
 from fl_core.config.record import METRICS
 from fl_core.config.titles import METHOD
 from fl_core.config.trial_config import TrialConfig, Value
-from fl_core.config.vocabulary import DATA_SETS, FIELDS, FISHER_RULES, SHARDING, arm_name, compact
+from fl_core.config.vocabulary import FIELDS, FISHER_RULES, SHARDING, arm_name, compact
+from fl_core.data.catalogue import DATA_SETS
 from fl_core.federated.ledger import Ledger
 from fl_core.models import features
 from fl_core.study.jobs import Job

@@ -22,7 +22,7 @@ from fl_core.base.errors import UserError
 from fl_core.base.rng import stream
 from fl_core.config.sections import DataConfig
 from fl_core.config.trial_config import TrialConfig
-from fl_core.data.cifar import load_images
+from fl_core.data.sets.cifar import load_images
 from fl_core.data.sources import (
     DRAWS_PER_IMAGE,
     FeatureSource,

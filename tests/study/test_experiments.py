@@ -21,10 +21,12 @@ from faults.place import Place
 from once import once
 from pages import ROOT, page
 from pages import commands as all_commands
-from torch import Tensor
 
 from fl_core import inputs
+from fl_core.base.machine import Machine
+from fl_core.config.sections import DataConfig
 from fl_core.config.trial_config import Value
+from fl_core.data.task import Examples
 from fl_core.data.tasks import load_examples
 from fl_core.models import features
 from fl_core.study.presets import Preset
@@ -162,10 +164,10 @@ def _short(command: str) -> tuple[Study, list[str]]:
 def few_images(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A part of CIFAR-100: features and evaluations of all of it take minutes."""
 
-    def load(name: str, data_dir: Path, *, train: bool) -> tuple[Tensor, Tensor]:
+    def load(data: DataConfig, machine: Machine, *, train: bool) -> Examples:
         count = IMAGES["train" if train else "test"]
-        images, labels = load_examples(name, data_dir, train=train)
-        return images[:count], labels[:count]
+        images, labels, _ = load_examples(data, machine, train=train)
+        return Examples(images[:count], labels[:count])
 
     for module in (inputs, features):
         monkeypatch.setattr(module, "load_examples", load)

@@ -11,9 +11,11 @@ import pandas as pd
 import pytest
 from faults.here import run_here
 from faults.place import Place
-from torch import Tensor
 
 from fl_core import inputs
+from fl_core.base.machine import Machine
+from fl_core.config.sections import DataConfig
+from fl_core.data.task import Examples
 from fl_core.data.tasks import load_examples
 from studies import load_study
 
@@ -72,9 +74,9 @@ def test_sparse_clients_send_what_they_train(tmp_path: Path) -> None:
 def few_test_images(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A tenth of the test set: a transformer on all takes longer than the rest of the test."""
 
-    def load(name: str, data_dir: Path, *, train: bool) -> tuple[Tensor, Tensor]:
-        images, labels = load_examples(name, data_dir, train=train)
-        return (images, labels) if train else (images[:1000], labels[:1000])
+    def load(data: DataConfig, machine: Machine, *, train: bool) -> Examples:
+        images, labels, _ = load_examples(data, machine, train=train)
+        return Examples(images, labels) if train else Examples(images[:1000], labels[:1000])
 
     monkeypatch.setattr(inputs, "load_examples", load)
     yield

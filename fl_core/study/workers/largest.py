@@ -15,7 +15,7 @@ from fl_core.config.fields import is_read
 from fl_core.config.methods import HOLDING
 from fl_core.config.own import is_own
 from fl_core.config.trial_config import TrialConfig, Value
-from fl_core.config.vocabulary import DATA_SETS
+from fl_core.data.catalogue import DATA_SETS
 from fl_core.data.tasks import task_of
 from fl_core.federated.memory import LIMIT
 from fl_core.federated.rules.table import rule_of
@@ -29,6 +29,7 @@ SIZES = {"tiny": (6e6, 192), "small": (22e6, 384), "base": (86e6, 768), "large":
          "huge": (632e6, 1280), "cnn": (2e6, 64), "": (25e6, 512)}  # fmt: skip
 #: The fields that the estimate reads; of the numbers among the last two only whether they are 0.
 DECIDING = ("federation.", "backbone.", "fine_tune.", "compute.", "mask.", "data.name",
+            "data.path",
             "aggregate.rule", "head.hidden", "local.batch_size", "local.blend", "local.rule",
             "local.option", "local.tau", "local.momentum", "mask.sparsity")  # fmt: skip
 LAYERS = 12
@@ -62,7 +63,7 @@ def estimated_bytes(config: TrialConfig, device: str = "cuda") -> float:
     local rule keeps, the updates that an aggregate holds.
     """
     weights, width = next(size for word, size in SIZES.items() if word in config.backbone.name)
-    classes = task_of(config.data.name).classes
+    classes = task_of(config.data).classes
     fed, local = config.federation, config.local
     copies = clients_at_a_time(config, device)
     on_head = config.part == "head"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 
@@ -9,6 +10,14 @@ import torch
 from torch import Tensor
 
 from fl_core.base.errors import UserError
+from fl_core.config.sections import DataConfig
+from fl_core.data.catalogue import DATA_SETS
+from fl_core.data.task import Task
+
+
+def cifar(data: DataConfig) -> Task:
+    """The task of this name."""
+    return Task(DATA_SETS[data.name].classes, partial(load_images, data.name))
 
 
 def load_images(name: str, data_dir: Path, *, train: bool) -> tuple[Tensor, Tensor]:
