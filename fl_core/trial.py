@@ -44,7 +44,7 @@ from fl_core.federated.results import RoundResult, spread
 from fl_core.federated.rounds import fedavg
 from fl_core.federated.run import Run
 from fl_core.federated.state import Federation, State
-from fl_core.federated.timing.superclients import superclient_rows
+from fl_core.federated.timing.superclient_report import superclient_rows
 from fl_core.masks.calibration import Calibration
 from fl_core.masks.changing import ChangingMasks
 from fl_core.masks.parties import SERVER

@@ -21,7 +21,7 @@ from fl_core.federated.personal.judge import Judge
 from fl_core.federated.personal.own import shared_model
 from fl_core.federated.run import Run
 from fl_core.federated.state import VIRTUAL, Federation, State
-from fl_core.federated.timing.superclients import described
+from fl_core.federated.timing.superclient_report import described
 from fl_core.federated.timing.turnout import Turnout
 from fl_core.federated.update import Measured
 

@@ -19,11 +19,10 @@ from fl_core.federated.run import Run
 from fl_core.federated.state import Federation, State
 from fl_core.federated.timing.confidence import confidences
 from fl_core.federated.timing.grouping import at_random, distance_to_uniform, greedy
+from fl_core.federated.timing.superclient_report import described, superclient_rows
 from fl_core.federated.timing.superclients import (
-    described,
     formed,
     members_of,
-    superclient_rows,
     superclients,
     superclients_cost,
 )

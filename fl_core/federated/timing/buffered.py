@@ -34,14 +34,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from fl_core.federated.books import AnyLedger, errand_of
-from fl_core.federated.masking import masks_of
+from fl_core.federated.books import AnyLedger
 from fl_core.federated.run import Run
 from fl_core.federated.selection import Selection
 from fl_core.federated.selections.uniform import some_of
 from fl_core.federated.state import State
-from fl_core.federated.timing.devices import devices_of
-from fl_core.federated.timing.fates import Fate, fate_of
+from fl_core.federated.timing.asking import Asking
+from fl_core.federated.timing.fates import Fate
 from fl_core.federated.timing.queue import PREFIX, Flight, Queue
 from fl_core.federated.timing.turnout import Start, Turnout
 
@@ -51,13 +50,10 @@ MODEL = PREFIX + "model/"  # of the models that clients are still at work on, by
 def buffered(run: Run, state: State, ledger: AnyLedger) -> Turnout:
     """The first updates to arrive after the server's last step."""
     config, round = run.config, state.round
-    now, fates = masks_of(run.fed, state, ()), list[Fate]()
-    devices = devices_of(config)
+    asking, fates = Asking.of(run, state, ledger, ()), list[Fate]()
 
     def launch(client: int, draw: int, seconds: float) -> Flight:
-        errand = errand_of(ledger, run, state, now, client)
-        time = state.totals["virtual_seconds"] + seconds
-        fate = fate_of(config, client, devices(client), errand, time, draw)
+        fate = asking.fate(client, state.totals["virtual_seconds"] + seconds, turn=draw)
         fates.append(fate)
         return Flight(seconds + fate.seconds, client, round, fate.arrives)
 
@@ -73,7 +69,7 @@ def buffered(run: Run, state: State, ledger: AnyLedger) -> Turnout:
         for flight in arrived
         if flight.version < round
     }
-    later = now._replace(state=_with_queue(state, step.queue))
+    later = asking.now._replace(state=_with_queue(state, step.queue))
     staleness = [round - flight.version for flight in arrived]
     chosen = _weighed(run, arrived, staleness)
     return Turnout(chosen, later, step.seconds, fates, starts, staleness=staleness)

@@ -39,17 +39,16 @@ import torch
 
 from fl_core.base.rng import stream
 from fl_core.config.trial_config import TrialConfig
-from fl_core.federated.books import AnyLedger, errand_of
+from fl_core.federated.books import AnyLedger
 from fl_core.federated.cost import Cost, cost_of_counts, cost_of_pretraining
-from fl_core.federated.masking import RoundMasks, masks_of
 from fl_core.federated.run import Run
 from fl_core.federated.selection import Selection
 from fl_core.federated.selections.uniform import some_of
 from fl_core.federated.state import Federation, State
+from fl_core.federated.timing.asking import Asking, opening
 from fl_core.federated.timing.confidence import confidences
-from fl_core.federated.timing.devices import Devices, devices_of
-from fl_core.federated.timing.fates import Fate, fate_of
-from fl_core.federated.timing.grouping import at_random, distance_to_uniform, greedy
+from fl_core.federated.timing.fates import Fate
+from fl_core.federated.timing.grouping import at_random, greedy
 from fl_core.federated.timing.turnout import Turnout
 
 MEMBERS = "timing/superclient"  # (K,) int32 in the server's state: that of each client
@@ -74,22 +73,21 @@ def formed(run: Run, state: State) -> State:
 
 def superclients(run: Run, state: State, ledger: AnyLedger) -> Turnout:
     """The clients of some superclients, chain by chain, but for those that are passed over."""
-    state, timing = formed(run, state), run.config.timing
+    state = formed(run, state)
     drawn = _chains(run, state)
-    everyone = np.sort(np.concatenate(drawn))
-    now, devices = masks_of(run.fed, state, everyone.tolist()), devices_of(run.config)
-    time, day = state.totals["virtual_seconds"], timing.day
-    waits = min(devices(client).opens_in(time, day) for client in everyone.tolist())
+    everyone = sorted(client for chain in drawn for client in chain)
+    asking, time = Asking.of(run, state, ledger, everyone), state.totals["virtual_seconds"]
+    waits = float(opening(run.config, everyone, time).min())
     chains: list[list[int]] = []
     seconds, fates = 0.0, list[Fate]()
     for chain in drawn:
-        turns, lasts = _turns(run, state, ledger, now, chain, devices, time + waits)
+        turns, lasts = _turns(asking, chain, time + waits)
         fates, seconds = fates + turns, max(seconds, lasts)
         if arrived := [fate.client for fate in turns if fate.arrives]:
             chains.append(arrived)
     chosen = np.array(sorted(client for chain in chains for client in chain), dtype=np.int64)
     fates.sort(key=lambda fate: fate.client)
-    return Turnout(Selection(chosen), now, waits + seconds, fates, chains=chains)
+    return Turnout(Selection(chosen), asking.now, waits + seconds, fates, chains=chains)
 
 
 def _chains(run: Run, state: State) -> list[list[int]]:
@@ -104,25 +102,15 @@ def _chains(run: Run, state: State) -> list[list[int]]:
     return chains
 
 
-def _turns(
-    run: Run,
-    state: State,
-    ledger: AnyLedger,
-    now: RoundMasks,
-    chain: Sequence[int],
-    devices: Devices,
-    begins: float,
-) -> tuple[list[Fate], float]:
+def _turns(asking: Asking, chain: Sequence[int], begins: float) -> tuple[list[Fate], float]:
     """Of the clients of a chain that are asked, one after the other; and when the last one ends."""
-    config, timing, found, seconds = run.config, run.config.timing, list[Fate](), 0.0
+    timing, found, seconds = asking.run.config.timing, list[Fate](), 0.0
     for client in chain:
-        device, time = devices(client), begins + seconds
-        if seconds >= timing.limit or device.opens_in(time, timing.day):
+        time = begins + seconds
+        if seconds >= timing.limit or asking.device(client).opens_in(time, timing.day):
             continue
-        errand = errand_of(ledger, run, state, now, client)
-        fate = fate_of(config, client, device, errand, time, state.round, timing.limit - seconds)
-        found.append(fate)
-        seconds += fate.seconds
+        found.append(asking.fate(client, time, timing.limit - seconds))
+        seconds += found[-1].seconds
     return found, seconds
 
 
@@ -144,42 +132,3 @@ def superclients_cost(config: TrialConfig, fed: Federation) -> Cost:
     passes = math.ceil(max(map(len, fed.shards)) / config.local.batch_size)
     steps = timing.pretraining * passes
     return cost_of_pretraining(fed.model.layout.size, fed.beside, clients, steps)
-
-
-def described(fed: Federation, state: State) -> dict[str, float]:
-    """Of a run's superclients: how many, their clients, how far from uniform their classes are.
-    Nothing where each is one client.
-    """
-    if MEMBERS not in state.server or len(mixes := superclient_counts(fed, state)) == len(
-        fed.shards
-    ):
-        return {}
-    return {
-        "superclients": len(mixes),
-        "superclient_clients": len(fed.shards) / len(mixes),
-        "superclient_distance": float(_distances(mixes).mean()),
-    }
-
-
-def superclient_rows(fed: Federation, state: State) -> list[tuple[object, ...]]:
-    """Of each superclient: number, examples, distance of its classes to uniform, its clients."""
-    if MEMBERS not in state.server:
-        return []
-    members, counts = members_of(state), superclient_counts(fed, state)
-    return [
-        (number, int(row.sum()), f"{distance:.4f}", " ".join(map(str, np.flatnonzero(own))))
-        for number, (row, distance) in enumerate(zip(counts, _distances(counts), strict=True))
-        for own in [members == number]
-    ]
-
-
-def superclient_counts(fed: Federation, state: State) -> np.ndarray:
-    """(S, classes) examples of each class in each superclient."""
-    members = members_of(state)
-    total = np.zeros((int(members.max()) + 1, fed.class_counts.shape[1]), dtype=np.int64)
-    np.add.at(total, members, fed.class_counts)
-    return total
-
-
-def _distances(counts: np.ndarray) -> np.ndarray:
-    return distance_to_uniform(counts / counts.sum(1, keepdims=True))
