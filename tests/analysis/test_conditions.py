@@ -44,6 +44,14 @@ def test_what_stands_in_a_column_is_not_said_again() -> None:
     assert said(configs, arms=("local.rule",), space=("local.mu",)) == ""
 
 
+@pytest.mark.parametrize(("grouping", "trains_before"), [("confidence", True), ("oracle", False)])
+def test_what_a_choice_does_not_read_is_not_said(grouping: str, trains_before: bool) -> None:
+    values = {"timing.mode": "superclients", "timing.grouping": grouping, "timing.pretraining": 3}
+    text = said([{**FEDAVG, **values}])
+    assert f"timing.grouping = {grouping}" in text
+    assert ("timing.pretraining = 3" in text) == trains_before
+
+
 def test_runs_of_before_there_were_methods_say_nothing() -> None:
     assert said([{"local.lr": 0.1}]) == ""
 
