@@ -95,7 +95,7 @@ def _sent(rows: Sequence[Tensor]) -> Tensor:
 
 
 #: The fields that decide what clients send for a head, and a head that FedAvg learns.
-RIDGE_READS = (*PARTITION_READS, "backbone.")
+RIDGE_READS = (*PARTITION_READS, "data.image_size", "backbone.")
 #: What a head is, and what it learns from whom: all but its own training.
 HEAD_READS = (*RIDGE_READS, "federation.participation", "head.hidden", "head.norm",
               "head.loss")  # fmt: skip

@@ -28,7 +28,8 @@ from fl_core.masks.changing import ChangingMasks
 from fl_core.masks.parties import Parties
 
 #: The fields that decide which images, features, heads, shards and calibration examples there are.
-INPUT_READS = (*PARTITION_READS, "backbone.", "federation.participation", "head.",
+INPUT_READS = (*PARTITION_READS, "data.image_size", "backbone.",
+               "federation.participation", "head.",
                "fine_tune.strategy", "mask.layers", "mask.scope", "mask.source",
                "mask.examples")  # fmt: skip
 

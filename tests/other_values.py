@@ -35,6 +35,7 @@ SETTING: dict[str, dict[str, Value]] = {
     },
     "federation.alpha": {"federation.sharding": "dirichlet", "federation.alpha": 0.5},
     "data.path": {"data.name": "features", "data.path": __file__},
+    "data.image_size": {"data.name": "folder", "data.path": str(Path(__file__).parent / "config")},
     "data.crop": {"fine_tune.strategy": "full"},
     "data.rotation": {"fine_tune.strategy": "full"},
     "local.nesterov": {"local.momentum": 0.9},

@@ -348,7 +348,8 @@ def test_the_test_images_are_read_by_test_source_alone() -> None:
         ("fl_core.models.features", "_features"): "part == 'train'",  # a task's own features
     }
     doors = [site[:2] for site in calls("load") if dotted(site[2].func) == "task.load"]
-    assert doors == [("fl_core.data.tasks", "load_examples")]
+    # both parts of a costly one, stored apart
+    assert doors == [("fl_core.data.tasks", name) for name in ("load_examples", "make")]
     assert mentions("load_images") == 1  # in the table of tasks
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save, save_file
@@ -56,14 +57,21 @@ def save_artefact(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, 
         raise UserError(f"{path}: cannot be written ({error})") from error
 
 
-def load_artefact(path: Path, prefix: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """(tensors whose name starts with `prefix`, metadata); DamagedArtefact if bytes differ."""
+def load_artefact(
+    path: Path, prefix: str = "", *, mapped: bool = False
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """(tensors whose name starts with `prefix`, metadata); DamagedArtefact if bytes differ.
+
+    mapped: the tensors stay in the file, whose memory all processes share; it is never written to
+    in place.
+    """
     try:
         with local_copy(path) as local, safe_open(local, framework="pt") as file:
             text = file.metadata() or {}
             names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
-            # copies of the bytes: views of the mapped file would change with it
-            tensors = {n: torch.from_numpy(file.get_tensor(n).numpy().copy()) for n in names}
+            tensors = {name: file.get_tensor(name) for name in names}
+        if not mapped:  # copies of the bytes: views of the mapped file would change with it
+            tensors = {n: torch.from_numpy(t.numpy().copy()) for n, t in tensors.items()}
         if text["checksum"] != _checksum(text):
             raise ValueError("wrong digest of its metadata")
         meta, digests = json.loads(text["meta"]), json.loads(text["sha256"])
@@ -77,21 +85,26 @@ def load_artefact(path: Path, prefix: str = "") -> tuple[dict[str, Tensor], dict
 
 
 def cached(
-    path: Path, make: Callable[[], tuple[dict[str, Tensor], dict[str, Any]]], prefix: str = ""
+    path: Path,
+    make: Callable[[], tuple[dict[str, Tensor], dict[str, Any]]],
+    prefix: str = "",
+    *,
+    mapped: bool = False,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The artefact at `path`, made and stored if it is missing or damaged."""
     if path.exists():
         try:
-            return load_artefact(path, prefix)
+            return load_artefact(path, prefix, mapped=mapped)
         except DamagedArtefact as damage:
             print(f"{damage}: rebuilding it", file=sys.stderr)
     save_artefact(path, *make())
-    return load_artefact(path, prefix)
+    return load_artefact(path, prefix, mapped=mapped)
 
 
 def tensor_digest(tensor: Tensor) -> str:
     """Of a CPU tensor's bits, type and shape."""
-    digest = hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
+    flat = np.ascontiguousarray(tensor.numpy()).reshape(-1)  # no copy of what may be gigabytes
+    digest = hashlib.sha256(flat.view(np.uint8).data).hexdigest()
     return f"{digest} {tensor.dtype} {tuple(tensor.shape)}"
 
 

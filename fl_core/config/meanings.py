@@ -12,6 +12,9 @@ from collections.abc import Mapping
 MEANINGS: Mapping[str, str] = {
     "data.name": "the task: a data set that the suite knows, a file or folder of yours, your own",
     "data.path": "the file or folder of a data set of that kind; its content names a trial",
+    "data.image_size": (
+        "pixels, height and width, to which the images of a folder are brought once (name=folder)"
+    ),
     "data.val_fraction": "share of the training examples that is set aside for validation",
     "data.split_seed": "seed of that split; it does not follow the trial's seed",
     "data.train_on": "examples that the clients hold: without or with the validation examples",

@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+from fl_core.base.contents import content
 from fl_core.base.errors import ConfigError
 
 T = TypeVar("T")
@@ -85,11 +86,14 @@ def source_of(value: str, field: str) -> str:
 
 
 def content_of(path: str, field: str) -> str:
-    """The sha256 of a file of the user's; a ConfigError where it cannot be read."""
+    """The sha256 of a file of the user's, or of all files below a folder; a ConfigError where one
+    cannot be read.
+    """
     try:
-        return f"sha256:{hashlib.sha256(Path(path).read_bytes()).hexdigest()}"
+        return f"sha256:{content(path)}"
     except OSError as error:
-        _refuse(field, path, f"cannot be read ({error.strerror})")
+        which = "" if error.filename in (None, path) else f"{error.filename}: "
+        _refuse(field, path, f"cannot be read ({which}{error.strerror})")
 
 
 def make_importable(*folders: Path) -> None:

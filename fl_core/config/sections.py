@@ -50,6 +50,9 @@ class DataConfig(Section):
     prefix: ClassVar[str] = "data."
     name: str = choice(DEFAULT, *NAMES, own=True)  # own: see data.task
     path: str = path()  # of the file or folder that name=features or folder reads
+    #: Of the images of a folder, which become squares of one size; the backbone may scale them
+    #: again, and `crop` is in these pixels.
+    image_size: int = number(64, 8, 1024)
     val_fraction: float = number(0.1, 0, 1, above=True, below=True)
     split_seed: int = number(SPLIT_SEED, 0, MOST_SEED)  # fixed: it does not follow the trial's seed
     train_on: str = choice("train", "train", "train+val")
@@ -64,6 +67,8 @@ class DataConfig(Section):
             raise refuse("data.path", self.path, needs)
         if self.name in DATA_SETS and self.path != NO_PATH:
             raise refuse("data.path", self.path, f"data.name={self.name} has none")
+        own = {"folder": ("image_size",)}
+        self.only_for("name", {name: own.get(name, ()) for name in NAMES})
 
 
 @dataclass(frozen=True)

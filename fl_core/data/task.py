@@ -53,13 +53,15 @@ class Task:
     """What is learnt.
 
     load: inputs of the kind `inputs`, a key of INPUTS, and labels in [0, classes). names: of the
-    classes, in the order of their labels; none = their numbers.
+    classes, in the order of their labels; none = their numbers. kept_as: where reading them is
+    costly, what names the examples by their content: they are read once and kept in the cache.
     """
 
     classes: int
     load: Load
     inputs: str = "images"
     names: tuple[str, ...] = ()
+    kept_as: str = ""
 
 
 #: What a task's inputs may be: in words, and whether a tensor is it.

@@ -6,7 +6,12 @@ A new one is a file in `sets`, an entry of TASKS and its name in `catalogue`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
+from torch import Tensor
+
+from fl_core.base.cache import cached
+from fl_core.base.digests import digest_of
 from fl_core.base.errors import ConfigError
 from fl_core.base.machine import Machine
 from fl_core.config.fields import refuse
@@ -31,8 +36,31 @@ def task_of(data: DataConfig) -> Task:
 
 def load_examples(data: DataConfig, machine: Machine, *, train: bool) -> Examples:
     """A task's training or test part, checked."""
-    name, task = data.name, task_of(data)
-    inputs, labels, *owners = task.load(machine.data_dir, train=train)
+    task = task_of(data)
+    if task.kept_as:
+        return _kept(data.name, task, machine, "train" if train else "test")
+    return _checked(data.name, task, *task.load(machine.data_dir, train=train))
+
+
+def _kept(name: str, task: Task, machine: Machine, part: str) -> Examples:
+    """A part of a costly task, from the cache, both parts being read where they are not there: bad
+    ones are refused before any work, and each is stored, and loaded, apart.
+    """
+
+    def make() -> tuple[dict[str, Tensor], dict[str, Any]]:
+        tensors: dict[str, Tensor] = {}
+        for one in ("train", "test"):
+            found = _checked(name, task, *task.load(machine.data_dir, train=one == "train"))
+            tensors |= {f"{one}_{n}": t for n, t in found._asdict().items() if t is not None}
+        return tensors, {"source": name, "kept_as": task.kept_as}
+
+    path = machine.cache_dir / f"data-{digest_of(task.kept_as)}.safetensors"
+    tensors, _ = cached(path, make, f"{part}_", mapped=True)
+    return Examples(**{n.removeprefix(f"{part}_"): t for n, t in tensors.items()})
+
+
+def _checked(name: str, task: Task, inputs: Tensor, labels: Tensor, *owners: Tensor) -> Examples:
+    """What a task's `load` gave, if it is what `INPUTS` says."""
     wanted, fits = INPUTS[task.inputs]
     if not fits(inputs):
         found = f"{str(inputs.dtype).removeprefix('torch.')} {tuple(inputs.shape)}"

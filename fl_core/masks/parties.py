@@ -31,6 +31,7 @@ from fl_core.masks.saliency import saliency
 #: and so a client's Fisher information.
 FISHER_READS = (
     *PARTITION_READS,
+    "data.image_size",
     "backbone.",
     "federation.participation",
     "head.",

@@ -35,7 +35,7 @@ from fl_core.models.backbone import build_backbone, file_sha256
 FEATURES_VERSION = 2  # part of every artefact's name; raised like TRIAL_VERSION
 EMBEDDED = Path(__file__).parent / "embedded"
 #: The fields that decide the features; with random weights also the seed.
-READS = ("data.name", "data.path", "backbone.")
+READS = ("data.name", "data.path", "data.image_size", "backbone.")
 
 
 def read_fields(config: TrialConfig) -> TrialConfig:
