@@ -72,8 +72,7 @@ def partition(
 ) -> list[np.ndarray]:
     """Each client's training indices, a function of the split, the sharding and the seed."""
     content = labels.astype(np.int64).tobytes()
-    natural = config.federation.sharding == "natural" and owners is not None
-    whose = cast("Tensor", owners).cpu().numpy().tobytes() if natural else None
+    whose = None if owners is None else owners.cpu().numpy().tobytes()
     return _partition(content, whose, config.data, config.federation, config.seed)
 
 

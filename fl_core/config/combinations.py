@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fl_core.config.fields import refuse
 from fl_core.config.methods import BY_ENTRY, COMPARING, METHODS, ROBUST, SECURE, SUMMING
+from fl_core.config.own import is_own
 from fl_core.config.pace_check import check_pace
 from fl_core.config.personal_combinations import check_personal
 from fl_core.config.secure_combinations import check_secure
@@ -46,8 +47,10 @@ def check_combination(config: TrialConfig) -> None:
 
 
 def _check_sharding(config: TrialConfig) -> None:
-    """A sharding has its own parameter and no other's."""
+    """A sharding has its own parameter and no other's; the user's own may have any."""
     fed = config.federation
+    if is_own(fed.sharding):
+        return
     for name, modes in (
         ("classes_per_client", ("classes",)),
         ("alpha", ("dirichlet", "dirichlet_labels")),

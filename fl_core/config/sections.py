@@ -100,7 +100,10 @@ class FederationConfig(Section):
     prefix: ClassVar[str] = "federation."
     clients: int = number(100, 1)
     participation: float = number(0.1, 0, 1, above=True)
-    sharding: str = choice("iid", "iid", "classes", "dirichlet", "dirichlet_labels", "natural")
+    #: own: see data.own_sharding
+    sharding: str = choice(
+        "iid", "iid", "classes", "dirichlet", "dirichlet_labels", "natural", own=True
+    )
     classes_per_client: int | None = number(None, 1)  # N_c, for sharding=classes
     alpha: float | None = number(None, 0, above=True)  # for either dirichlet
 

@@ -13,6 +13,8 @@ allow; its docstring states the bound), but for the last two's:
   ICML 2019; Li et al., ICDE 2022): what most code calls Dirichlet. Unequal sizes.
 - `shard_natural`: the owners of the examples are the clients.
 
+A partition of the user's own: `own_sharding`.
+
 The skewed ones share the second half: a real (clients, classes) table of counts is made whole
 (fl_core.data.balance), and the shuffled examples are dealt out.
 """
@@ -25,9 +27,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fl_core.base.errors import ConfigError
+from fl_core.config.own import is_own
 from fl_core.config.sections import FederationConfig
 from fl_core.data.balance import Bools, Floats, Ints, fitted, whole
 from fl_core.data.dirichlet import DRAWS, FEWEST, mixes_of_clients, splits_of_classes
+from fl_core.data.own_sharding import shard_own
 
 Labels = npt.NDArray[np.integer[Any]]  # (examples,)
 
@@ -45,6 +49,8 @@ def shard(
 ) -> list[Ints]:
     """The sorted example indices of every client, as `config.sharding` says."""
     match config.sharding:
+        case own if is_own(own):
+            return shard_own(labels, config, rng, owners)
         case "natural":
             return shard_natural(owners, config.clients, rng)
         case "iid":

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fl_core.base.rng import stream
+from fl_core.config.fields import refuse
 from fl_core.config.sections import DataConfig
 
 DRAWS_PER_IMAGE = 4  # flip, crop row, crop column, rotation: always drawn, used or not
@@ -141,8 +142,9 @@ def _rotate(pixels: Tensor, radians: Tensor) -> Tensor:
 def split_train_val(labels: np.ndarray, config: DataConfig) -> tuple[np.ndarray, np.ndarray]:
     """Sorted (train, val) indices: a fixed, seeded, stratified split of the training set.
 
-    `val_fraction` of every class, rounded so that the total is exact. With
-    `train_on=train+val` the training part is everything and the validation part is empty.
+    `val_fraction` of every class, rounded so that the total is exact; of every class one example
+    stays to train on. With `train_on=train+val` the training part is everything and the validation
+    part is empty. ConfigError where there are too few examples for it.
     """
     if config.train_on == "train+val":
         return np.arange(len(labels)), np.arange(0)
@@ -153,8 +155,13 @@ def split_train_val(labels: np.ndarray, config: DataConfig) -> tuple[np.ndarray,
     for label in np.unique(labels):
         members = rng.permutation(np.flatnonzero(labels == label))
         fraction[members] = (np.arange(len(members)) + rng.random()) / len(members)
+        fraction[members[-1]] = np.inf  # the last to be taken: no number of larger classes changes
     order = np.argsort(fraction, kind="stable")
-    count = round(config.val_fraction * len(labels))
+    count, most = round(config.val_fraction * len(labels)), int(np.isfinite(fraction).sum())
+    if not 0 < count <= most:
+        allowed = f"is {count} of {len(labels)} training examples: must be 1 to {most} of them, "
+        allowed += "which leaves one of every class to train on"
+        raise refuse("data.val_fraction", config.val_fraction, allowed)
     return np.sort(order[count:]), np.sort(order[:count])
 
 

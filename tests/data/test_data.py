@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from fl_core.base.errors import UserError
+from fl_core.base.errors import ConfigError, UserError
 from fl_core.base.rng import stream
 from fl_core.config.sections import DataConfig
 from fl_core.config.trial_config import TrialConfig
@@ -63,15 +63,24 @@ def fixed_draws(count: int, flip: float = 0.9, row: float = 0, column: float = 0
 )  # fmt: skip
 def test_the_split_of_any_labels(sizes: list[int], fraction: float, seed: int) -> None:
     labels = stream(seed, "labels").permutation(np.repeat(np.arange(len(sizes)), sizes))
-    train, val = split_train_val(labels, DataConfig(val_fraction=fraction, split_seed=seed))
-    assert len(val) == round(fraction * len(labels))
+    config, count = (
+        DataConfig(val_fraction=fraction, split_seed=seed),
+        round(fraction * len(labels)),
+    )
+    if not 0 < count <= len(labels) - len(np.unique(labels)):
+        with pytest.raises(ConfigError, match=f"^data.val_fraction={fraction}: is {count} of "):
+            split_train_val(labels, config)
+        return
+    train, val = split_train_val(labels, config)
+    assert len(val) == count
+    assert set(labels[train]) == set(labels)  # every class is trained on
     assert (np.diff(train) > 0).all()
     assert (np.diff(val) > 0).all()
     assert sorted([*train, *val]) == list(range(len(labels)))
-    if len(labels):  # one share of every class, up to rounding
-        totals, counts = np.bincount(labels), np.bincount(labels[val], minlength=labels.max() + 1)
-        totals, counts = totals[totals > 0], counts[totals > 0]
-        assert ((counts - 1) / totals).max() < ((counts + 1) / totals).min()
+    # one share of every class, up to rounding
+    totals, counts = np.bincount(labels), np.bincount(labels[val], minlength=labels.max() + 1)
+    totals, counts = totals[totals > 0], counts[totals > 0]
+    assert ((counts - 1) / totals).max() < ((counts + 1) / totals).min()
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.2])

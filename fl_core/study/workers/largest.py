@@ -126,7 +126,7 @@ def _deciding(values: Mapping[str, Value]) -> str:
 def _most_examples(config: TrialConfig) -> int:
     """Of one client, where they are spread evenly; else, and of the user's own, not known."""
     data, fed = DATA_SETS.get(config.data.name), config.federation
-    if data is None or fed.sharding == "dirichlet_labels":
+    if data is None or fed.sharding == "dirichlet_labels" or is_own(fed.sharding):
         return config.local.batch_size
     return data.train // fed.clients + 1
 
