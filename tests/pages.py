@@ -43,6 +43,12 @@ def own_methods() -> str:
     return str(text)
 
 
+def own_study() -> str:
+    """The README's file with a task, a model, a rule and a study of one's own."""
+    (text,) = python_blocks(README)
+    return text
+
+
 def commands() -> list[Command]:
     """Every command of every page, once: of shell blocks, indented lines and the running text."""
     found = [Command(path.stem, line) for path in PAGES for line in _lines(path)]

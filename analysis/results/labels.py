@@ -188,8 +188,8 @@ def level_labels(axes: Iterable[str], config: Mapping[str, Any]) -> list[str]:
 
 
 def tick_label(axis: str, level: str) -> str:
-    """One level where the axis is named beside it."""
-    return level.replace("_", " ") if field(axis).plain else level
+    """One level where the axis is named beside it; the user's own under its name."""
+    return level.replace("_", " ") if field(axis).plain and ":" not in level else level
 
 
 def _decides(one: Sequence[str], other: Sequence[str]) -> bool:

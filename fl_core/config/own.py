@@ -2,11 +2,13 @@
 
 The module lies beside the study file or in the folder where the command starts, or is installed.
 It is imported when it is used, by every worker for itself. The sha256 of its source is part of
-what names a trial, so that results of another version of it are never taken for these.
+what names a trial, so that results of another version of it are never taken for these. It may
+also be the study's own file: see `_science`.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib
 import importlib.util
@@ -62,7 +64,7 @@ def imported(value: str, field: str, takes: Sequence[str] | None = None) -> Any:
 
 @cache
 def source_sha256(module: str) -> str | None:
-    """Hex sha256 of a module's source file, without importing it; None where it has none.
+    """Hex sha256 of a module's source, without importing it; None where it has none.
 
     Kept for the life of the process, as the imported module is.
     """
@@ -73,7 +75,46 @@ def source_sha256(module: str) -> str | None:
         return None
     if spec is None or spec.origin is None or not Path(spec.origin).is_file():
         return None
-    return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()
+    return hashlib.sha256(_science(Path(spec.origin).read_bytes())).hexdigest()
+
+
+def _science(source: bytes) -> bytes:
+    """A module's source; of one that makes a `Study`, without the lines that only say what is run
+    (its docstring, the study, the last lines): what is found does not depend on them, and another
+    arm or question must not make all that is finished run again.
+
+    >>> _science(b"'Why?'\\nrate = 3\\nSTUDY = Study(question=__doc__)")
+    b'rate = 3\\n'
+    """
+    try:
+        statements = ast.parse(source).body
+    except (SyntaxError, ValueError):  # the import will say so
+        return source
+    aside = {one for one in statements if _declares_a_study(one)}
+    if not aside:
+        return source
+    aside |= {one for one in statements[:1] if isinstance(one, ast.Expr)}
+    aside |= {one for one in statements if isinstance(one, ast.If) and _asks_for_main(one)}
+    kept = {line for one in statements if one not in aside for line in _lines(one)}
+    cut = {line for one in aside for line in _lines(one)} - kept
+    return b"".join(
+        text for line, text in enumerate(source.splitlines(keepends=True), 1) if line not in cut
+    )
+
+
+def _declares_a_study(statement: ast.stmt) -> bool:
+    match statement:
+        case ast.Assign(value=made) | ast.AnnAssign(value=made):
+            return isinstance(made, ast.Call) and ast.unparse(made.func) == "Study"
+    return False
+
+
+def _asks_for_main(statement: ast.If) -> bool:
+    return ast.unparse(statement.test) == "__name__ == '__main__'"
+
+
+def _lines(statement: ast.stmt) -> range:
+    return range(statement.lineno, (statement.end_lineno or statement.lineno) + 1)
 
 
 def source_of(value: str, field: str) -> str:

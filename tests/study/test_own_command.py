@@ -1,14 +1,91 @@
-"""The docs' command for a method of one's own, as it stands; `test_own` has the method itself."""
+"""What the docs show of a reader's own, run as it stands; `test_own` has the method by itself."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from pages import ROOT, commands, own_methods
+from faults.events import Events
+from faults.here import run_here
+from pages import ROOT, commands, own_methods, own_study
+
+from fl_analysis import final_tables
+from fl_core import inputs
+from fl_core.config import own
+from studies import load_study
+
+#: The least that is a study: a trial and a seed of each arm, a third of the rounds.
+LEAST = ("--trials", "1", "--seeds", "1", "--set", "rounds=15", "--set", "eval_every=15")
+
+
+@pytest.fixture
+def my_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The README's file exactly as it is printed, alone in a folder."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "my_study.py").write_text(own_study())
+    own.source_sha256.cache_clear()
+    yield tmp_path / "my_study.py"
+    sys.modules.pop("my_study", None)
+    own.source_sha256.cache_clear()
+    inputs.forget_inputs()
+
+
+def check_tables(folder: Path, least: float) -> None:
+    """Both arms are there, have learnt (chance is 0.1), and are in the table of the store alone."""
+    table = pd.read_csv(folder / "results" / "my_study" / "table.csv")
+    assert list(table["local.rule"]) == ["plain", "my_study:sign"]
+    assert (table["test_accuracy_mean"] > least).all()
+    with redirect_stdout(StringIO()) as printed:
+        final_tables.main(["--tracking-uri", f"sqlite:///{folder}/mlflow.db", "my_study"])
+    text = printed.getvalue()
+    assert "my_study:sign" in text
+    assert "on my_study:handwriting" in text
+
+
+def test_own_data_model_and_rule_in_one_file(my_study: Path) -> None:
+    assert len(own_study().splitlines()) <= 40
+    folder = my_study.parent
+    events = Events(folder / "log")
+    run_here(load_study(my_study), ["--serial", *LEAST], folder, events).assert_good()
+    check_tables(folder, least=0.5)
+
+
+def run(script: Path, *argv: str) -> None:
+    folder = script.parent
+    command: Sequence[str] = [sys.executable, script.name, *argv]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("how", [[], ["--serial"]], ids=["ray", "serial"])
+def test_the_study_of_the_readme(how: list[str], my_study: Path) -> None:
+    run(my_study, *how)
+    check_tables(my_study.parent, least=0.8)
+
+
+def test_another_arm_or_question_keeps_what_is_finished(my_study: Path) -> None:
+    """The file that declares the study also holds what its trials compute."""
+    before = own.source_of("my_study:sign", "local.rule")
+    text = own_study()
+    for old, new, same in (
+        ("Does the server", "Why", True),
+        ('"plain", ', "", True),
+        ("main(STUDY)", "main(STUDY, [])", True),
+        ("gradient.sign_()", "gradient.neg_()", False),
+        ("handwriting = Task", "handwriting  = Task", False),
+    ):
+        assert old in text
+        my_study.write_text(text.replace(old, new, 1))
+        own.source_sha256.cache_clear()
+        assert (own.source_of("my_study:sign", "local.rule") == before) == same, old
 
 
 @pytest.mark.soak
