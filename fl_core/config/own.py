@@ -79,12 +79,12 @@ def source_sha256(module: str) -> str | None:
 
 
 def _science(source: bytes) -> bytes:
-    """A module's source; of one that makes a `Study`, without the lines that only say what is run
+    r"""A module's source; of one that makes a `Study`, without the lines that only say what is run
     (its docstring, the study, the last lines): what is found does not depend on them, and another
     arm or question must not make all that is finished run again.
 
-    >>> _science(b"'Why?'\\nrate = 3\\nSTUDY = Study(question=__doc__)")
-    b'rate = 3\\n'
+    >>> _science(b"'Why?'\nrate = 3\nSTUDY = Study(question=__doc__)")
+    b'rate = 3\n'
     """
     try:
         statements = ast.parse(source).body

@@ -42,9 +42,11 @@ def check_tables(folder: Path, least: float) -> None:
     table = pd.read_csv(folder / "results" / "my_study" / "table.csv")
     assert list(table["local.rule"]) == ["plain", "my_study:sign"]
     assert (table["test_accuracy_mean"] > least).all()
-    with redirect_stdout(StringIO()) as printed:
-        final_tables.main(["--tracking-uri", f"sqlite:///{folder}/mlflow.db", "my_study"])
-    text = printed.getvalue()
+    store = ("--tracking-uri", f"sqlite:///{folder}/mlflow.db", "--study", "my_study")
+    with redirect_stdout(StringIO()):
+        final_tables.main([*store, "--out", str(folder / "paper"), "--format", "md"])
+    (written,) = (folder / "paper").rglob("table.md")
+    text = written.read_text()
     assert "my_study:sign" in text
     assert "on my_study:handwriting" in text
 
@@ -71,8 +73,11 @@ def test_the_study_of_the_readme(how: list[str], my_study: Path) -> None:
     check_tables(my_study.parent, least=0.8)
 
 
-def test_another_arm_or_question_keeps_what_is_finished(my_study: Path) -> None:
+def test_another_arm_or_question_keeps_what_is_finished(
+    my_study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The file that declares the study also holds what its trials compute."""
+    monkeypatch.syspath_prepend(my_study.parent)
     before = own.source_of("my_study:sign", "local.rule")
     text = own_study()
     for old, new, same in (
