@@ -37,6 +37,7 @@ ANALYSIS_FLOORS = (("reading",), ("results",), ("tables", "plots"), ("page", "da
 OWNERS = {
     "timm": {"models.backbone", "models.features"},  # features: its version, for the record
     "torchvision": {"data.sets.cifar", "models.features"},
+    "PIL": {"data.decoding"},
     "safetensors": {"base.cache", "models.backbone"},
     "huggingface_hub": {"models.backbone"},
     "cryptography": {"federated.secure.agreement", "federated.secure.prg"},
@@ -72,10 +73,10 @@ SHARED = {
         "study.selection",
     ),
 }
-# enough below the study; huggingface_hub comes with timm, which downloads through it; upath is for
-# folders elsewhere
+# enough below the study; huggingface_hub comes with timm, which downloads through it, PIL with
+# torchvision; upath is for folders elsewhere
 SCIENCE = {
-    *("numpy", "torch", "torchvision", "timm", "safetensors", "huggingface_hub", "upath"),
+    *("numpy", "torch", "torchvision", "timm", "safetensors", "huggingface_hub", "upath", "PIL"),
     "cryptography",
 }
 

@@ -1,11 +1,26 @@
-"""Examples that were not trained on, split over the clients as the training examples are."""
+"""Examples that are not trained on: a test part for data without one, and each client's share."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from fl_core.base.rng import stream
 from fl_core.data.balance import Ints, rounded
 from fl_core.data.sharding import Labels, deal
+
+
+def fifth(labels: Labels) -> tuple[Ints, Ints]:
+    """Sorted indices of (train, test): of every class a fifth, rounded, is the test part.
+
+    Always the same one: no field or seed of a trial moves an example from one to the other.
+    """
+    chosen = [np.arange(0)]
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        shuffled = stream(0, "test", int(label)).permutation(members)
+        chosen.append(shuffled[: round(len(members) / 5)])
+    test = np.sort(np.concatenate(chosen))
+    return np.setdiff1d(np.arange(len(labels)), test), test
 
 
 def split_like(labels: Labels, counts: Ints, rng: np.random.Generator) -> list[Ints]:

@@ -18,10 +18,15 @@ from fl_core.config.fields import refuse
 from fl_core.config.own import imported
 from fl_core.config.sections import DataConfig
 from fl_core.data.sets.cifar import cifar
+from fl_core.data.sets.folder import folder
 from fl_core.data.task import INPUTS, Examples, Task
 
 #: By the value of `data.name`, from the section `data`.
-TASKS: Mapping[str, Callable[[DataConfig], Task]] = {"cifar100": cifar, "cifar10": cifar}
+TASKS: Mapping[str, Callable[[DataConfig], Task]] = {
+    "cifar100": cifar,
+    "cifar10": cifar,
+    "folder": folder,
+}
 
 
 def task_of(data: DataConfig) -> Task:

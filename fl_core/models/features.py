@@ -11,8 +11,6 @@ The training and the test tensors of the file are read apart: a search never loa
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +22,7 @@ from torch import Tensor, nn
 from fl_core.base.cache import DamagedArtefact, cached, load_artefact, save_artefact
 from fl_core.base.errors import UserError
 from fl_core.base.machine import Machine
+from fl_core.base.told import told
 from fl_core.config.artefact import stage_key
 from fl_core.config.own import is_own
 from fl_core.config.sections import BackboneConfig
@@ -149,19 +148,8 @@ def _forward(
 ) -> Tensor:
     """(N, 3, H, W) uint8 -> (N, D) float32 features, with a line of progress now and then."""
     batch = 512 if device.startswith("cuda") else 64
-    rows: list[Tensor] = []
-    start = said = time.monotonic()
-    for chunk in torch.split(pixels, batch):
-        rows.append(backbone(preprocess(chunk.to(device))).float().cpu())
-        if time.monotonic() - said > 30:
-            said = time.monotonic()
-            done = len(rows) * batch
-            left = (said - start) / done * (len(pixels) - done)
-            print(
-                f"features ({part}): {done}/{len(pixels)} images, {left:.0f} s left",
-                file=sys.stderr,
-            )
-    return torch.cat(rows)
+    chunks = told(torch.split(pixels, batch), f"features ({part})", len(pixels), len)
+    return torch.cat([backbone(preprocess(chunk.to(device))).float().cpu() for chunk in chunks])
 
 
 def _weights_sha256(config: BackboneConfig, machine: Machine) -> str:
