@@ -96,11 +96,12 @@ SETTING: dict[str, dict[str, Value]] = {
     "select.rule": {}, "select.reweight": {}, "schedule.batch": {}, "timing.mode": {},
     "rounds": {"head.method": "ridge"},
 }  # fmt: skip
-# a rule's own fields: its name alone
-for choice, own in METHODS["local.rule"].items():
-    for name in own:
-        for head in ("", "head."):
-            SETTING.setdefault(f"{head}local.{name}", {f"{head}local.rule": choice})
+# a method's own fields: its name alone
+for chooser in ("local.rule", "local.optimiser"):
+    for choice, own in METHODS[chooser].items():
+        for name in own:
+            for head in ("", "head."):
+                SETTING.setdefault(f"{head}local.{name}", {head + chooser: choice})
 #: A single choice so far: there is no other value.
 ONLY = {name for name, spec in FIELDS.items() if len(spec.metadata.get("choices", "two")) == 1}
 #: A table of clients' devices.

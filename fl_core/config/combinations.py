@@ -9,7 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fl_core.config.fields import refuse
-from fl_core.config.methods import BY_ENTRY, COMPARING, METHODS, ROBUST, SECURE, SUMMING
+from fl_core.config.methods import (
+    BY_ENTRY,
+    COMPARING,
+    LAYERWISE,
+    METHODS,
+    ROBUST,
+    SECURE,
+    SUMMING,
+)
 from fl_core.config.own import is_own
 from fl_core.config.pace_check import check_pace
 from fl_core.config.personal_combinations import check_personal
@@ -35,6 +43,7 @@ def check_combination(config: TrialConfig) -> None:
         raise refuse("stop_round", config.stop_round, f"must be at most rounds={config.rounds}")
     if config.local.keep_momentum and config.federation.clients > 1:
         raise refuse("local.keep_momentum", True, "only for federation.clients=1 (centralised)")
+    _check_layerwise(config)
     _check_aggregate(config)
     _check_attack(config)
     _check_selection(config)
@@ -86,6 +95,15 @@ def _check_sizes(config: TrialConfig, data: DataSet) -> None:
     ):
         if count > data.train:
             raise refuse(needed, count, f"{name} has only {data.train} training examples")
+
+
+def _check_layerwise(config: TrialConfig) -> None:
+    """The length of a tensor's step means something where all of the tensor trains."""
+    mask, optimiser = config.mask, config.local.optimiser
+    if optimiser in LAYERWISE and mask.takes_parts:
+        needs = "scales steps by the norms of whole tensors, of which a mask by entries leaves "
+        needs += "what its rule picks: needs mask.sparsity=0 (mask.layers may freeze tensors)"
+        raise refuse("local.optimiser", optimiser, needs)
 
 
 def _check_aggregate(config: TrialConfig) -> None:

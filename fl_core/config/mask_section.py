@@ -118,8 +118,12 @@ class MaskConfig(Section):
     @property
     def in_force(self) -> bool:
         """Whether anything may be frozen; without a mask training is dense."""
-        some = self.sparsity > 0 or self.sparsity_end > 0 or self.threshold is not None
-        return some or self.layers != "all"
+        return self.takes_parts or self.layers != "all"
+
+    @property
+    def takes_parts(self) -> bool:
+        """Whether single entries may be frozen, not whole tensors alone."""
+        return self.sparsity > 0 or self.sparsity_end > 0 or self.threshold is not None
 
     @property
     def of_each_client(self) -> bool:

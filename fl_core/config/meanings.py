@@ -38,6 +38,14 @@ MEANINGS: Mapping[str, str] = {
     "local.steps": "J, what a client does in a round, in the unit of local.unit",
     "local.unit": "whether J counts steps (batches) or epochs over the client's examples",
     "local.lr": "learning rate of the clients",
+    "local.optimiser": (
+        "what steps along a gradient: SGD with momentum, LARS or LAMB (each tensor's step scaled "
+        "by its norm, for large batches), AdamW"
+    ),
+    "local.trust": "eta_t of LARS: how long a step is, in norms of the tensor",
+    "local.beta1": "share of the old in the mean of gradients of AdamW and LAMB",
+    "local.beta2": "the same of the mean of their squares",
+    "local.eps": "added to the root of that mean; null: 1e-8 for AdamW, 1e-6 for LAMB",
     "local.momentum": "momentum of the clients' SGD; it starts anew in every round",
     "local.dampening": "share of a gradient that does not enter the momentum, as in torch",
     "local.nesterov": "Nesterov's momentum, as in torch",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from fl_core.config.fields import Section, choice, number, refuse
-from fl_core.config.methods import METHODS
+from fl_core.config.methods import CORRECTING, METHODS
 
 #: Local rules beside which the clients' own momentum makes no sense, and why.
 WITHOUT_MOMENTUM = {
@@ -21,15 +21,20 @@ WITHOUT_MOMENTUM = {
 
 @dataclass(frozen=True)
 class LocalConfig(Section):
-    """One client's work in one round: J steps (or epochs) of SGD with momentum."""
+    """One client's work in one round: J steps (or epochs) of an optimiser, SGD with momentum."""
 
     prefix: ClassVar[str] = "local."
     steps: int = number(4, 1)
     unit: str = choice("steps", "steps", "epochs")
     lr: float = number(0.1, 0, above=True)
+    optimiser: str = choice("sgdm", *METHODS["local.optimiser"])  # see optim.table
     momentum: float = number(0.0, 0, 1, below=True)
     dampening: float = number(0.0, 0, 1)
     nesterov: bool = False
+    trust: float = number(1e-3, 0, above=True)  # of optimiser=lars: eta_t
+    beta1: float = number(0.9, 0, 1, below=True)  # of the means of optimiser=adamw, lamb
+    beta2: float = number(0.999, 0, 1, below=True)
+    eps: float | None = number(None, 0, above=True)  # None = 1e-8 for adamw, 1e-6 for lamb
     weight_decay: float = number(0.0, 0)
     clip: float = number(0.0, 0)  # L2 norm that a step's gradient has at most; 0 = any
     batch_size: int = number(64, 1)
@@ -48,6 +53,9 @@ class LocalConfig(Section):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.only_for("rule", METHODS["local.rule"])
+        self.only_for("optimiser", METHODS["local.optimiser"])
+        if self.optimiser != "sgdm" and self.rule in METHODS["local.rule"]:
+            self._check_rule()
         if self.rule != "plain" and self.blend != "none":
             raise refuse(f"{self.prefix}blend", self.blend, f"only for {self.prefix}rule=plain")
         if self.momentum and (why := WITHOUT_MOMENTUM.get(self.rule)):
@@ -59,6 +67,13 @@ class LocalConfig(Section):
         if self.nesterov and (self.momentum == 0 or self.dampening != 0):
             needs = f"needs {self.prefix}momentum > 0 and {self.prefix}dampening = 0"
             raise refuse(f"{self.prefix}nesterov", True, needs)
+
+    def _check_rule(self) -> None:
+        """A rule that is derived for SGD's step is not beside another optimiser."""
+        if self.rule not in CORRECTING:
+            needs = f"needs {self.prefix}optimiser=sgdm, which is {self.optimiser!r}: it takes a "
+            needs += "step for the gradient times the learning rate"
+            raise refuse(f"{self.prefix}rule", self.rule, needs)
 
 
 @dataclass(frozen=True)

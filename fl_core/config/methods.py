@@ -20,6 +20,12 @@ METHODS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "hbm": ("beta",),
         "cm": ("alpha",),
     },
+    "local.optimiser": {
+        "sgdm": ("momentum", "dampening", "nesterov"),
+        "lars": ("momentum", "dampening", "nesterov", "trust"),
+        "lamb": ("beta1", "beta2", "eps"),
+        "adamw": ("beta1", "beta2", "eps"),
+    },
     "local.blend": {"none": (), "fisher": (), "fisher_all": ()},
     "server.optimiser": {
         "sgd": (),
@@ -88,6 +94,11 @@ METHODS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 }
 #: Local rules that need a plain sum over the round's clients, beside the aggregate.
 SUMMING = ("scaffold", "dyn")
+#: Local rules that correct the gradient, whatever steps along it; the others take a step for the
+#: gradient times the rate, which is SGD's.
+CORRECTING = ("plain", "prox")
+#: Optimisers that scale the step of a tensor by its norm.
+LAYERWISE = ("lars", "lamb")
 #: Aggregates by which the server sees no client's update, only their sum.
 SECURE = ("secure_zero_sum", "secure")
 #: Aggregates that a few attackers cannot move far; those that vote on every entry by itself, and

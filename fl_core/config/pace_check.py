@@ -52,6 +52,7 @@ def _check_noise_scale(config: TrialConfig) -> None:
         raise refuse("schedule.batch", schedule.batch, needs)
     for name, value, neutral in (
         ("local.rule", local.rule, "plain"),
+        ("local.optimiser", local.optimiser, "sgdm"),
         ("local.blend", local.blend, "none"),
         ("personal.rule", config.personal.rule, "none"),
     ):

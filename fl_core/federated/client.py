@@ -21,7 +21,8 @@ from fl_core.data.sources import DRAWS_PER_IMAGE, Source
 from fl_core.federated.losses import CROSS_ENTROPY, Loss
 from fl_core.federated.rule import PLAIN, LocalRule, Visit
 from fl_core.optim.clip import clip_gradient
-from fl_core.optim.sgdm import SGDM, Active
+from fl_core.optim.sgdm import Active
+from fl_core.optim.table import LOCAL_OPTIMISERS
 
 
 class Work(NamedTuple):
@@ -130,7 +131,7 @@ Advance = Callable[[Tensor, Tensor, Visit, dict[str, Tensor], float, Active | No
 
 def advancing(rule: LocalRule, local: LocalConfig, layout: Layout) -> Advance:
     """A local step, given its gradient: corrected by the rule, clipped, taken by the optimiser."""
-    optimiser = SGDM.of(local)
+    optimiser = LOCAL_OPTIMISERS[local.optimiser](local)
 
     def advance(
         params: Tensor,

@@ -22,12 +22,14 @@ from fl_core.federated.schedule import SCHEDULES
 from fl_core.federated.selections.table import SELECTIONS
 from fl_core.federated.server import OPTIMISERS
 from fl_core.federated.timing.table import MODES
+from fl_core.optim.table import LOCAL_OPTIMISERS
 
 Settings = Mapping[str, Value]
 
 #: The field that chooses from each table. Its first choice is the neutral one: FedAvg.
 TABLES: dict[str, Mapping[str, Any]] = {
     "local.rule": LOCAL_RULES,
+    "local.optimiser": LOCAL_OPTIMISERS,
     "server.optimiser": OPTIMISERS,
     "select.rule": SELECTIONS,
     "aggregate.rule": {**AGGREGATES, **PROTOCOLS},
@@ -107,6 +109,14 @@ FACTS: dict[str, Facts] = {
     ),
     "local.rule=hbm": Facts({"local.beta": 0.0}, {"": {"local.beta": 0.8}}),
     "local.rule=cm": Facts({"local.alpha": 1.0}, {"": {"local.alpha": 0.3}}, down=2),
+    "local.optimiser=sgdm": FEDAVG,
+    "local.optimiser=lars": Facts(
+        "it scales every step", {"": {"local.trust": 0.1}}, refuses=("shared", *OWN_MASKS)
+    ),
+    "local.optimiser=lamb": Facts(
+        "its step is of the size of the rate, whatever the gradient", refuses=("shared", *OWN_MASKS)
+    ),
+    "local.optimiser=adamw": Facts("as lamb"),
     "local.blend=none": FEDAVG,
     "local.blend=fisher": Facts("it has no parameter", fisher="round"),
     "local.blend=fisher_all": Facts("it has no parameter", fisher="all"),

@@ -31,7 +31,8 @@ SIZES = {"tiny": (6e6, 192), "small": (22e6, 384), "base": (86e6, 768), "large":
 DECIDING = ("federation.", "backbone.", "fine_tune.", "compute.", "mask.", "data.name",
             "data.path",
             "aggregate.rule", "head.hidden", "local.batch_size", "local.blend", "local.rule",
-            "local.option", "local.tau", "local.momentum", "mask.sparsity")  # fmt: skip
+            "local.optimiser", "local.option", "local.tau",
+            "local.momentum", "mask.sparsity")  # fmt: skip
 LAYERS = 12
 #: Numbers kept for the backward pass by token, layer and unit of width (Korthikanti et al. 2022:
 #: 34 bytes in 16-bit arithmetic).
@@ -71,8 +72,9 @@ def estimated_bytes(config: TrialConfig, device: str = "cuda") -> float:
     head = (width + classes) * hidden if hidden else width * classes
     trained = head if on_head else weights
     rule = rule_of(local)
-    # parameters, gradients, the update, velocity, what the rule corrects with
-    numbers = 3.0 + (local.momentum > 0) + len(rule.memory) + rule.full_gradient
+    # parameters, gradients, the update, the optimiser's means, what the rule corrects with
+    means = 2 if local.optimiser in ("lamb", "adamw") else local.momentum > 0
+    numbers = 3.0 + means + len(rule.memory) + rule.full_gradient
     masks = 0.25 * config.mask.in_force * (copies if config.mask.of_each_client else 1)
     memory = min(fed.clients * trained * (rule.finish is not None), LIMIT / 4)
     memory += trained * (len(rule.broadcast) + len(rule.held))
