@@ -18,7 +18,9 @@ MEANINGS: Mapping[str, str] = {
     "data.val_fraction": "share of the training examples that is set aside for validation",
     "data.split_seed": "seed of that split; it does not follow the trial's seed",
     "data.train_on": "examples that the clients hold: without or with the validation examples",
-    "data.flip": "training images are flipped left to right at random (not a head on features)",
+    "data.flip": (
+        "training images are flipped left to right at random (not a head on features, not digits)"
+    ),
     "data.crop": "pixels of padding of a random crop of training images; 0: none",
     "data.rotation": "training images are turned by up to this many degrees, either way; 0: none",
     "backbone.name": "timm's name of the pre-trained classifier",

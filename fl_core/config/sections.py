@@ -45,6 +45,7 @@ class DataConfig(Section):
     """The data set, its validation split and the augmentation of training images.
 
     A head on cached features is not augmented: `flip` means nothing there, the others are refused.
+    Nor does it where a mirrored image is none of its class (catalogue).
     """
 
     prefix: ClassVar[str] = "data."
@@ -69,6 +70,11 @@ class DataConfig(Section):
             raise refuse("data.path", self.path, f"data.name={self.name} has none")
         own = {"folder": ("image_size",)}
         self.only_for("name", {name: own.get(name, ()) for name in NAMES})
+
+    @property
+    def flips(self) -> bool:
+        """Whether training images are flipped."""
+        return self.flip and (self.name not in DATA_SETS or DATA_SETS[self.name].mirrors)
 
 
 @dataclass(frozen=True)

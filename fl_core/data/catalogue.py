@@ -17,6 +17,7 @@ class DataSet:
     classes: int
     train: int  # examples
     test: int
+    mirrors: bool = True  # an image flipped left to right is still one of its class
 
 
 DEFAULT = "cifar100"
@@ -24,6 +25,7 @@ DEFAULT = "cifar100"
 DATA_SETS: Mapping[str, DataSet] = {
     "cifar100": DataSet("CIFAR-100", classes=100, train=50_000, test=10_000),
     "cifar10": DataSet("CIFAR-10", classes=10, train=50_000, test=10_000),
+    "digits": DataSet("Digits (8 × 8)", classes=10, train=1_438, test=359, mirrors=False),
 }
 #: Those whose sizes the user's own files decide (`data.path`), with their titles.
 OF_A_PATH: Mapping[str, str] = {

@@ -109,7 +109,7 @@ class ImageSource:
 def augment(pixels: Tensor, draws: Tensor, config: DataConfig) -> Tensor:
     """Random flip, crop and rotation of a batch (B, 3, H, W) from `draws` (B, 4) in [0, 1)."""
     flip, row, column, angle = draws.to(pixels.device).unbind(1)
-    if config.flip:
+    if config.flips:
         pixels = torch.where((flip < 0.5).view(-1, 1, 1, 1), pixels.flip(-1), pixels)
     if config.crop:
         pixels = _crop(pixels, row, column, config.crop)

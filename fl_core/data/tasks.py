@@ -18,6 +18,7 @@ from fl_core.config.fields import refuse
 from fl_core.config.own import imported
 from fl_core.config.sections import DataConfig
 from fl_core.data.sets.cifar import cifar
+from fl_core.data.sets.digits import digits
 from fl_core.data.sets.folder import folder
 from fl_core.data.task import INPUTS, Examples, Task
 
@@ -25,6 +26,7 @@ from fl_core.data.task import INPUTS, Examples, Task
 TASKS: Mapping[str, Callable[[DataConfig], Task]] = {
     "cifar100": cifar,
     "cifar10": cifar,
+    "digits": digits,
     "folder": folder,
 }
 

@@ -172,12 +172,12 @@ def _check_classes(data: DataConfig, classes: Sequence[str], start: str) -> None
 
 
 def _check_validation(data: DataConfig, train: Part, classes: Sequence[str]) -> None:
-    """Every class has images on both sides of the validation split."""
+    """The validation split has images of every class."""
     labels = np.array(train.labels)
-    for side in split_train_val(labels, replace(data, train_on="train")):
-        if few := _absent(labels, side, classes):
-            split = f"validation split of data.val_fraction={data.val_fraction:g}"
-            raise _wrong(data, f"{few} to train on: too few for the {split}")
+    _, val = split_train_val(labels, replace(data, train_on="train"))
+    if few := _absent(labels, val, classes):
+        split = f"validation split of data.val_fraction={data.val_fraction:g}"
+        raise _wrong(data, f"{few} to train on: too few for the {split}")
 
 
 def _absent(labels: np.ndarray, part: np.ndarray, classes: Sequence[str]) -> str:
