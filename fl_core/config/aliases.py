@@ -125,6 +125,9 @@ def meant(name: str, known: Iterable[str]) -> str:
     """
     known = list(known)
     group, _, leaf = name.replace("-", "_").rpartition(".")
+    whole = _alias(group)
+    if whole in known and whole.rpartition(".")[2] == leaf:  # model.name as model alone
+        return whole
     alias = _alias(leaf)
     target, _, note = alias.partition(" ")
     inside = [one for one in known if group and one.startswith(f"{group}.")]

@@ -72,9 +72,9 @@ def check_weights(where: Where) -> Iterator[Finding]:
     if path is None:
         yield from _downloaded_weights()
         return
-    backbone, features = imported("fl_core.models.backbone"), imported("fl_core.models.features")
+    weights, features = imported("fl_core.models.weights"), imported("fl_core.models.features")
     name = features.known_weights(path)
-    backbone._stored_names(path)
+    weights.stored_names(path)
     kind = "those of the embedded features" if name == "pretrained" else f"{name[:15]}…"
     yield Finding("ok", "weights", f"{path}: {kind}")
 

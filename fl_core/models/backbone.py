@@ -1,9 +1,9 @@
-"""Backbones: any timm classifier by name (the only timm import), or one of `models.nets`.
+"""Backbones: any timm classifier by name, one of `models.nets`, or the user's own.
 
-A classifier is `backbone` (timm, without its head) followed by `head` (see `models.heads`), so
+A classifier is `backbone` (without its own head) followed by `head` (see `models.heads`), so
 parameter names are the same for every architecture: `backbone.…`, `head.weight`, `head.bias`.
 Models with batch statistics are refused: averaging them over clients breaks them (Hsieh et al.,
-ICML 2020); `resnet18_gn` and the like are timm's ResNets with GroupNorm.
+ICML 2020).
 
 A model of the user's own, `backbone.name=package.module:name`, is a function of the section
 `backbone` that gives the module and the number of its features:
@@ -14,22 +14,16 @@ A model of the user's own, `backbone.name=package.module:name`, is a function of
 
 Its random numbers come from the trial's seed. Weights it loads itself, where it wants
 `config.weights` to say so. An attribute `pretrained_cfg` with mean, std and interpolation decides
-how images are made ready for it, as in timm; else they come in [-1, 1].
+how images are made ready for it, as in timm; else they come in [-1, 1]. A function that the file
+registers with timm is a model of timm's (see `models.timm_models`).
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-import socket
-from collections.abc import Mapping
-from difflib import get_close_matches
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from fl_core.base.errors import UserError
@@ -40,6 +34,7 @@ from fl_core.config.sections import BackboneConfig
 from fl_core.data.sources import Preprocess
 from fl_core.models.heads import Head
 from fl_core.models.nets.table import NETS
+from fl_core.models.timm_models import is_registered, timm_model
 
 
 class Classifier(nn.Module):
@@ -66,29 +61,12 @@ def build_backbone(
     `weights=random` initialises from `seed`. Raises UserError for an unknown model, a file that
     does not fit, or a download that fails.
     """
-    options: dict[str, Any] = {}
-    stored: set[str] | None = None
-    if config.weights != "random" and not is_own(config.name):
-        if config.weights.startswith("sha256:"):
-            _check_weights_file(config, weights_file)
-        options["pretrained"] = True
-        if weights_file is not None:
-            stored = _stored_names(weights_file)
-            # the file is a state_dict, also where timm's own download is Google's .npz, which some
-            # versions of timm (1.0.29) then insist on
-            options["pretrained_cfg_overlay"] = {"file": str(weights_file), "custom_load": False}
     # timm initialises from torch's global generator: lend it a stream of ours, then restore it
     with torch.random.fork_rng(devices=[]):
         lent = torch.Generator()
         lent.manual_seed(int(stream(seed, "init").integers(2**62)))
         torch.random.set_rng_state(lent.get_state())
-        model, features = _create(config, options, classes)
-    missing = [] if stored is None else sorted(model.state_dict().keys() - stored)
-    if missing:  # timm would leave them at random
-        raise UserError(
-            f"--weights {weights_file}: are not those of {config.name}: {missing[0]} and "
-            f"{len(missing) - 1} more are missing"
-        )
+        model, features = _create(config, weights_file, classes)
     bad = [
         name for name, m in model.named_modules() if isinstance(m, nn.modules.batchnorm._NormBase)
     ]
@@ -100,72 +78,18 @@ def build_backbone(
     return model.eval(), features, _preprocess(model, config)
 
 
-def _create(config: BackboneConfig, options: dict[str, Any], classes: int) -> tuple[nn.Module, int]:
-    if is_own(config.name):
-        return _own(config)
+def _create(
+    config: BackboneConfig, weights_file: Path | None, classes: int
+) -> tuple[nn.Module, int]:
     if config.name in NETS:
-        if options:
+        if config.weights != "random":
             why = "has no pre-trained weights: set backbone.weights=random"
             raise refuse("backbone.name", config.name, why)
         return NETS[config.name](config, classes)
-    if options.get("pretrained") and "pretrained_cfg_overlay" not in options:
-        _say_if_offline()
-    import timm  # nine seconds of import: only where a model is built
-    from timm.layers import GroupNorm
-
-    name = config.name
-    if config.name not in timm.list_models() and name.endswith("_gn"):
-        if options:
-            raise UserError(
-                f"backbone.name={config.name!r}: GroupNorm has no pre-trained weights: set "
-                "backbone.weights=random"
-            )
-        name, options = name.removesuffix("_gn"), {"norm_layer": GroupNorm}
-    if name not in timm.list_models():
-        close = (
-            ", ".join(get_close_matches(name, timm.list_models(), 4)) or "see timm.list_models()"
-        )
-        raise UserError(f"backbone.name={config.name!r}: timm has no such model ({close})")
-    if timm.get_pretrained_cfg(name).fixed_input_size:  # transformers with position embeddings
-        options["img_size"] = config.image_size
-    if config.patch_size is not None:
-        options["patch_size"] = config.patch_size
-    tagged = f"{name}.{config.tag}" if options.get("pretrained") and config.tag else name
-    try:
-        model = timm.create_model(tagged, num_classes=0, **options)
-    except TypeError as error:  # an option that this architecture does not take
-        raise UserError(f"backbone.name={config.name!r}: {str(error)[:200]}") from error
-    except Exception as error:  # timm, huggingface, safetensors and torch each raise their own
-        raise UserError(_why_not(config, tagged, options, error)) from error
-    width: int = getattr(model, "head_hidden_size", None) or model.num_features
-    return model, width
-
-
-def _why_not(
-    config: BackboneConfig, tagged: str, options: Mapping[str, Any], error: Exception
-) -> str:
-    """Why timm made no such model, and what to do."""
-    reason = " ".join(str(error).split())[:200]
-    if source := options.get("pretrained_cfg_overlay", {}).get("file"):
-        return f"--weights {source}: do not load as weights of {tagged} ({reason})"
-    if "pretrained" not in options:
-        return f"backbone.name={config.name!r}: cannot be built ({reason})"
-    return (
-        f"the weights of {tagged} are not on this machine and cannot be downloaded ({reason}): "
-        "give a file with --weights (the embedded preset needs none)"
-    )
-
-
-def _say_if_offline() -> None:
-    """Without a network the hub's client retries for a minute: set its own offline switch."""
-    from huggingface_hub import constants
-
-    proxies = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HF_ENDPOINT")
-    if not any(os.environ.get(name) for name in proxies):
-        try:
-            socket.getaddrinfo("huggingface.co", 443)
-        except OSError:
-            constants.HF_HUB_OFFLINE = True
+    if not is_own(config.name):
+        return timm_model(config, config.name, weights_file)
+    own = imported(config.name, "backbone.name")
+    return timm_model(config, own.__name__, weights_file) if is_registered(own) else _own(config)
 
 
 def _preprocess(model: nn.Module, config: BackboneConfig) -> Preprocess:
@@ -190,30 +114,3 @@ def _own(config: BackboneConfig) -> tuple[nn.Module, int]:
         case (nn.Module() as model, int(features)):
             return model, features
     raise refuse("backbone.name", config.name, "must return a torch module and its features")
-
-
-@cache
-def file_sha256(path: Path) -> str:
-    """Hex sha256 of a file's bytes; UserError where it cannot be read."""
-    if path.exists() and not path.is_file():  # a pipe would be waited for, a device has no end
-        raise UserError(f"--weights {path}: cannot be read (not a file)")
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise UserError(f"--weights {path}: cannot be read ({error.strerror})") from error
-
-
-def _stored_names(path: Path) -> set[str]:
-    """The names in a safetensors file: other formats can execute code when they are read."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return set(file.keys())
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"--weights {path}: is no readable safetensors file ({error})") from error
-
-
-def _check_weights_file(config: BackboneConfig, weights_file: Path | None) -> None:
-    if weights_file is None:
-        raise UserError(f"backbone.weights={config.weights!r}: name the file with --weights")
-    if f"sha256:{file_sha256(weights_file)}" != config.weights:
-        raise UserError(f"--weights {weights_file}: is not the file of {config.weights}")

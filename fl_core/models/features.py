@@ -29,7 +29,8 @@ from fl_core.config.sections import BackboneConfig
 from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sources import FeatureSource, Preprocess
 from fl_core.data.tasks import load_examples, task_of
-from fl_core.models.backbone import build_backbone, file_sha256
+from fl_core.models.backbone import build_backbone
+from fl_core.models.weights import file_sha256
 
 FEATURES_VERSION = 2  # part of every artefact's name; raised like TRIAL_VERSION
 EMBEDDED = Path(__file__).parent / "embedded"
@@ -153,7 +154,7 @@ def _forward(
 
 
 def _weights_sha256(config: BackboneConfig, machine: Machine) -> str:
-    if is_own(config.name):
+    if is_own(config.name) and not config.weights.startswith("sha256:"):
         return "its own"
     if machine.weights_file is not None:
         return file_sha256(machine.weights_file)

@@ -112,6 +112,8 @@ UNKNOWN = {
         "head.local.rule or mask.rule"
     ),
     "head.lr": "head.local.lr",
+    "model.name": "backbone.name",
+    "dataset.name": "data.name",
     "personal.lambda": "personal.lambda_",
     "sharding": "federation.sharding",
     "local": "",

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from fl_core.base.errors import UserError
 from fl_core.config.sections import BackboneConfig
-from fl_core.models.backbone import Classifier, build_backbone, file_sha256
+from fl_core.models.backbone import Classifier, build_backbone
 from fl_core.models.heads import linear_head
+from fl_core.models.weights import file_sha256
 
 TINY = BackboneConfig(weights="random", image_size=32, patch_size=8)  # vit_tiny_patch16_224
 
@@ -248,14 +249,18 @@ def test_unknown_tags_are_refused(tiny_file: Path) -> None:
     assert text.startswith("--weights ")
 
 
-@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "resnet50"])
-def test_a_failed_download_is_one_line(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "tag"), [("vit_tiny_patch16_224", "augreg_in21k"), ("resnet50", "a1_in1k")]
+)
+def test_a_failed_download_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, name: str, tag: str
+) -> None:
     def offline(*_: object, **__: object) -> nn.Module:
         raise OSError("Name or service not known\nand a long explanation")
 
     monkeypatch.setattr(timm, "create_model", offline)
-    text = complaint(BackboneConfig(name=name, tag="a_tag"))
-    assert text.startswith(f"the weights of {name}.a_tag are not on this machine")
+    text = complaint(BackboneConfig(name=name, tag=tag))
+    assert text.startswith(f"the weights of {name}.{tag} are not on this machine")
     assert "Name or service not known" in text
     assert "--weights" in text
 

@@ -17,7 +17,7 @@ from fl_core.doctor import __main__ as doctor
 from fl_core.doctor.__main__ import CHECKS
 from fl_core.doctor.software import Where
 from fl_core.models import features
-from fl_core.models.backbone import file_sha256
+from fl_core.models.weights import file_sha256
 from fl_core.study import ui
 from fl_core.study.resources import MOST_WORKERS, device_of, machine_of
 from fl_core.study.workers.shares import workers_of

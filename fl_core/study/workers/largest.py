@@ -27,6 +27,10 @@ from fl_core.study.settled import within
 #: Parameters and width of a backbone by the word in its name; the last is for names without one.
 SIZES = {"tiny": (6e6, 192), "small": (22e6, 384), "base": (86e6, 768), "large": (304e6, 1024),
          "huge": (632e6, 1280), "cnn": (2e6, 64), "": (25e6, 512)}  # fmt: skip
+#: The same of networks by their whole names. They have no tokens: their width is that of the
+#: transformer, by this account, whose layers keep as many numbers of an image.
+NETS = {"cnn": (2e6, 135), "lenet": (8e5, 157), "mlp": (5e5, 1), "char_lstm": (8e5, 6),
+        "resnet18_gn": (11e6, 135), "resnet18_gn_small": (11e6, 2000)}  # fmt: skip
 #: The fields that the estimate reads; of the numbers among the last two only whether they are 0.
 DECIDING = ("federation.", "backbone.", "fine_tune.", "compute.", "mask.", "data.name",
             "data.path",
@@ -63,7 +67,7 @@ def estimated_bytes(config: TrialConfig, device: str = "cuda") -> float:
     Trained part, clients at a time, batch size, resolution, precision, per-client masks, what the
     local rule keeps, the updates that an aggregate holds.
     """
-    weights, width = next(size for word, size in SIZES.items() if word in config.backbone.name)
+    weights, width = _size(config.backbone.name)
     classes = task_of(config.data).classes
     fed, local = config.federation, config.local
     copies = clients_at_a_time(config, device)
@@ -123,6 +127,10 @@ def _deciding(values: Mapping[str, Value]) -> str:
     """What of a point decides the estimate."""
     kept = ((n, bool(v) if n in DECIDING[-2:] else v) for n, v in values.items())
     return repr([pair for pair in kept if is_read(pair[0], DECIDING)])
+
+
+def _size(name: str) -> tuple[float, int]:
+    return NETS.get(name) or next(size for word, size in SIZES.items() if word in name)
 
 
 def _most_examples(config: TrialConfig) -> int:

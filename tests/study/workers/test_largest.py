@@ -112,6 +112,16 @@ def test_aggregates_that_hold_a_round_s_updates_count() -> None:
         assert estimated_bytes(config.override({"aggregate.rule": "norm_bound"})) == plain
 
 
+def test_networks_are_known_by_their_names() -> None:
+    """In the order of their sizes, although "small" is a word in the name of a transformer too."""
+    values = {**IMAGES, "backbone.weights": "random", "backbone.image_size": 32}
+    names = ["mlp", "lenet", "cnn", "resnet18_gn", "resnet18_gn_small", "vit_base_patch16_224"]
+    found = [
+        estimated_bytes(TrialConfig().override({**values, "backbone.name": name})) for name in names
+    ]
+    assert found == sorted(found)
+
+
 def test_what_saves_memory_counts() -> None:
     config = TrialConfig().override(IMAGES)
     for values in ({"fine_tune.strategy": "head"}, {"compute.precision": "bfloat16"},
