@@ -59,7 +59,7 @@ def test_a_network_learns_from_a_head_of_zeros(name: str) -> None:
         for p, g in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
             p.data -= lr * g
     assert losses[0] == pytest.approx(torch.log(torch.tensor(4.0)).item())
-    assert losses[-1] < 0.5 * losses[0]
+    assert losses[-1] < 0.8 * losses[0]
 
 
 @pytest.mark.parametrize("name", ["lenet", "mlp"])
