@@ -97,7 +97,7 @@ SETTING: dict[str, dict[str, Value]] = {
     "rounds": {"head.method": "ridge"},
 }  # fmt: skip
 # a method's own fields: its name alone
-for chooser in ("local.rule", "local.optimiser"):
+for chooser in ("local.rule", "local.optimiser", "local.lr_scaling"):
     for choice, own in METHODS[chooser].items():
         for name in own:
             for head in ("", "head."):

@@ -43,6 +43,7 @@ def check_combination(config: TrialConfig) -> None:
         raise refuse("stop_round", config.stop_round, f"must be at most rounds={config.rounds}")
     if config.local.keep_momentum and config.federation.clients > 1:
         raise refuse("local.keep_momentum", True, "only for federation.clients=1 (centralised)")
+    _check_compute(config)
     _check_layerwise(config)
     _check_aggregate(config)
     _check_attack(config)
@@ -95,6 +96,13 @@ def _check_sizes(config: TrialConfig, data: DataSet) -> None:
     ):
         if count > data.train:
             raise refuse(needed, count, f"{name} has only {data.train} training examples")
+
+
+def _check_compute(config: TrialConfig) -> None:
+    """Micro-batches are of one client at a time."""
+    if config.compute.micro_batch and config.compute.execution == "stacked":
+        needs = "saves memory, of which stacked clients take more: needs compute.execution=auto or "
+        raise refuse("compute.micro_batch", config.compute.micro_batch, f"{needs}sequential")
 
 
 def _check_layerwise(config: TrialConfig) -> None:

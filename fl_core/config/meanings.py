@@ -40,6 +40,11 @@ MEANINGS: Mapping[str, str] = {
     "local.steps": "J, what a client does in a round, in the unit of local.unit",
     "local.unit": "whether J counts steps (batches) or epochs over the client's examples",
     "local.lr": "learning rate of the clients",
+    "local.lr_scaling": (
+        "how the rate grows with the batch: local.lr times batch_size / base_batch, or times its "
+        "square root"
+    ),
+    "local.base_batch": "batch at which local.lr is the rate as it is; with lr_scaling",
     "local.optimiser": (
         "what steps along a gradient: SGD with momentum, LARS or LAMB (each tensor's step scaled "
         "by its norm, for large batches), AdamW"
@@ -261,6 +266,10 @@ MEANINGS: Mapping[str, str] = {
         "differ by rounding alone"
     ),
     "compute.precision": "of forward and backward pass; parameters are always float32",
+    "compute.micro_batch": (
+        "examples whose gradient is computed at once where clients train one after the other: a "
+        "larger batch in the memory of this one; 0: the whole batch. Results differ by rounding"
+    ),
     "rounds": (
         "T, communication rounds of the main stage; a study sets it from its budget and J; 0: the "
         "head as it is"

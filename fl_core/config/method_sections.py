@@ -27,6 +27,8 @@ class LocalConfig(Section):
     steps: int = number(4, 1)
     unit: str = choice("steps", "steps", "epochs")
     lr: float = number(0.1, 0, above=True)
+    lr_scaling: str = choice("none", *METHODS["local.lr_scaling"])  # with batch_size / base_batch
+    base_batch: int = number(256, 1)  # at which lr is the rate
     optimiser: str = choice("sgdm", *METHODS["local.optimiser"])  # see optim.table
     momentum: float = number(0.0, 0, 1, below=True)
     dampening: float = number(0.0, 0, 1)
@@ -54,6 +56,7 @@ class LocalConfig(Section):
         super().__post_init__()
         self.only_for("rule", METHODS["local.rule"])
         self.only_for("optimiser", METHODS["local.optimiser"])
+        self.only_for("lr_scaling", METHODS["local.lr_scaling"])
         if self.optimiser != "sgdm" and self.rule in METHODS["local.rule"]:
             self._check_rule()
         if self.rule != "plain" and self.blend != "none":

@@ -26,6 +26,7 @@ METHODS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "lamb": ("beta1", "beta2", "eps"),
         "adamw": ("beta1", "beta2", "eps"),
     },
+    "local.lr_scaling": {"none": (), "linear": ("base_batch",), "sqrt": ("base_batch",)},
     "local.blend": {"none": (), "fisher": (), "fisher_all": ()},
     "server.optimiser": {
         "sgd": (),

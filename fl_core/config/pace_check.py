@@ -50,6 +50,9 @@ def _check_noise_scale(config: TrialConfig) -> None:
         needs = f"needs two clients in a round, for two sizes of batches: of {fed.clients} "
         needs += f"federation.participation={fed.participation:g} takes one"
         raise refuse("schedule.batch", schedule.batch, needs)
+    if local.lr_scaling != "none":
+        needs = "makes the batch grow where a rate would fall: needs local.lr_scaling=none"
+        raise refuse("schedule.batch", schedule.batch, needs)
     for name, value, neutral in (
         ("local.rule", local.rule, "plain"),
         ("local.optimiser", local.optimiser, "sgdm"),

@@ -23,6 +23,31 @@ class Paper(NamedTuple):
 
 
 PAPERS: Mapping[str, Paper] = {
+    "you2017": Paper(
+        "You",
+        2017,
+        "Y. You, I. Gitman, B. Ginsburg",
+        "Large Batch Training of Convolutional Networks",
+        "arXiv",
+        "1708.03888",
+    ),
+    "you2020": Paper(
+        "You",
+        2020,
+        "Y. You, J. Li, S. Reddi, J. Hseu, S. Kumar, S. Bhojanapalli, X. Song, J. Demmel, "
+        "K. Keutzer, C.-J. Hsieh",
+        "Large Batch Optimization for Deep Learning: Training BERT in 76 minutes",
+        "ICLR",
+        "1904.00962",
+    ),
+    "loshchilov2019": Paper(
+        "Loshchilov",
+        2019,
+        "I. Loshchilov, F. Hutter",
+        "Decoupled Weight Decay Regularization",
+        "ICLR",
+        "1711.05101",
+    ),
     "mcmahan2017": Paper(
         "McMahan",
         2017,

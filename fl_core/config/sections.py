@@ -182,8 +182,11 @@ class ComputeConfig(Section):
 
     execution: the clients of a round one after the other, or stacked; auto: what is faster here.
     precision: of the forward and backward pass; parameters are always float32.
+    micro_batch: examples whose gradient is computed at once, in sequential execution: a batch
+        larger than that is summed from parts, in the memory of one. 0: all of the batch.
     """
 
     prefix: ClassVar[str] = "compute."
     execution: str = choice("auto", "auto", "sequential", "stacked")
     precision: str = choice("float32", "float32", "bfloat16")
+    micro_batch: int = number(0, 0)

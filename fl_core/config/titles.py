@@ -31,6 +31,12 @@ TITLES: Mapping[str, Mapping[str, Title]] = {
         "hbm": Title("FedHBM", "zaccone2025"),
         "cm": Title("FedCM", "xu2021"),
     },
+    "local.optimiser": {
+        "sgdm": Title("SGD"),
+        "lars": Title("LARS", "you2017"),
+        "lamb": Title("LAMB", "you2020"),
+        "adamw": Title("AdamW", "loshchilov2019"),
+    },
     "local.blend": {
         "none": Title(FEDAVG, "mcmahan2017"),
         "fisher": Title("Fisher blending", "pirilli2025"),

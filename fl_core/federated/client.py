@@ -95,6 +95,7 @@ def local_update(
     rates: list[float],
     precision: str = "float32",
     *,
+    micro_batch: int = 0,
     rule: LocalRule = PLAIN,
     loss: Loss = CROSS_ENTROPY,
     state: Mapping[str, Tensor] | None = None,
@@ -116,7 +117,7 @@ def local_update(
         keep = row >= 0
         indices = torch.from_numpy(row[keep]).to(device)
         draws = None if work.draws is None else torch.from_numpy(work.draws[step][keep])
-        mean = _gradient(model, source, indices, draws, precision, loss)
+        mean = _gradient(model, source, indices, draws, precision, loss, micro_batch)
         first = first if step else mean
         advance(model.flat, model.grad, visit, memory, rates[step], active)
         loss_sum += mean * len(indices)
@@ -177,11 +178,38 @@ def _gradient(
     draws: Tensor | None,
     precision: str,
     loss: Loss,
+    micro_batch: int = 0,
 ) -> Tensor:
-    """The batch's mean loss (); its gradient goes into `model.grad`."""
+    """The batch's mean loss (); its gradient goes into `model.grad`.
+
+    micro_batch: most examples of a forward and backward pass; the gradients of the parts' means
+    are summed by their share of the batch. 0: all at once.
+    """
     model.grad.zero_()
+    size = len(indices)
+    if not 0 < micro_batch < size:
+        return _backward(model, source, indices, draws, precision, loss, 1.0)
+    parts = torch.split(indices, micro_batch)
+    drawn = [None] * len(parts) if draws is None else torch.split(draws, micro_batch)
+    total = torch.zeros((), device=model.flat.device)
+    for part, own in zip(parts, drawn, strict=True):
+        total += _backward(model, source, part, own, precision, loss, len(part) / size)
+    return total
+
+
+def _backward(
+    model: FlatModule,
+    source: Source,
+    indices: Tensor,
+    draws: Tensor | None,
+    precision: str,
+    loss: Loss,
+    share: float,
+) -> Tensor:
+    """So much of these examples' mean loss (); its gradient is added to `model.grad`."""
     with precision_context(model.flat.device, precision):
         logits = model.module(source.batch(indices, draws))
     mean = loss.of(logits.float(), source.labels[indices], reduction="mean")
+    mean = mean if share == 1 else mean * share
     mean.backward()  # type: ignore[no-untyped-call]
     return mean.detach()

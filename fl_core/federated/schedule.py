@@ -1,6 +1,7 @@
 """Learning rates over a run: a factor of the progress in (0, 1), by name.
 
-Cosine: Loshchilov & Hutter, ICLR 2017; with linear warm-up: Goyal et al., 2017.
+Cosine: Loshchilov & Hutter, ICLR 2017; with linear warm-up: Goyal et al., 2017, as the scaling of
+the rate with the batch; by its square root: Krizhevsky, 2014, and LAMB (You et al., ICLR 2020).
 """
 
 from __future__ import annotations
@@ -39,11 +40,24 @@ def lr_factor(schedule: ScheduleConfig, progress: float) -> float:
     return SCHEDULES[schedule.name](schedule, progress)
 
 
+#: Values of `local.lr_scaling`: the factor of a batch that is so many times as large.
+SCALINGS: Mapping[str, Callable[[float], float]] = {
+    "none": lambda ratio: 1.0,
+    "linear": lambda ratio: ratio,
+    "sqrt": math.sqrt,
+}
+
+
+def base_rate(local: LocalConfig) -> float:
+    """The learning rate of these batches, where the schedule's factor is 1."""
+    return local.lr * SCALINGS[local.lr_scaling](local.batch_size / local.base_batch)
+
+
 def step_rates(
     local: LocalConfig, schedule: ScheduleConfig, round: int, rounds: int, steps: int
 ) -> list[float]:
     """Learning rate of each local step of `round`; a step's progress is taken at its middle."""
+    rate = base_rate(local)
     return [
-        local.lr * lr_factor(schedule, (round + (step + 0.5) / steps) / rounds)
-        for step in range(steps)
+        rate * lr_factor(schedule, (round + (step + 0.5) / steps) / rounds) for step in range(steps)
     ]

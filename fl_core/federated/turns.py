@@ -98,7 +98,7 @@ def _visit(run: Run, state: State, turn: Turn, memory: Mapping[str, Tensor]) -> 
             turn.start,
             fed.train,
             fed.shards[turn.client],
-            config.local.batch_size,
+            config.compute.micro_batch or config.local.batch_size,
             config.compute.precision,
             LOSSES[config.head.loss],
         )
@@ -132,6 +132,7 @@ def _one_by_one(run: Run, state: State, turns: Iterable[Turn]) -> Iterator[Done]
                 run.local,
                 turn.rates,
                 config.compute.precision,
+                micro_batch=config.compute.micro_batch,
                 rule=run.rule,
                 loss=LOSSES[config.head.loss],
                 state=memory,
@@ -186,5 +187,7 @@ def _of_all(each: Sequence[float | Tensor], like: Tensor) -> float | Tensor:
 def use_stacked(config: TrialConfig, model: FlatModule, device: torch.device) -> bool:
     """Classifiers on features always; others on a GPU: on a CPU vmap loses to the plain loop."""
     if config.compute.execution == "auto":
+        if config.compute.micro_batch:  # to save memory
+            return False
         return has_closed_form(model.module) or device.type == "cuda"
     return config.compute.execution == "stacked"

@@ -117,6 +117,8 @@ OTHERS: list[tuple[Settings, str, str]] = [
     ({"mask.sparsity": 0.5, "mask.recalibrate": 5, "head.method": "ridge",
       "local.keep_momentum": True, "federation.clients": 1}, "local.keep_momentum=True",
      "not where masks change"),
+    ({"compute.micro_batch": 8, "compute.execution": "stacked"}, "compute.micro_batch=8",
+     "needs compute.execution=auto or sequential"),
     ({"mask.sparsity": 0.5, "local.optimiser": "lars"}, "local.optimiser='lars'",
      "scales steps by the norms of whole tensors"),
     ({"mask.threshold": 1e-6, "local.optimiser": "lamb"}, "local.optimiser='lamb'",

@@ -24,7 +24,7 @@ import math
 
 from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.pace.pace import Memory, Pace
-from fl_core.federated.schedule import step_rates
+from fl_core.federated.schedule import base_rate, step_rates
 from fl_core.federated.update import Measured
 
 #: In the server's memory: J of the coming round; F_0; of the interval so far the sum of F, and its
@@ -42,7 +42,8 @@ def _after(config: TrialConfig, memory: Memory, round: int, measured: Measured) 
     total, rounds = memory.get(SUM, 0.0) + loss, memory.get(ROUNDS, 0.0) + 1
     if rounds >= config.schedule.interval:
         (rate,) = step_rates(config.local, config.schedule, round, config.rounds, 1)
-        steps = fewer(config, steps, config.local.lr * total / rounds, rate * start)
+        first = base_rate(config.local)
+        steps = fewer(config, steps, first * total / rounds, rate * start)
         total, rounds = 0.0, 0.0
     return {STEPS: steps, START: start, SUM: total, ROUNDS: rounds}
 

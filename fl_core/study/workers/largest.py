@@ -86,6 +86,7 @@ def estimated_bytes(config: TrialConfig, device: str = "cuda") -> float:
         memory += trained * (fed.sampled - copies)  # updates beside those that are being trained
     kept = trained * (copies * numbers + masks) + memory
     images = copies * min(local.batch_size, _most_examples(config))
+    images = min(images, config.compute.micro_batch or images)
     if on_head:
         return 4 * (kept + images * (width + hidden))
     size = config.backbone.image_size
@@ -98,7 +99,8 @@ def estimated_bytes(config: TrialConfig, device: str = "cuda") -> float:
 def clients_at_a_time(config: TrialConfig, device: str = "cuda") -> int:
     """Clients that train stacked: all of a round, or one (see federated.turns.use_stacked)."""
     execution = config.compute.execution
-    auto = execution == "auto" and (config.part == "head" or device.startswith("cuda"))
+    pays = config.part == "head" or device.startswith("cuda")
+    auto = execution == "auto" and pays and not config.compute.micro_batch
     return config.federation.sampled if auto or execution == "stacked" else 1
 
 
