@@ -16,6 +16,7 @@ from fl_core.base.machine import Machine
 from fl_core.base.params import FlatModule, Layout
 from fl_core.base.rng import stream
 from fl_core.config.fields import refuse
+from fl_core.config.own import is_own
 from fl_core.config.sections import DataConfig, FederationConfig
 from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sharding import class_counts, shard
@@ -30,7 +31,7 @@ from fl_core.data.sources import (
 from fl_core.data.task import Examples
 from fl_core.data.tasks import load_examples, task_of
 from fl_core.federated.state import Federation
-from fl_core.models.backbone import Classifier, build_backbone
+from fl_core.models.backbone import Classifier, build_backbone, check_own_model
 from fl_core.models.features import extract_features, forget_features
 from fl_core.models.heads import build_head
 
@@ -96,6 +97,8 @@ def build_classifier(
     backbone, features, preprocess = build_backbone(
         config.backbone, machine.weights_file, config.seed, classes
     )
+    if is_own(config.backbone.name) and task_of(config.data).inputs == "images":
+        check_own_model(backbone, features, config.backbone)
     # behind a head of zeros the backbone has no Fisher information
     zeros = config.fine_tune.strategy != "sparse_full"
     classifier = build_head(config.head, features, classes, config.seed, zeros=zeros)

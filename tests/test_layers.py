@@ -18,7 +18,7 @@ FLOORS = (
     ("config",),
     ("data", "optim"),
     ("models", "masks", "federated"),
-    ("inputs",),
+    ("inputs", "own_methods"),
     ("head_stage",),
     ("stages", "checkpoint"),
     ("trial",),

@@ -57,7 +57,7 @@ def imported(value: str, field: str, takes: Sequence[str] | None = None) -> Any:
         _refuse(field, value, f"{module} has no {name}")
     except Exception as error:  # whatever the user's module does when it is imported
         _refuse(field, value, f"importing {module} fails ({type(error).__name__}: {error})")
-    if takes is not None and not _can_take(found, takes):
+    if takes is not None and not can_take(found, *takes):
         _refuse(field, value, f"must be callable with ({', '.join(takes)})")
     return found
 
@@ -144,11 +144,12 @@ def make_importable(*folders: Path) -> None:
             sys.path.append(folder)
 
 
-def _can_take(found: Any, takes: Sequence[str]) -> bool:
+def can_take(found: object, *takes: object, **named: object) -> bool:
+    """Whether this can be called with these arguments."""
     if not callable(found):
         return False
     try:
-        inspect.signature(found).bind(*takes)
+        inspect.signature(found).bind(*takes, **named)
     except TypeError:
         return False
     except ValueError:  # built in: it has no signature to ask

@@ -114,3 +114,18 @@ def _own(config: BackboneConfig) -> tuple[nn.Module, int]:
         case (nn.Module() as model, int(features)):
             return model, features
     raise refuse("backbone.name", config.name, "must return a torch module and its features")
+
+
+def check_own_model(model: nn.Module, features: int, config: BackboneConfig) -> None:
+    """ConfigError where the user's own model does not make of images what it says."""
+    size = config.image_size
+    images = f"images (2, 3, {size}, {size})"
+    try:
+        with torch.no_grad():
+            given = tuple(model(torch.zeros(2, 3, size, size)).shape)
+    except Exception as error:  # whatever the user's model does
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise refuse("backbone.name", config.name, f"fails on {images} ({why})") from error
+    if given != (2, features):
+        wanted = f"says {features} features, which must be numbers (2, {features}) of {images}"
+        raise refuse("backbone.name", config.name, f"{wanted}, not {given}")

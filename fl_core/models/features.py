@@ -29,7 +29,7 @@ from fl_core.config.sections import BackboneConfig
 from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sources import FeatureSource, Preprocess
 from fl_core.data.tasks import load_examples, task_of
-from fl_core.models.backbone import build_backbone
+from fl_core.models.backbone import build_backbone, check_own_model
 from fl_core.models.weights import file_sha256
 
 FEATURES_VERSION = 2  # part of every artefact's name; raised like TRIAL_VERSION
@@ -109,9 +109,11 @@ def compute_features(
     import torchvision
 
     own = config.backbone
-    backbone, _, preprocess = build_backbone(
+    backbone, width, preprocess = build_backbone(
         own, machine.weights_file, config.seed, task_of(config.data).classes
     )
+    if is_own(own.name):
+        check_own_model(backbone, width, own)
     backbone = backbone.to(machine.device)
     tensors: dict[str, Tensor] = {}
     scale: Tensor | None = None

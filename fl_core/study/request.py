@@ -59,8 +59,10 @@ def request_of(study: Study, args: argparse.Namespace) -> Request:
         samplers.check_searcher(plan.searcher, space, 1 + len(resolved.objectives))
     machine = resources.machine_of(args)
     from fl_core.federated.timing.checks import check_devices
+    from fl_core.own_methods import check_own_methods
 
     for arm in resolved.arms:
+        check_own_methods(arm.config)
         check_devices(arm.config)
     if args.fresh:
         check_fresh(out, study.name)

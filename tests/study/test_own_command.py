@@ -20,8 +20,11 @@ from fl_core import inputs
 from fl_core.config import own
 from studies import load_study
 
-#: The least that is a study: a trial and a seed of each arm, a third of the rounds.
-LEAST = ("--trials", "1", "--seeds", "1", "--set", "rounds=15", "--set", "eval_every=15")
+#: The least that is a study: a trial and a seed of each arm, a fifth of the rounds.
+LEAST = (
+    *("--trials", "1", "--seeds", "1", "--no-neighbours"),
+    *("--set", "rounds=10", "--set", "eval_every=10"),
+)
 
 
 @pytest.fixture
@@ -57,6 +60,32 @@ def test_own_data_model_and_rule_in_one_file(my_study: Path) -> None:
     events = Events(folder / "log")
     run_here(load_study(my_study), ["--serial", *LEAST], folder, events).assert_good()
     check_tables(folder, least=0.5)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("sign(local)", "sign()", "local.rule='my_study:sign': must be callable with (local)"),
+        ("gradient, params, visit:", "gradient:",
+         "local.rule='my_study:sign': its correct must be callable with (grad, params, visit)"),
+        ("return LocalRule", "LocalRule", "local.rule='my_study:sign': must give a LocalRule"),
+        ("nn.ReLU()), 64", "nn.ReLU()), 65",
+         "backbone.name='my_study:perceptron': says 65 features, which must be numbers (2, 65) of "
+         "images (2, 3, 8, 8), not (2, 64)"),
+        ("3 * 8 * 8", "3 * 9 * 9",
+         "backbone.name='my_study:perceptron': fails on images (2, 3, 8, 8) (RuntimeError: "),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_a_line_before_any_work(old: str, new: str, why: str, my_study: Path) -> None:
+    text = own_study()
+    assert text.count(old) == 1
+    my_study.write_text(text.replace(old, new))
+    folder = my_study.parent
+    ended = run_here(load_study(my_study), ["--serial", *LEAST], folder, Events(folder / "log"))
+    assert ended.code == 2
+    (line,) = ended.errors.strip().splitlines()
+    assert line.startswith(f"error: {why}")
+    assert not list(folder.glob("results/*/trials/*"))
 
 
 def run(script: Path, *argv: str) -> None:

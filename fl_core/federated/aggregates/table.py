@@ -70,11 +70,15 @@ def upload_of(config: TrialConfig) -> Callable[[int], int] | None:
     return partial(protocol.upload, config.aggregate)
 
 
+def aggregate_of(config: TrialConfig) -> Aggregate:
+    """The rule that the section `aggregate` names, or the user's own."""
+    takes = ("updates", "start", "config")
+    return resolve(AGGREGATES, config.aggregate.rule, "aggregate.rule", takes)
+
+
 def aggregate(updates: Iterable[Update], start: Tensor, config: TrialConfig) -> Tensor:
     """The round's target (P,) float64."""
-    takes = ("updates", "start", "config")
-    chosen = resolve(AGGREGATES, config.aggregate.rule, "aggregate.rule", takes)
-    target = chosen(updates, start, config)
+    target = aggregate_of(config)(updates, start, config)
     if target.shape != start.shape:
         allowed = f"must give numbers of shape {tuple(start.shape)}, not {tuple(target.shape)}"
         raise refuse("aggregate.rule", config.aggregate.rule, allowed)

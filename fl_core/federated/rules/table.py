@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from fl_core.config.fields import refuse
 from fl_core.config.method_sections import LocalConfig
-from fl_core.config.own import resolve
+from fl_core.config.own import can_take, is_own, resolve
 from fl_core.federated.rule import PLAIN, LocalRule
 from fl_core.federated.rules.blend import blend
 from fl_core.federated.rules.cm import cm
@@ -28,6 +28,16 @@ LOCAL_RULES: Mapping[str, Callable[[LocalConfig], LocalRule]] = {
 }
 
 
+#: What the functions of a rule are called with.
+CALLS = {
+    "correct": ("grad", "params", "visit"),
+    "finish": ("params", "visit"),
+    "starts": ("clients", "state", "fed"),
+    "serve": ("gathered",),
+    "remember": ("gathered", "params"),
+}
+
+
 def rule_of(local: LocalConfig) -> LocalRule:
     """The rule that the section `local` names."""
     if local.blend != "none":
@@ -36,4 +46,9 @@ def rule_of(local: LocalConfig) -> LocalRule:
     rule = resolve(LOCAL_RULES, local.rule, field, takes=("local",))(local)
     if not isinstance(rule, LocalRule):
         raise refuse(field, local.rule, f"must give a LocalRule, not {type(rule).__name__}")
+    for name, takes in CALLS.items() if is_own(local.rule) else ():
+        if (one := getattr(rule, name)) is not None and not can_take(one, *takes):
+            raise refuse(
+                field, local.rule, f"its {name} must be callable with ({', '.join(takes)})"
+            )
     return rule

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -27,11 +28,15 @@ SELECTIONS: Mapping[str, Select] = {
 }
 
 
+def selection_of(config: TrialConfig) -> Callable[[State, Federation, TrialConfig], Any]:
+    """The rule that the section `select` names, or the user's own."""
+    return resolve(SELECTIONS, config.select.rule, "select.rule", ("state", "fed", "config"))
+
+
 def select(state: State, fed: Federation, config: TrialConfig) -> Selection:
     """The clients of the coming round."""
-    takes = ("state", "fed", "config")
     rule = config.select.rule
-    found = resolve(SELECTIONS, rule, "select.rule", takes)(state, fed, config)
+    found = selection_of(config)(state, fed, config)
     chosen = found if isinstance(found, Selection) else Selection(np.asarray(found))
     clients, last = chosen.clients, config.federation.clients - 1
     if len(set(clients.tolist())) < len(clients) or not ((clients >= 0) & (clients <= last)).all():
