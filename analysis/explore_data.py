@@ -17,10 +17,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 from matplotlib.figure import Figure
 
 from fl_analysis.dataset.captions import captions
-from fl_analysis.dataset.features import embedded, read_features
+from fl_analysis.dataset.features import Features, embedded, read_features
 from fl_analysis.dataset.figures import balance_figure, outlier_figure, spread_figure
 from fl_analysis.dataset.outliers import Outliers
 from fl_analysis.dataset.pictures import montage_figure, outlier_images_figure, pairs_figure
@@ -29,7 +30,7 @@ from fl_analysis.plots.partition import partition_figure
 from fl_analysis.plots.style import FORMATS, RC, render
 from fl_analysis.reading import cli as command
 from fl_analysis.reading.connect import AnalysisError
-from fl_analysis.reading.images import FOLDER, find_images, read_images, where
+from fl_analysis.reading.images import check_named, find_images, published_files, read_images, where
 from fl_analysis.reading.store import StudyRuns
 from fl_analysis.results.outcome import outcomes
 from fl_analysis.tables.escapes import csv
@@ -81,22 +82,31 @@ def _outlier_images(found: Explored, outliers: Outliers) -> Figure:
     return outlier_images_figure(found.classes, train, most_extreme(outliers), outliers.squares)
 
 
+def _pixels(features: Features, data_dir: Path | None) -> dict[str, np.ndarray]:
+    """The images of each part, where they are on disk; a line where they are not."""
+    files, folder = published_files(features.data), find_images(features.data, data_dir)
+    if files is None:
+        print(f"left out the pictures: none known of {features.data}", file=sys.stderr)
+        return {}
+    if folder is None:
+        absent = where(files, data_dir)
+        print(f"left out samples, extremes, pairs, outlier images: {absent}", file=sys.stderr)
+        return {}
+    pixels = {}
+    for part, labels in features.labels.items():
+        pixels[part], found = read_images(files, folder, part)
+        if not (len(found) == len(labels) and (found == labels).all()):
+            raise AnalysisError(f"{folder}: other labels of {part} than the features have")
+    return pixels
+
+
 def write(args: argparse.Namespace, out: Path) -> list[Path]:
     """Explores, draws, writes; the files written."""
     command.check_folder(out)
-    folder = find_images(args.data_dir)  # a wrong --data-dir ends here, before any work
-    runs = command.read(args.tracking_uri, args.study) if args.study else None
     features = read_features(args.features or embedded())
-    pixels = {}
-    if folder is None:
-        print(f"left out samples, extremes, pairs, outlier images: {where(None)}", file=sys.stderr)
-    elif features.data != "cifar100":
-        print(f"left out the pictures: none known of {features.data}", file=sys.stderr)
-    else:
-        for part, labels in features.labels.items():
-            pixels[part], found = read_images(folder, part)
-            if not (len(found) == len(labels) and (found == labels).all()):
-                raise AnalysisError(f"{folder / part}: other labels than the features have")
+    check_named([features.data], args.data_dir)  # before any work
+    runs = command.read(args.tracking_uri, args.study) if args.study else None
+    pixels = _pixels(features, args.data_dir)
     if runs is None:
         print(f"left out the partitions: {PARTITIONS}", file=sys.stderr)
     explored = explore(features, pixels, runs)
@@ -120,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     line = (__doc__ or "").strip().splitlines()[0]
     parser = Parser(description=line)
     add = parser.add_argument
-    add("--data-dir", type=path, help=f"holds {FOLDER} (FL_DATA_DIR, ./data)")
+    add("--data-dir", type=path, help="folder of the images (FL_DATA_DIR, ./data)")
     add("--features", type=path, help="a file of cached features (default: the package's)")
     add("--tracking-uri", type=words, help="MLflow store ($MLFLOW_TRACKING_URI, else ./mlflow.db)")
     add("--study", type=words, help="whose realised partitions to draw")

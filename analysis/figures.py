@@ -4,7 +4,8 @@
 
 writes results/fedavg_noniid/{accuracy,curves,communication,...}.{png,pdf} and captions.md. A study
 gets the figures that its arms and metrics have data for; an unconfirmed one has no accuracy. The
-pictures of predictions need CIFAR-100's images on disk (--data-dir, FL_DATA_DIR, ./data).
+pictures of predictions need the data set's published files on disk (--data-dir, FL_DATA_DIR,
+./data); other tasks have none.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from fl_analysis.plots.study import draw_figures
 from fl_analysis.plots.style import FORMATS, render
 from fl_analysis.reading import cli as command
-from fl_analysis.reading.images import FOLDER
+from fl_analysis.reading.images import check_named
 from fl_analysis.reading.store import StudyRuns
 from fl_analysis.results.expected import unsuitable
 from fl_analysis.results.outcome import outcomes
@@ -51,11 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command; its exit code."""
     parser = command.parser(__doc__)
     parser.add_argument("--format", choices=[*FORMATS, "all"], nargs="+", default=["png", "pdf"])
-    parser.add_argument("--data-dir", type=path, help=f"holds {FOLDER} (FL_DATA_DIR, ./data)")
+    parser.add_argument("--data-dir", type=path, help="folder of the images (FL_DATA_DIR, ./data)")
     args = command.parsed(parser, argv)
     kinds = command.formats(args.format, FORMATS)
 
     def work(runs: StudyRuns, out: Path) -> None:
+        check_named({o.task.data for o in outcomes(runs)}, args.data_dir)
         for file in write_figures(runs, out, kinds, args.data_dir):
             print(file, flush=True)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from functools import partial
 
-import numpy as np
 from torch import Tensor
 
 from fl_core.base.machine import Machine
@@ -101,13 +100,3 @@ def _before(
     if any(formed):
         costs["superclients"] = formed
     return costs
-
-
-def realised_partition(config: TrialConfig, machine: Machine) -> np.ndarray:
-    """(clients, classes) examples of each class at each client.
-
-    Also loads, downloads or computes everything the stages of this configuration read, so that a
-    study fails here, before any worker starts, if it fails.
-    """
-    fed, _ = prepare(config, machine)
-    return fed.class_counts

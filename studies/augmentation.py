@@ -3,8 +3,8 @@
 Kotb Hatem et al. train with horizontal flips and rotations by up to 15 degrees, others with flips
 alone; random crops with padding are the usual third. All of a pre-trained transformer trains, from
 the head that ridge regression finds. A head on cached features cannot be augmented, so this study
-has no embedded preset: it needs CIFAR-100's images and pre-trained weights, downloaded unless
---data-dir and --weights name them.
+has no embedded preset: it needs images and pre-trained weights, downloaded unless --data-dir
+and --weights name them.
 
 scientific  data.flip, data.rotation, data.crop: none, flip, flip + rotation, flip + crop
 nuisance    learning rate, momentum, weight decay, batch size, server step

@@ -1,6 +1,6 @@
 """What does FedAvg reach when all clients look alike?
 
-The first baseline of the brief: CIFAR-100 spread evenly over K=100 clients, C=0.1 of them each
+The first baseline of the brief: all examples spread evenly over K=100 clients, C=0.1 of them each
 round, J=4 local steps.
 
 scientific  none: one arm

@@ -1,8 +1,7 @@
 """How much does heterogeneity cost FedAvg, and does working longer locally help?
 
-CIFAR-100 over K=100 clients, a tenth of them each round; every client holds N_c classes (or all
-of them: iid) and makes J local steps. T x J is constant: an arm with twice the local steps gets
-half the rounds.
+K=100 clients, a tenth of them each round; every client holds N_c classes (or all of them: iid)
+and makes J local steps. T x J is constant: an arm with twice the local steps gets half the rounds.
 
 scientific  federation.classes_per_client in {1, 5, 10, 50} and iid; local.steps in {4, 8, 16}
 nuisance    learning rate, momentum, weight decay, batch size, server step, start of the head

@@ -26,7 +26,7 @@ FLOORS = (
     ("doctor",),
 )
 #: What is read as if it stood in `base`: it needs the standard library alone.
-FACTS = ("data.catalogue",)
+FACTS = ("data.catalogue", "data.facts")
 #: The same within fl_core/study ("" is what lies in no room of it), but for the command, which
 #: puts all of them together.
 STUDY_FLOORS = (("",), ("tracking", "search"), ("workers",))
@@ -70,6 +70,7 @@ SHARED = {
         "config.titles",
         "config.vocabulary",
         "data.catalogue",
+        "data.facts",
         "study.arguments",
         "study.selection",
     ),

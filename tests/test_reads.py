@@ -151,7 +151,7 @@ def some_fisher(cfg: TrialConfig, machine: Machine) -> Made:
 
 
 def the_inputs(cfg: TrialConfig, machine: Machine) -> Made:
-    return {"partition": torch.from_numpy(stages.realised_partition(cfg, machine))}
+    return {"partition": torch.from_numpy(stages.prepare(cfg, machine)[0].class_counts)}
 
 
 MASK = {"mask.sparsity": 0.5, "mask.examples": 16, "head.method": "ridge"}

@@ -1,7 +1,7 @@
 """The cached features of a frozen backbone, without torch: what `fl_core.models.features` stored.
 
 A safetensors file of int8 features with one scale per feature and uint8 labels, for the training
-and the test images. The file that ships with the package is CIFAR-100 through ViT-Ti/16.
+and the test images. One such file ships with the package.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Features:
 
     @property
     def data(self) -> str:
-        """The data set's name in the suite: cifar100."""
+        """The data set's name in the suite."""
         return str(self.meta.get("source", "")).split(" ", maxsplit=1)[0]
 
     @property

@@ -10,7 +10,7 @@ from scipy.special import chdtri
 
 from fl_analysis.dataset.geometry import centroids, classes_in
 
-COMPONENTS = 30  # of the PCA: 17 training images of a CIFAR-100 class for each dimension
+COMPONENTS = 30  # of the PCA: 17 examples of a class of 500 for each dimension
 LEVEL = 0.975
 #: Centred examples (n, p) -> their covariance, and how far it was shrunk.
 Covariance = Callable[[np.ndarray], tuple[np.ndarray, float]]

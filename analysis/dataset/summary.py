@@ -21,8 +21,8 @@ from fl_analysis.dataset.pictures import EACH, PAIRS
 from fl_analysis.reading.classes import Classes, classes_of
 from fl_analysis.reading.fetch import partition
 from fl_analysis.reading.store import StudyRuns
+from fl_analysis.reading.tasks import task_facts
 from fl_analysis.tables.render import Block, markdown
-from fl_core.data.catalogue import data_title
 
 EXTREMES = 16  # images of outliers
 
@@ -86,17 +86,18 @@ def most_extreme(outliers: Outliers) -> list[int]:
 def explore(
     features: Features, pixels: Mapping[str, np.ndarray], runs: StudyRuns | None
 ) -> Explored:
-    """Measures everything; minutes on a laptop for CIFAR-100."""
+    """Measures everything; minutes on a laptop for 50,000 training images."""
     train, labels = features.values["train"], features.labels["train"]
+    task = task_facts({"data.name": features.data})
     size = 1 + int(max(part.max() for part in features.labels.values()))
     counts = {p: np.bincount(found, minlength=size) for p, found in features.labels.items()}
     if runs is not None and (clients := _clients(runs, counts["train"])) is not None:
         split = {"train": clients, "validation": counts["train"] - clients}
         counts = {**split, "test": counts["test"]}
     return Explored(
-        classes=classes_of(features.data, size),
+        classes=classes_of(task, size),
         space=features.space,
-        data=data_title(features.data),
+        data=task.title,
         labels=features.labels,
         counts=counts,
         distances=centre_distances(train, labels),

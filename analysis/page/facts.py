@@ -12,10 +12,15 @@ from fl_analysis.reading.store import StudyRuns
 from fl_analysis.results.labels import byte_cells, points, unit_of_j
 from fl_analysis.results.matching import PROBLEM
 from fl_analysis.results.outcome import Outcome, rule_of
-from fl_analysis.tables.conditions import field_values, head_start, mask_conditions
+from fl_analysis.tables.conditions import (
+    data_conditions,
+    field_values,
+    head_start,
+    mask_conditions,
+    model_conditions,
+)
 from fl_analysis.tables.render import Block
 from fl_core.config.vocabulary import DASH, cell, compact, known, shards
-from fl_core.data.catalogue import data_title
 
 SECONDS = ("seconds_train", "seconds_eval", "seconds_overhead")
 FEW_SEEDS = 3
@@ -31,20 +36,15 @@ def protocol(runs: StudyRuns, results: Sequence[Outcome]) -> list[tuple[str, str
     def fixed(name: str) -> str:
         return field_values(name, configs) or DASH
 
-    data = "/".join(map(data_title, fixed("data.name").split("/")))
     units = unit_of_j(configs)
     splits = ", ".join(dict.fromkeys(shards(c) for c in configs))
     training = sorted({str(v) for o in results for v in o.confirmed.get("data.train_on", [])})
-    weights = fixed("backbone.weights")
-    source = fixed("backbone.tag") if weights in ("pretrained", DASH) else f"weights {weights}"
     seeds = ", ".join(map(str, runs.seeds)) or "as found"
     tuned = ", ".join(map(compact, runs.space)) or "nothing"
     per_arm = DASH if runs.budget is None else str(runs.budget)
-    size = fixed("backbone.image_size")
     rows = [
-        ("Data set", data),
-        ("Backbone", f"{fixed('backbone.name')} ({source})"),
-        ("Resolution", DASH if size == DASH else f"{size} × {size} pixels"),
+        ("Data set", data_conditions(results)),
+        ("Model", model_conditions(results).removeprefix("backbone ")),
         ("Trained", f"{fixed('fine_tune.strategy')} (start: {head_start(configs) or DASH})"),
         ("Clients", f"K = {fixed('federation.clients')}, C = {fixed('federation.participation')}"),
         ("Split", splits or DASH),

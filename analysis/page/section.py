@@ -31,6 +31,7 @@ from fl_analysis.plots.study import draw_figures
 from fl_analysis.plots.style import render
 from fl_analysis.reading.frames import json_tag
 from fl_analysis.reading.store import StudyRuns
+from fl_analysis.reading.tasks import titles
 from fl_analysis.results.answer import answer
 from fl_analysis.results.curves import read_curves
 from fl_analysis.results.expected import unsuitable
@@ -40,7 +41,6 @@ from fl_analysis.tables import final as tables
 from fl_analysis.tables.pivot import pivot_block
 from fl_analysis.tables.render import Block
 from fl_core.config.vocabulary import DASH
-from fl_core.data.catalogue import data_title
 
 #: Drawn by the page instead, so that a reader can ask for the numbers.
 INTERACTIVE = ("curves", "loss", "pareto", "importance", "search", "traffic")
@@ -131,7 +131,7 @@ def section(runs: StudyRuns, published: bool = False) -> Section:
     ours = blocks[0]
     return Section(
         name=runs.study,
-        data=_data_set(runs),
+        data=titles(o.task for o in results),
         headline=" ".join(headline.split()) or "The study states no question.",
         question=paragraphs(rest[0]) if rest else [],
         arms=len(results),
@@ -205,12 +205,6 @@ def paragraphs(text: str) -> list[Paragraph]:
         else Paragraph(" ".join(part.split()), False)
         for part in parts
     ]
-
-
-def _data_set(runs: StudyRuns) -> str:
-    """The data sets of a study's arms, for the table of contents."""
-    names = runs.arms.get("data.name", [])
-    return ", ".join(dict.fromkeys(data_title(str(name)) for name in names if name)) or DASH
 
 
 def reproduction(runs: StudyRuns) -> tuple[list[str], list[tuple[str, str]], bool]:

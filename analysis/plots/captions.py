@@ -57,6 +57,7 @@ def captions(
     tail = single if names else ""
     unit, time = unit_of(results), "epochs" if in_epochs(results) else "communication rounds"
     trained = any(o.config.get("eval_train") for o in results)
+    noun = results[0].task.noun
     kept = any(o.config.get("keep") == "best" for o in results)
     dense = _DENSE if any(masked(o.config) for o in results) else ""
     return {
@@ -113,7 +114,7 @@ def captions(
         f" (of more than {MOST:,} trials {MOST:,} at random). Chance: the 95th percentile of the "
         f"same estimate with the ranks shuffled within the arms ({SHUFFLES} times); a shorter bar "
         "is no evidence.",
-        "partition": "Realised partition: training images of each class on each client "
+        "partition": f"Realised partition: training {noun} of each class on each client "
         "(logarithmic colours, white: none).",
         "selections": "How often the clients were selected: share of the rounds, each seed's "
         "clients sorted for themselves; mean over the confirmation seeds, band: the least and the "
@@ -127,7 +128,8 @@ def captions(
 def model_captions(found: Sequence[Predicted], arm: Predicted) -> dict[str, str]:
     """Captions of the figures of predictions; `arm`: the one that those with room for one show."""
     seeds = ", ".join(map(str, arm.seeds))
-    which = f"Test images, {arm.outcome.name}, confirmation seeds {seeds}"
+    count = f"{len(arm.frames[0]):,} test {arm.outcome.task.noun}"
+    which = f"{count}, {arm.outcome.name}, confirmation seeds {seeds}"
     if len(found) > 1:
         best = best_arm([a.outcome for a in found])
         reason = "first of the table" if best is None else f"{best.by}, not by its test accuracy"
@@ -136,17 +138,22 @@ def model_captions(found: Sequence[Predicted], arm: Predicted) -> dict[str, str]
     near, far = (float(kinds[name].sum()) for name in ("near", "far"))
     related = f"{near / (near + far):.0%} of the errors stay in it" if near + far else "no error"
     grouped = f"Classes stand by superclass; {related}. " if arm.classes.groups else ""
+    rows = (
+        "Rows: superclasses by their mean (bar); named: the lowest and the highest of each, bold: "
+        f"if among the {NAMED} lowest or {NAMED} highest of all."
+        if arm.classes.groups
+        else "Named: the lowest and the highest."
+    )
+    of_kinds = ": predictions within the superclass of the true class and beyond"
+    kinds_of = of_kinds if any(one.classes.groups for one in found) else ""
     seed = "The dots: the seeds."
     return {
         "confusion": f"{which}, summed. Rows sum to 100 %, colours are logarithmic, shares below "
         f"{FAINT:g} % are drawn like {FAINT:g} %, white: never. {grouped}".strip(),
         "confused_pairs": f"{which}: the {PAIRS} largest shares of a true class that went to one "
         f"other class, mean over the seeds. {seed}",
-        "class_accuracy": f"{which}: accuracy of each class, mean over the seeds. Rows: "
-        "superclasses by their mean (bar); named: the lowest and the highest of each, bold: if "
-        f"among the {NAMED} lowest or {NAMED} highest of all.",
-        "errors": "Errors on the test set, mean over the confirmation seeds: predictions within "
-        f"the superclass of the true class and beyond. {seed}",
+        "class_accuracy": f"{which}: accuracy of each class, mean over the seeds. {rows}",
+        "errors": f"Errors on the test set, mean over the confirmation seeds{kinds_of}. {seed}",
         "client_accuracy": "Accuracy by client (dots; the clients of all confirmation seeds): a "
         "run's class accuracies on the test set, weighted by the classes that the client holds in "
         "that run's own partition. Line: 5th to 95th percentile, box: quartiles, bar: median.",

@@ -163,7 +163,8 @@ def errors_figure(found: Sequence[Predicted]) -> Figure:
         )
         seeds = 100 - kinds["right"]
         ax.plot(seeds, [place] * len(seeds), "o", ms=3, color="black", mec="white", mew=0.4)
-    _label_bars(ax, [arm_text(o, axes) for o in outcomes], "test images classified wrongly [%]")
+    wrong = f"test {outcomes[0].task.noun} classified wrongly [%]"
+    _label_bars(ax, [arm_text(o, axes) for o in outcomes], wrong)
     if groups:
         handles, labels = ax.get_legend_handles_labels()
         figure.legend(

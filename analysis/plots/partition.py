@@ -1,4 +1,4 @@
-"""The realised partitions: how many images of each class every client holds."""
+"""The realised partitions: how many examples of each class every client holds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fl_core.config.vocabulary import shards
 
 
 def partition_figure(runs: StudyRuns, results: Sequence[Outcome]) -> Figure | None:
-    """Clients by classes, the number of training images each holds; a panel per sharding."""
+    """Clients by classes, the number of training examples each holds; a panel per sharding."""
     parts: dict[str, pd.DataFrame] = {}
     for outcome in results:
         label = shards(outcome.config)
@@ -58,5 +58,5 @@ def partition_figure(runs: StudyRuns, results: Sequence[Outcome]) -> Figure | No
     bar.set_ticks(log_ticks(1, most))
     bar.ax.yaxis.set_major_formatter("{x:g}")
     bar.ax.yaxis.set_minor_formatter(NullFormatter())
-    bar.set_label("training images")
+    bar.set_label(f"training {results[0].task.noun}")
     return figure

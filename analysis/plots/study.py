@@ -41,7 +41,7 @@ from fl_analysis.plots.searching import search_figure
 from fl_analysis.plots.style import RC
 from fl_analysis.plots.traffic import traffic_figure
 from fl_analysis.reading.connect import AnalysisError
-from fl_analysis.reading.images import find_images, read_images
+from fl_analysis.reading.images import find_images, published_files, read_images
 from fl_analysis.reading.store import StudyRuns
 from fl_analysis.results.curves import peaks, read_curves
 from fl_analysis.results.equal import timed
@@ -118,11 +118,12 @@ def _model_figures(
 
 def _test_pixels(arm: Predicted, data_dir: Path | None) -> np.ndarray | None:
     """The images that were predicted, where they are on disk; damaged ones are left out aloud."""
-    folder = find_images(data_dir)
-    if folder is None or arm.outcome.config.get("data.name") != "cifar100":
+    data = arm.outcome.task.data
+    files, folder = published_files(data), find_images(data, data_dir)
+    if files is None or folder is None:
         return None
     try:
-        return read_images(folder, "test")[0]
+        return read_images(files, folder, "test")[0]
     except AnalysisError as error:
         print(f"warning: no pictures of predictions: {error}", file=sys.stderr)
         return None

@@ -1,7 +1,8 @@
-"""CIFAR-100's images from disk, for pictures of images alone; the numbers need none of them.
+"""Images of a published data set from disk, for pictures alone; the numbers need none of them.
 
 The published files are Python pickles, which can execute code. They are read only if their bytes
-are the published ones (md5), and then by an unpickler that knows nothing but numpy arrays.
+are the published ones (md5), and then by an unpickler that knows nothing but numpy arrays. Which
+data sets have such files says `fl_core.data.catalogue`; of others there are no pictures.
 """
 
 from __future__ import annotations
@@ -10,49 +11,60 @@ import hashlib
 import io
 import os
 import pickle
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fl_analysis.reading.connect import AnalysisError
-
-FOLDER = "cifar-100-python"
-#: As torchvision publishes them (`torchvision.datasets.CIFAR100`).
-MD5 = {
-    "train": "16019d7e3df5f24257cddd939b257f8d",
-    "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
-    "meta": "7973b15100ade9c7d40fb424638fde48",
-}
-DOWNLOAD = (
-    "python -c \"from torchvision.datasets import CIFAR100; CIFAR100('data', download=True)\""
-)
+from fl_core.data.catalogue import DATA_SETS
+from fl_core.data.facts.data_set import Published
 
 
-def find_images(data_dir: Path | None) -> Path | None:
-    """The folder of CIFAR-100's files: `data_dir`, else FL_DATA_DIR, else ./data; None if absent.
+def published_files(data: str) -> Published | None:
+    """The files of the images of `data.name`, where it is a data set that has some."""
+    known = DATA_SETS.get(data)
+    return None if known is None else known.files
 
-    A folder that was named but holds no CIFAR-100 is an error.
+
+def find_images(data: str, data_dir: Path | None) -> Path | None:
+    """The folder of a data set's files in `data_dir`, else FL_DATA_DIR, else ./data; None where it
+    has no such files, or they are not there.
     """
-    folder = (data_dir or Path(os.environ.get("FL_DATA_DIR") or "data")) / FOLDER
-    if folder.is_dir():
-        return folder
-    if data_dir is not None:
-        raise AnalysisError(f"--data-dir {data_dir}: holds no {FOLDER}; get it with {DOWNLOAD}")
-    return None
+    files = published_files(data)
+    if files is None or not (folder := _place(data_dir) / files.folder).is_dir():
+        return None
+    return folder
 
 
-def where(data_dir: Path | None) -> str:
+def check_named(names: Iterable[str], data_dir: Path | None) -> None:
+    """AnalysisError for a folder that was named but has the images of none of these data sets."""
+    wanted = {name: files for name in names if (files := published_files(name)) is not None}
+    if data_dir is None or any(find_images(name, data_dir) for name in wanted):
+        return
+    for files in wanted.values():
+        line = f"--data-dir {data_dir}: holds no {files.folder}; get it with {files.command}"
+        raise AnalysisError(line)
+
+
+def where(files: Published, data_dir: Path | None) -> str:
     """Where the images are looked for and how to get them, for a line about their absence."""
-    folder = data_dir or Path(os.environ.get("FL_DATA_DIR") or "data")
-    return f"no {FOLDER} in {folder.resolve()} (--data-dir, FL_DATA_DIR); get it with {DOWNLOAD}"
+    folder = _place(data_dir).resolve()
+    return f"no {files.folder} in {folder} (--data-dir, FL_DATA_DIR); get it with {files.command}"
 
 
-def read_images(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
-    """(uint8 pixels (N, 32, 32, 3), labels (N,)) of "train" or "test"."""
-    found = read_published(folder / part, MD5[part])
-    pixels = np.asarray(found["data"], np.uint8).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-    return np.ascontiguousarray(pixels), np.asarray(found["fine_labels"], dtype=int)
+def _place(data_dir: Path | None) -> Path:
+    return data_dir or Path(os.environ.get("FL_DATA_DIR") or "data")
+
+
+def read_images(files: Published, folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
+    """(uint8 pixels (N, H, W, 3), labels (N,)) of "train" or "test"."""
+    found = [read_published(folder / file, md5) for file, md5 in files.parts[part].items()]
+    pixels = np.concatenate([np.asarray(one["data"], np.uint8) for one in found])
+    labels = np.concatenate([np.asarray(one[files.labels], dtype=int) for one in found])
+    images = pixels.reshape(-1, *files.shape).transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(images), labels
 
 
 def read_published(path: Path, md5: str) -> dict[str, Any]:

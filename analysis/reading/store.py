@@ -19,6 +19,7 @@ import pandas as pd
 from fl_analysis.reading import sqlite_runs
 from fl_analysis.reading.connect import AnalysisError, artifact, connect, one_line, pages, search
 from fl_analysis.reading.frames import PARENT, Value, arms_frame, json_tag, started, trials_frame
+from fl_analysis.reading.tasks import TASKS
 from fl_core.config.record import FACTS
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class StudyRuns:
     arms: pd.DataFrame
     trials: pd.DataFrame
     notes: tuple[str, ...]  # what was odd in the store; printed under every table
+    tasks: tuple[dict[str, Any], ...] = ()  # what the study found in its data (`tasks`)
     others: tuple[str, ...] = ()  # newer first: the study's other runs, where none was asked for
 
 
@@ -102,6 +104,7 @@ def read_study(tracking_uri: str | None, study: str | None, run_id: str | None =
         arms=arms,
         trials=trials,
         notes=(*notes, *trial_notes),
+        tasks=tuple(json_tag(tags, TASKS, [])),
         others=tuple(run.info.run_id for run in others),
     )
 

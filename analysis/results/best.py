@@ -68,7 +68,7 @@ def _score(arm: Outcome) -> float:
 
 
 def _by_seed(arm: Outcome) -> dict[object, float]:
-    """Validation accuracy by seed of the confirmation runs that did not train on these images."""
+    """Validation accuracy by seed of the confirmation runs that did not train on these examples."""
     rows = arm.confirmed
     if rows.empty or "seed" not in rows:
         return {}

@@ -15,9 +15,8 @@ those by bootstrap cover too rarely, and so there is none.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,7 +26,6 @@ from fl_analysis.results.labels import arm_axes, axis_value, level_labels
 from fl_analysis.results.outcome import Outcome
 from fl_analysis.results.selection import own, searched
 from fl_core.config.titles import FEDAVG, METHOD
-from fl_core.data.catalogue import DATA_SETS
 
 LEAST = 2  # trials of an arm: one has no course
 
@@ -71,7 +69,7 @@ def read_expected(runs: StudyRuns, results: Sequence[Outcome]) -> list[Expected]
     for arm in results:
         mine = own(searched(runs.trials[runs.trials["arm"] == arm.arm]))
         mine = mine[[not isinstance(n, int) or n >= first for n in mine["number"]]]
-        scores = _scores(mine, arm.config)
+        scores = _scores(mine, arm.task.classes)
         if len(scores) >= LEAST:
             found.append(_expected(arm, axes, lines, scores))
     return found
@@ -87,12 +85,11 @@ def _expected(
     return Expected(arm, stratum, label, plain, tuple(sorted(scores)), mean, std)
 
 
-def _scores(mine: pd.DataFrame, config: Mapping[str, Any]) -> list[float]:
+def _scores(mine: pd.DataFrame, classes: int | None) -> list[float]:
     """Validation accuracy of each trial. One that diverged has none that could be chosen: it counts
     as what guessing reaches.
     """
-    data = DATA_SETS.get(str(config.get("data.name")))
-    chance = 0.0 if data is None else 1 / data.classes
+    chance = 1 / classes if classes else 0.0
     ended = (mine["status"] == "finished") & np.isfinite(mine["val_accuracy"].astype(float))
     return [float(v) for v in mine["val_accuracy"].where(ended, chance)]
 

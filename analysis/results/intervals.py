@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 LEVEL = 0.95
-#: Differences of accuracies that agree to this are equal: a test set has fewer than 1e7 images.
+#: Differences of accuracies that agree to this are equal: a test set has fewer than 1e7 examples.
 RESOLUTION = 1e-7
 _DIGITS = 12
 

@@ -22,7 +22,7 @@ def ordered_levels(axis: str, configs: Sequence[Mapping[str, Any]]) -> list[str]
     >>> configs = [{"federation.sharding": k, "federation.classes_per_client": n} for k, n in kinds]
     >>> ordered_levels("sharding", configs)
     ['iid', 'N_c=50', 'N_c=1']
-    >>> ordered_levels("data.name", [{"data.name": "cifar10"}, {"data.name": "cifar100"}])
+    >>> ordered_levels("data.name", [{"data.name": "folder"}, {"data.name": "features"}])
     """
     places: dict[str, float] = {}
     kinds = set()

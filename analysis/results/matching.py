@@ -74,7 +74,7 @@ def confirmations(mine: pd.DataFrame) -> pd.DataFrame:
 
 
 def validated(rows: pd.DataFrame) -> pd.Series:
-    """The validation accuracy of runs that did not train on the validation images."""
+    """The validation accuracy of runs that did not train on the validation examples."""
     if "data.train_on" not in rows:
         return rows["val_accuracy"]
     trained = rows["data.train_on"].map(lambda split: "val" in str(split).split("+"))

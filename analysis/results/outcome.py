@@ -13,6 +13,7 @@ import pandas as pd
 
 from fl_analysis.reading.frames import parameters
 from fl_analysis.reading.store import StudyRuns
+from fl_analysis.reading.tasks import TaskFacts, task_facts
 from fl_analysis.results.confirmation import confirmed_runs, others, over_seeds, own_trials
 from fl_analysis.results.finalists import Finalist, arm_finalists, finalist_lines
 from fl_analysis.results.intervals import mean_interval
@@ -28,7 +29,6 @@ from fl_analysis.results.selection import (
 )
 from fl_core.config.titles import METHOD, TOGETHER, method_fields
 from fl_core.config.vocabulary import arm_name, cell, known
-from fl_core.data.catalogue import DATA_SETS
 from fl_core.study.selection import BEST, BEST_CONFIRMED
 
 __all__ = [
@@ -62,6 +62,12 @@ class Outcome:
     neighbours: int = 0  # trials that gave a result of what neighbouring arms' searches found
     finished: int = 0  # of both, to their full budget
     shortfalls: tuple[str, ...] = ()  # why it was not searched enough
+    tasks: tuple[Mapping[str, Any], ...] = ()  # what the study found in its data
+
+    @property
+    def task(self) -> TaskFacts:
+        """What it learns."""
+        return task_facts(self.config, self.tasks)
 
     @property
     def mean(self) -> float:
@@ -88,7 +94,7 @@ class Outcome:
 
     @property
     def search_gap(self) -> float:
-        """The search's score less the mean over fresh seeds, on the same validation images."""
+        """The search's score less the mean over fresh seeds, on the same validation examples."""
         score = math.nan if self.best is None else float(self.best["val_accuracy"])
         return round(score - self.validation, 12)
 
@@ -151,6 +157,7 @@ def _outcome(runs: StudyRuns, arm: int) -> Outcome:
         warnings=tuple(f"{name}: {line}" for line in lines),
         finalists=several,
         shortfalls=shortfalls(runs, mine, best),
+        tasks=runs.tasks,
     )
 
 
@@ -214,12 +221,11 @@ def unheld_lines(results: Sequence[Outcome]) -> list[str]:
     are tested.
     """
     found: Counter[tuple[int, int, int]] = Counter()
-    for config in (o.config for o in results):
-        data = DATA_SETS.get(str(config.get("data.name")))
+    for config, classes in ((o.config, o.task.classes) for o in results):
         clients, each = (config.get(f"federation.{n}") for n in ("clients", "classes_per_client"))
         spread = config.get("federation.sharding") == "classes" and known(clients) and known(each)
-        if data is not None and spread and int(clients) * int(each) < data.classes:
-            found[int(clients), int(each), data.classes] += 1
+        if classes is not None and spread and int(clients) * int(each) < classes:
+            found[int(clients), int(each), classes] += 1
     return [
         f"in {arms} of {len(results)} arms clients hold at most K x N_c = {clients} x {each} = "
         f"{clients * each} of the {classes} classes that are tested: no model of these arms has "

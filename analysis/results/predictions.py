@@ -23,8 +23,8 @@ from fl_analysis.results.outcome import Outcome
 class Predicted:
     """One arm's confirmation runs that logged predictions.
 
-    `run_ids`: those of the seeds; `counts`: test images by (seed, label, prediction); `frames`: the
-    rows of each seed.
+    `run_ids`: those of the seeds; `counts`: test examples by (seed, label, prediction); `frames`:
+    the rows of each seed.
     """
 
     outcome: Outcome
@@ -35,16 +35,16 @@ class Predicted:
     frames: tuple[pd.DataFrame, ...]
 
     def shares(self) -> np.ndarray:
-        """Share of the images of each class (row) that went to each class, over all seeds."""
+        """Share of the examples of each class (row) that went to each class, over all seeds."""
         return row_shares(self.counts.sum(axis=0))
 
     def class_accuracy(self) -> np.ndarray:
-        """(seeds, classes): share of each class's images that each seed got right."""
+        """(seeds, classes): share of each class's examples that each seed got right."""
         return np.stack([np.diagonal(row_shares(counts)) for counts in self.counts])
 
 
 def row_shares(counts: np.ndarray) -> np.ndarray:
-    """Rows that sum to one; NaN for a class without images."""
+    """Rows that sum to one; NaN for a class without examples."""
     total = counts.sum(axis=1, keepdims=True)
     return np.divide(counts, total, out=np.full(counts.shape, np.nan), where=total > 0)
 
@@ -72,13 +72,13 @@ def _predicted(
             f"{outcome.name}: its seeds' predictions.csv are of different test sets"
         )
     seen = 1 + max(int(frame[["label", "prediction"]].to_numpy().max()) for frame in frames)
-    classes = classes_of(outcome.config.get("data.name"), seen)
+    classes = classes_of(outcome.task, seen)
     counts = np.stack([confusion(frame, len(classes.names)) for frame in frames])
     return Predicted(outcome, classes, tuple(seeds), tuple(logged), counts, frames)
 
 
 def confusion(frame: pd.DataFrame, classes: int) -> np.ndarray:
-    """Images by (label, prediction).
+    """Examples by (label, prediction).
 
     >>> confusion(pd.DataFrame({"label": [0, 0, 1], "prediction": [0, 1, 1]}), 2).tolist()
     [[1, 1], [0, 1]]
@@ -114,7 +114,7 @@ def client_accuracies(counts: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
     """Each client's accuracy: the class accuracies weighted by the classes it holds.
 
     `counts` (clients, classes), `accuracy` (classes,). Clients without examples, or all of whose
-    classes have no test image, are NaN.
+    classes have no test example, are NaN.
 
     >>> client_accuracies(np.array([[3, 1], [0, 2]]), np.array([1.0, 0.5])).tolist()
     [0.875, 0.5]
@@ -143,7 +143,7 @@ def read_clients(runs: StudyRuns, found: Sequence[Predicted]) -> dict[int, np.nd
 
 
 def error_kinds(arm: Predicted) -> Mapping[str, np.ndarray]:
-    """(seeds,) shares of the test images: right, wrong but in the right superclass, wrong."""
+    """(seeds,) shares of the test examples: right, wrong but in the right superclass, wrong."""
     labels = np.arange(len(arm.classes.names))
     parents = np.asarray(arm.classes.parents) if arm.classes.groups else labels
     total = arm.counts.sum(axis=(1, 2))

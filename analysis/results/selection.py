@@ -76,7 +76,8 @@ def best_confirmed(trials: pd.DataFrame, asked: Asked = _BLIND) -> pd.Series | N
     """The finalist with the highest mean validation accuracy over the confirmation seeds.
 
     Only finalists of which every seed finished can win; ties go to the better rank in the search.
-    Where none can (not confirmed yet, or trained on the validation images too): the search's best.
+    Where none can (not confirmed yet, or trained on the validation examples too): the best of the
+    search.
     """
     best = finalists(trials, asked)
     place = rules.winner(complete_means(trials, best, asked))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fl_analysis.reading.store import StudyRuns
+from fl_analysis.reading.tasks import titles
 from fl_analysis.results.equal import moved, timed
 from fl_analysis.results.labels import unit_of_j
 from fl_analysis.results.matching import asked_of
@@ -22,7 +23,6 @@ from fl_core.config.vocabulary import (
     known,
     masked,
 )
-from fl_core.data.catalogue import data_title
 from fl_core.study.selection import BEST_CONFIRMED
 
 _JUDGED = (
@@ -38,17 +38,11 @@ def caption(runs: StudyRuns, results: Sequence[Outcome]) -> str:
     def fixed(name: str) -> str:
         return field_values(name, configs)
 
-    weights = fixed("backbone.weights")
-    backbone = f"{fixed('backbone.name')} ({fixed('backbone.tag')})"
-    if weights != "pretrained":
-        backbone = f"{fixed('backbone.name')} (weights: {weights})"
-    data = "/".join(map(data_title, fixed("data.name").split("/")))
     units = unit_of_j(configs)
     seeds = ", ".join(map(str, runs.seeds)) or "as found"
-    size = fixed("backbone.image_size")
     start = "searched" if "head.method" in runs.space else head_start(configs)
     return (
-        f"{data}, backbone {backbone} at {size} × {size} pixels, "
+        f"{data_conditions(results)}, {model_conditions(results)}, "
         f"trained: {fixed('fine_tune.strategy')} (start: {start}); "
         f"{mask_conditions(runs, configs)}{method_conditions(runs, configs)}"
         f"K = {fixed('federation.clients')} clients, C = {fixed('federation.participation')}, "
@@ -65,8 +59,32 @@ def caption(runs: StudyRuns, results: Sequence[Outcome]) -> str:
     )
 
 
+def data_conditions(results: Sequence[Outcome]) -> str:
+    """The data sets; where a study has written it down, how many examples there are."""
+    counted = {
+        f"{task.title} ({task.classes} classes, {task.train:,} training {task.noun}, "
+        f"{task.val:,} of them for validation)": None
+        for task in (o.task for o in results)
+        if task.train is not None and task.val is not None
+    }
+    return " / ".join(counted) or titles(o.task for o in results)
+
+
+def model_conditions(results: Sequence[Outcome]) -> str:
+    """What the examples go through; a task of features has no backbone, one of text no pixels."""
+    configs, inputs = [o.config for o in results], {o.task.inputs for o in results}
+    if inputs == {"features"}:
+        return "its features as they are"
+    name, weights = (field_values(f"backbone.{n}", configs) for n in ("name", "weights"))
+    source = field_values("backbone.tag", configs)
+    source = source if weights == "pretrained" else f"weights: {weights}"
+    size = field_values("backbone.image_size", configs)
+    pixels = "" if inputs == {"tokens"} else f" at {size} × {size} pixels"
+    return f"backbone {name} ({source}){pixels}"
+
+
 def _training(results: Sequence[Outcome]) -> str:
-    """What the confirmation trained on; without validation images, for how many rounds."""
+    """What the confirmation trained on; without validation examples, for how many rounds."""
     splits = sorted({str(v) for o in results for v in o.confirmed.get("data.train_on", [])})
     stops = sorted({int(v) for o in results for v in o.confirmed.get("stop_round", []) if known(v)})
     text = "/".join(splits) or DASH
@@ -74,7 +92,7 @@ def _training(results: Sequence[Outcome]) -> str:
         return text
     span = str(stops[0]) if len(stops) == 1 else f"{stops[0]} to {stops[-1]}"
     return (
-        f"{text}; without validation images nothing stops early and no evaluation is the best: "
+        f"{text}; without validation examples nothing stops early and no evaluation is the best: "
         f"trained for as many rounds as the chosen search trial's parameters had, {span} of T"
     )
 

@@ -22,7 +22,7 @@ _RIVAL = (
     " A - FedAvg: the difference at as many trials as both have; ahead at: the numbers of trials "
     "at which the arm is expected to find more than FedAvg of its stratum; wins: how often the "
     "best of so many draws of its trials is above that of FedAvg's (50: a coin's toss). All on "
-    "the validation images, for one seed of each trial."
+    "the validation examples, for one seed of each trial."
 )
 
 

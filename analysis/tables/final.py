@@ -55,9 +55,9 @@ _CI_NOTE = (
 _GAP_NOTE = (
     "search gap: validation accuracy of the chosen trial in the search, which has one seed for all "
     "trials, minus the mean validation accuracy of the same configuration over the confirmation "
-    "seeds, in percentage points. Both are of the SAME validation images, so it is the spread of "
+    "seeds, in percentage points. Both are of the SAME validation examples, so it is the spread of "
     "the seed plus what choosing the best of many trials adds (positive), and no measure of how "
-    "far the choice fits these images; negative where the search's seed is a harder draw."
+    "far the choice fits these examples; negative where the search's seed is a harder draw."
 )
 
 

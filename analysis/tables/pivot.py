@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fl_analysis.reading.tasks import titles
 from fl_analysis.results.best import Best
 from fl_analysis.results.outcome import Outcome
 from fl_analysis.results.pivot import MARK, Pivot, pivot
 from fl_analysis.tables.conditions import field_values
 from fl_analysis.tables.render import Block
-from fl_core.data.catalogue import data_title
 
 SHORT_NOTE = (
     f"{MARK} not searched enough, see the warnings; a difference from another arm may be one of "
@@ -44,7 +44,7 @@ def pivot_block(results: Sequence[Outcome], warnings: Sequence[str] = ()) -> Blo
 def _caption(grid: Pivot, results: Sequence[Outcome]) -> str:
     """What the cells are, of what, over how many seeds."""
     configs = [o.config for o in results]
-    data = "/".join(map(data_title, field_values("data.name", configs).split("/")))
+    data = titles(o.task for o in results)
     across = [grid.column_head] if grid.column_head else []
     by = ", ".join([*grid.row_heads[:-1], " and ".join([*grid.row_heads[-1:], *across])])
     counts = sorted({len(o.confirmed) for o in results})

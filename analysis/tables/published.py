@@ -4,7 +4,7 @@
 CSV files). `value` is an accuracy in [0, 1] or an overlap, sparsity is the FROZEN fraction (NaN =
 dense), `rule` what the mask keeps trainable, `mask_rounds` its calibration rounds, `gamma` that of
 the clients' chances (NaN = all the same), `local_unit` says what the report's J counts, `key` names
-the document in `sources`.
+the document in `sources`, `data` is our `data.name` of what they trained on.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fl_analysis.tables import published_reports as reports
 from fl_core.config.vocabulary import known, masked
 
 COLUMNS = (
-    *("key", "source", "setting", "strategy", "sharding", "classes_per_client"),
+    *("key", "source", "data", "setting", "strategy", "sharding", "classes_per_client"),
     *("local_work", "local_unit", "sparsity", "rule", "mask_rounds"),
     *("gamma", "metric", "value", "comparable", "conditions"),
 )
@@ -82,8 +82,7 @@ def beside_overlap(config: Mapping[str, Any], frame: pd.DataFrame | None = None)
 def _same_problem(config: Mapping[str, Any], rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     """The rows of this metric for the same data set, K, C, selection, sharding, N_c and J."""
     rows = rows[rows["metric"] == metric]
-    if config.get("data.name") != "cifar100":
-        return rows.iloc[:0]
+    rows = rows[rows["data"] == config.get("data.name")]
     clients, share = config.get("federation.clients"), config.get("federation.participation")
     if clients == 1:
         return rows[rows["setting"] == "centralised"]

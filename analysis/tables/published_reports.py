@@ -12,11 +12,11 @@ from typing import Any
 import pandas as pd
 
 from fl_analysis.tables.sources import SOURCES
+from fl_core.data.catalogue import data_title
 
 FOLDER = Path(__file__).with_name("published")
 NAN = math.nan
 Row = dict[str, Any]
-_FEDERATED = "CIFAR-100, K = 100, C = 0.1"
 _LEAST = "least_sensitive"  # the rule of the reports that give none for a row
 #: Alcani et al.'s dense rows at N_c = 1 and 5 differ between their report and their own CSV.
 _ALCANI_CSV = {1: 0.6341, 5: 0.7031}
@@ -27,12 +27,18 @@ def _read(name: str) -> list[dict[str, Any]]:
     return [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
 
 
+def _federated(row: Row) -> str:
+    """The federation of all reports, on the data set of a row."""
+    return f"{data_title(row['data'])}, K = 100, C = 0.1"
+
+
 def _row(
     key: str,
     strategy: str,
     value: float,
     conditions: str,
     *,
+    data: str,
     where: str = "",
     setting: str = "federated",
     classes: float = NAN,
@@ -52,6 +58,7 @@ def _row(
     return {
         "key": key,
         "source": SOURCES[key].name + where,
+        "data": data,
         "setting": setting,
         "strategy": strategy,
         "sharding": "iid" if math.isnan(classes) else "classes",
@@ -73,15 +80,16 @@ def del_vecchio() -> list[Row]:
     """The same brief: a frozen head, then the backbone; J counts steps, T x J is constant."""
     rows = []
     for row in _read("aml_project2_2026"):
+        data = data_title(row["data"])
         model = "DINO ViT-S/16 at 224 px, head trained first and then frozen, SGDM lr 1e-4"
-        args: Row = {"unit": "steps"}
+        args: Row = {"data": row["data"], "unit": "steps"}
         if row["experiment"] == "centralized":
-            text = f"CIFAR-100, {model}, schedule {row['schedule']}, last epoch, one run"
+            text = f"{data}, {model}, schedule {row['schedule']}, last epoch, one run"
             args["setting"] = "centralised"
         else:
             last = "last" if row["experiment"] == "fedavg" else "best TEST"
             budget = f"T x J = {row['rounds'] * row['local_steps']:.0f} steps"
-            text = f"{_FEDERATED}, {model}, {budget}, {last} round, one run"
+            text = f"{_federated(row)}, {model}, {budget}, {last} round, one run"
             args |= {"classes": row["classes_per_client"], "work": row["local_steps"]}
         if not math.isnan(row["classes_per_client"]):
             text += "; their shards overlap: at N_c = 1 about 63 of 100 classes have a client"
@@ -98,9 +106,10 @@ def del_vecchio() -> list[Row]:
 def pirilli_federated() -> list[Row]:
     """Their Table 2: a dense head stage, then the backbone or everything."""
     rows = []
-    common = f"{_FEDERATED}, DINO ViT-S/16 at 64 px, best TEST round reported, one run"
     for row in _read("pirilli2025_federated"):
+        common = f"{_federated(row)}, DINO ViT-S/16 at 64 px, best TEST round reported, one run"
         args: Row = {
+            "data": row["data"],
             "where": ", Table 2",
             "classes": row["classes_per_client"],
             "work": float(row["local_epochs"]),
@@ -129,8 +138,9 @@ def pirilli_centralised() -> list[Row]:
             "pirilli2025",
             str(row["strategy"]).replace("_", " ").replace("+", " + "),
             row["test_accuracy"],
-            "CIFAR-100, DINO ViT-S/16 at 64 px, best TEST epoch reported, one run; "
-            f"{row['epochs']} epochs, lr {row['lr']:g}, momentum {row['momentum']:g}",
+            f"{data_title(row['data'])}, DINO ViT-S/16 at 64 px, best TEST epoch reported, one "
+            f"run; {row['epochs']} epochs, lr {row['lr']:g}, momentum {row['momentum']:g}",
+            data=row["data"],
             where=", Table 1",
             setting="centralised",
             sparsity=row["sparsity"],
@@ -146,11 +156,11 @@ def track_b() -> list[Row]:
     rows = []
     for row in _read("aml_trackb_2025"):
         model = "LeNet-5 at 32 px, crop and flip"
-        text = f"CIFAR-100, {model}, 200 epochs, cosine, lr 0.01, one run"
-        args: Row = {"setting": "centralised", "unit": "steps"}
+        text = f"{data_title(row['data'])}, {model}, 200 epochs, cosine, lr 0.01, one run"
+        args: Row = {"data": row["data"], "setting": "centralised", "unit": "steps"}
         if row["experiment"] != "centralized":
-            args = {"unit": "steps", "gamma": row["gamma"]}
-            text = f"{_FEDERATED}, {model}, T x J = 8000 steps, last round, one run"
+            args = {"data": row["data"], "unit": "steps", "gamma": row["gamma"]}
+            text = f"{_federated(row)}, {model}, T x J = 8000 steps, last round, one run"
             args |= {"classes": row["classes_per_client"], "work": row["local_steps"]}
         if row["experiment"] == "selection":
             text += f"; clients drawn with probabilities from Dirichlet({row['gamma']:g})"
@@ -162,19 +172,22 @@ def hatem() -> list[Row]:
     """Full fine-tuning and mask overlaps; their sparsity is the fraction kept."""
     rows = []
     model = "ViT-S/16 at 224 px with supervised ImageNet weights, full fine-tuning, lr 0.03"
-    shards = (
-        "NOT comparable: their sharder gives a client only about 4 / 20 / 40 / 158 images at "
-        f"N_c = 1 / 5 / 10 / 50; {_FEDERATED}, {model}, one run"
-    )
     for row in _read("hatem2025"):
         central = row["experiment"] == "centralized"
+        text = (
+            f"NOT comparable: validation accuracy; {data_title(row['data'])}, {model}"
+            if central
+            else "NOT comparable: their sharder gives a client only about 4 / 20 / 40 / 158 images "
+            f"at N_c = 1 / 5 / 10 / 50; {_federated(row)}, {model}, one run"
+        )
         overlap = row["metric"] == "jaccard"
         rows.append(
             _row(
                 "hatem2025",
                 "full",
                 row["value"],
-                f"NOT comparable: validation accuracy; CIFAR-100, {model}" if central else shards,
+                text,
+                data=row["data"],
                 setting="centralised" if central else "federated",
                 classes=row["classes_per_client"],
                 work=row["local_epochs"],
@@ -196,15 +209,17 @@ def alcani() -> list[Row]:
         sparse, swapped = "sparse" in row["model"], row["model"] == "fedavg"
         swapped = swapped and classes in _ALCANI_CSV
         text = (
-            f"CIFAR-100, {model}, centralised, SGD, one run; epochs and schedule not stated"
+            f"{data_title(row['data'])}, {model}, centralised, SGD, one run; epochs and schedule "
+            "not stated"
             if central
-            else f"{_FEDERATED}, {model}, 20 rounds of 4 local epochs, SGD lr 0.01 momentum 0.9, "
-            "final test accuracy, one run"
+            else f"{_federated(row)}, {model}, 20 rounds of 4 local epochs, SGD lr 0.01 momentum "
+            "0.9, final test accuracy, one run"
         )
         text += "; mask made once on one batch" if sparse else ""
         text += "; 71.70 in their text" if sparse and not central and math.isnan(classes) else ""
         text += "; N_c = 1 and 5 swapped between their Table I and their CSV" if swapped else ""
         args: Row = {
+            "data": row["data"],
             "setting": "centralised" if central else "federated",
             "classes": classes,
             "work": NAN if central else 4.0,

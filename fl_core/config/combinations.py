@@ -23,7 +23,8 @@ from fl_core.config.pace_check import check_pace
 from fl_core.config.personal_combinations import check_personal
 from fl_core.config.secure_combinations import check_secure
 from fl_core.config.timing_combinations import check_timing
-from fl_core.data.catalogue import DATA_SETS, DataSet
+from fl_core.data.catalogue import DATA_SETS
+from fl_core.data.facts.data_set import DataSet
 
 if TYPE_CHECKING:
     from fl_core.config.trial_config import TrialConfig

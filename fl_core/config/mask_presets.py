@@ -55,7 +55,7 @@ USUAL: Mapping[str, Mapping[str, Value]] = {
         "mask.rule": "least_sensitive",
         "mask.sparsity": 0.9,
         "mask.rounds": 4,
-        "mask.examples": 5000,  # a tenth of CIFAR's training set, and the most that they take
+        "mask.examples": 5000,  # a tenth of 50,000, and the most that they take
     },
 }
 

@@ -33,9 +33,9 @@ STRATEGIES = {
 }
 
 
-#: Seed of the validation split: the first eight hex digits of the md5 that CIFAR-100's archive is
-#: published with (eb9058c3a382ffc7106e4002c42a8d85, as in torchvision). A rule that has looked at
-#: no result: the seed 0 that stood here before gave the easiest of 30 splits.
+#: Seed of the validation split: the first eight hex digits of the md5 that the archive of the
+#: default data set is published with (eb9058c3a382ffc7106e4002c42a8d85, as in torchvision). A rule
+#: that has looked at no result: the seed 0 that stood here before gave the easiest of 30 splits.
 SPLIT_SEED = 0xEB9058C3
 MOST_SEED = 10**12
 

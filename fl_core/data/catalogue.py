@@ -6,25 +6,16 @@ Standard library only: the configuration and the analysis read it; how each is l
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from pathlib import PurePath
 
-
-@dataclass(frozen=True)
-class DataSet:
-    """A data set's name in print and, where every copy of it has the same, its size."""
-
-    title: str
-    classes: int
-    train: int  # examples
-    test: int
-    mirrors: bool = True  # an image flipped left to right is still one of its class
-
+from fl_core.data.facts.cifar import CIFAR10, CIFAR100
+from fl_core.data.facts.data_set import DataSet
 
 DEFAULT = "cifar100"
 #: By the value of `data.name`.
 DATA_SETS: Mapping[str, DataSet] = {
-    "cifar100": DataSet("CIFAR-100", classes=100, train=50_000, test=10_000),
-    "cifar10": DataSet("CIFAR-10", classes=10, train=50_000, test=10_000),
+    "cifar100": CIFAR100,
+    "cifar10": CIFAR10,
     "digits": DataSet("Digits (8 × 8)", classes=10, train=1_438, test=359, mirrors=False),
 }
 #: Those whose sizes the user's own files decide (`data.path`), with their titles.
@@ -35,6 +26,14 @@ OF_A_PATH: Mapping[str, str] = {
 NAMES = (*DATA_SETS, *OF_A_PATH)
 
 
-def data_title(name: str) -> str:
-    """A data set's name in print; an unknown one is printed as it is."""
-    return DATA_SETS[name].title if name in DATA_SETS else OF_A_PATH.get(name, name)
+def data_title(name: str, path: str = "") -> str:
+    """A data set's name in print, with that of its file or folder where it has one; an unknown one
+    is printed as it is.
+
+    >>> data_title("features", "/somewhere/spectra.npz"), data_title("mine:spectra")
+    ('spectra.npz (features of a file)', 'mine:spectra')
+    """
+    if name in OF_A_PATH:
+        file = PurePath(path).name
+        return f"{file} ({OF_A_PATH[name]})" if file else OF_A_PATH[name]
+    return DATA_SETS[name].title if name in DATA_SETS else name

@@ -171,7 +171,7 @@ def parse(argv: list[str] | None = None) -> Where:
     add("--out", type=place, default=Where.out, metavar="DIR", help="the study's folder (results)")
     cache = "artefacts (FL_CACHE_DIR, ./results/artefacts)"
     add("--cache-dir", type=place, metavar="DIR", help=cache)
-    add("--data-dir", type=place, metavar="DIR", help="CIFAR's folder (FL_DATA_DIR, ./data)")
+    add("--data-dir", type=place, metavar="DIR", help="folder of images (FL_DATA_DIR, ./data)")
     add("--weights", type=place, metavar="FILE", help="local weights file of the backbone")
     store = "MLflow store (MLFLOW_TRACKING_URI, ./mlflow.db)"
     add("--tracking-uri", type=words, metavar="URI", help=store)

@@ -18,6 +18,7 @@ from fl_core.base import addresses, host
 from fl_core.base.errors import UserError, kind_and_line
 from fl_core.base.stores import sqlite_file
 from fl_core.config.trial_config import TrialConfig
+from fl_core.data.catalogue import DATA_SETS, DEFAULT
 from fl_core.doctor.software import Finding, Where, imported
 from fl_core.study import environment
 from fl_core.study.folder import LOCK, MIN_FREE_BYTES, holder
@@ -46,24 +47,26 @@ def check_features(where: Where) -> Iterator[Finding]:
 
 
 def check_data(where: Where) -> Iterator[Finding]:
-    """CIFAR-100 in torchvision's format, by its md5 sums."""
+    """The default data set's images as they are published, by their md5 sums."""
+    known = DATA_SETS[DEFAULT]
+    files = known.files
+    if files is None:
+        return
     folder = where.machine.data_dir
-    if not (folder / "cifar-100-python").is_dir():
+    if not (folder / files.folder).is_dir():
         named = where.data_dir or os.environ.get("FL_DATA_DIR")
-        text = f"CIFAR-100 is not in {folder}: {IMAGES}; it is downloaded then"
+        text = f"{known.title} is not in {folder}: {IMAGES}; it is downloaded then"
         yield Finding("warning" if named else "ok", "data", text)
         return
-    dataset = imported("torchvision.datasets").CIFAR100
-    described = [dataset.meta["filename"], dataset.meta["md5"]]
-    for name, md5 in [*dataset.train_list, *dataset.test_list, described]:
-        path = folder / dataset.base_folder / name
+    for name, md5 in {**files.parts["train"], **files.parts["test"], **files.meta}.items():
+        path = folder / files.folder / name
         try:
             right = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() == md5
         except OSError as error:
             raise UserError(f"{path}: {error.strerror}; {IMAGES}") from error
         if not right:
             raise UserError(f"{path}: wrong md5; delete the file; {IMAGES}")
-    yield Finding("ok", "data", f"CIFAR-100 in {folder}, md5 right")
+    yield Finding("ok", "data", f"{known.title} in {folder}, md5 right")
 
 
 def check_weights(where: Where) -> Iterator[Finding]:

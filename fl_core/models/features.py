@@ -3,8 +3,8 @@
 Without augmentation a frozen backbone gives every image the same features in every step of
 every trial, so they are computed once and a head trains on them a thousand times faster.
 Stored as int8 with one scale per feature (symmetric, rounded to nearest), which costs less than
-0.2 points of linear-probe accuracy (LOG.md). The artefact of CIFAR-100 x ViT-Ti/16 at 224 px
-ships with the package: the cache entry, already there. `make features` rebuilds it.
+0.2 points of linear-probe accuracy (LOG.md). The artefact of the default data set x ViT-Ti/16 at
+224 px ships with the package: the cache entry, already there. `make features` rebuilds it.
 
 The training and the test tensors of the file are read apart: a search never loads the latter.
 """
@@ -176,7 +176,7 @@ def known_weights(weights_file: Path) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Rebuild the embedded artefact from CIFAR-100 and the ViT-Ti/16 weights."""
+    """Rebuild the embedded artefact from the default data set and the ViT-Ti/16 weights."""
     import argparse
 
     # a mistake is one line: no usage above it
@@ -184,7 +184,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         prog="python -m fl_core.models.features", description=main.__doc__, usage=argparse.SUPPRESS
     )
     add = parser.add_argument
-    add("--data-dir", type=Path, default=Path("data"), help="torchvision's CIFAR-100")
+    add("--data-dir", type=Path, default=Path("data"), help="folder of its images")
     add("--weights", type=Path, help="local weights file (default: timm's download)")
     there = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
     add("--device", choices=there, default=there[-1])

@@ -23,7 +23,7 @@ from torch import Tensor
 #: Logits that spread by less (`spread_of`) carry rounding alone, and 1 / T stays 1. The targets of
 #: the regression spread by 0.1 to 0.5.
 LEAST_SPREAD = 1e-6
-#: Where the search begins: within 15 % of the minimiser for CIFAR-100's features at every penalty.
+#: Where the search begins: within 15 % of the minimiser for the embedded features at every penalty.
 FIRST_SPREAD = 2.0
 #: Nats an example: a step that gains less is the last one. It also bounds the scale where every
 #: training example is classified right and the best one is infinite.

@@ -28,9 +28,8 @@ from fl_core.study.session import Executor, Session
 from fl_core.study.study import Study
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from fl_core.config.trial_config import TrialConfig
+    from fl_core.study.found import Found
     from fl_core.study.result import Result
     from fl_core.study.tracking.tracker import Tracker
     from fl_core.study.workers.ray_instance import Instance
@@ -110,7 +109,7 @@ def run(study: Study, args: argparse.Namespace) -> Result:
         from fl_core.study.workers import shares
 
         doing("preparing the data: features, heads, who holds what")
-        partitions = check_inputs(resolved.arms, machine)
+        found = check_inputs(resolved.arms, machine)
         workers = shares.workers_of(args, machine, resolved.arms, resolved.space)
         machine = shares.shared(machine, workers)
         doing("opening the store" if args.serial else f"starting {workers.slots} workers")
@@ -127,7 +126,7 @@ def run(study: Study, args: argparse.Namespace) -> Result:
             session = Session(
                 resolved, args, machine, places, asked.plan, out, tracker, execute, doing
             )
-            result = session.run(partitions)
+            result = session.run(found)
     say(f"done in {time.monotonic() - started:.0f} s")
     return result
 
@@ -171,27 +170,27 @@ def _load_tune() -> Callable[..., None]:
     return run_on_ray
 
 
-def check_inputs(arms: list[Arm], machine: Machine) -> dict[str, np.ndarray]:
-    """Load (download, compute) what the trials need, once; each arm's realised partition.
+def check_inputs(arms: list[Arm], machine: Machine) -> dict[str, Found]:
+    """Load (download, compute) what the trials need, once; what was found, by the arms' names.
 
     Arms that agree in INPUT_READS need the same: only the first of them is prepared, and those
     that are refused by what is found in their inputs, if they are.
     """
     from fl_core import inputs, stages
+    from fl_core.study import found
 
-    partitions: dict[str, np.ndarray] = {}
-    seen: dict[TrialConfig, np.ndarray] = {}
+    all_found: dict[str, Found] = {}
+    seen: dict[TrialConfig, Found] = {}
     looked: set[TrialConfig] = set()
     for arm in arms:
         key = arm.config.only(stages.INPUT_READS)
         checked = arm.config.only(stages.check_reads(arm.config))
         if checked not in looked:
             looked.add(checked)
-            found = stages.realised_partition(arm.config, machine)
-            seen.setdefault(key, found)
-        partitions[arm.name] = seen[key]
+            seen.setdefault(key, found.found_in(arm.config, machine))
+        all_found[arm.name] = seen[key]
     inputs.forget_inputs()  # the workers load their own
-    return partitions
+    return all_found
 
 
 def _open_tracker(uri: str, experiment: str, cache: Path) -> Tracker:

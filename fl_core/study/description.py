@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +14,18 @@ from fl_core.study.arguments import started_as
 from fl_core.study.selection import BEST, BEST_CONFIRMED
 
 if TYPE_CHECKING:
+    from fl_core.study.found import Found
     from fl_core.study.session import Session
 
 PACKAGES = ("torch", "torchvision", "timm", "ray", "optuna", "mlflow", "pandas", "numpy")
 
 
-def describe(session: Session) -> dict[str, Any]:
-    """The resolved study: everything a reader needs to judge or repeat it."""
+def describe(session: Session, found: Mapping[str, Found]) -> dict[str, Any]:
+    """The resolved study: everything a reader needs to judge or repeat it.
+
+    found: the inputs of each arm, by its name.
+    """
+    from fl_core.study.found import task_facts
     from fl_core.study.search.space import describe_spaces, in_arms
 
     study, args, plan = session.study, session.args, session.plan
@@ -44,6 +50,7 @@ def describe(session: Session) -> dict[str, Any]:
         "probe": dict(study.probe),
         "arms": [dict(arm.values) for arm in session.study.arms],
         "space": describe_spaces(in_arms(study.space, study.arms)),
+        "tasks": task_facts(study.arms, found),
         "base": study.base.to_flat(),
         "device": session.machine.device,
         "command": hidden(f"{started_as(study.name)} {shlex.join(args.words)}".strip()),

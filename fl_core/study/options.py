@@ -145,7 +145,7 @@ def _where_things_are(parser: argparse.ArgumentParser, study: Study) -> None:
         metavar="LOG",
         help="log to tensorboard[:DIR] or wandb[:PROJECT] too",
     )
-    add("--data-dir", type=path, metavar="DIR", help="CIFAR's folder (FL_DATA_DIR, ./data)")
+    add("--data-dir", type=path, metavar="DIR", help="folder of images (FL_DATA_DIR, ./data)")
     add(
         "--cache-dir",
         type=path,

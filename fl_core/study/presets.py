@@ -84,7 +84,7 @@ vit_tiny = partial(
 )
 paper = partial(
     Preset,
-    "DINO ViT-S/16 on CIFAR-100 images, for a large GPU",
+    "DINO ViT-S/16 on images, for a large GPU",
     budget=800,
     eval_steps=80,
     trials=8,

@@ -30,9 +30,9 @@ from fl_core.study.resolved import ResolvedStudy
 from fl_core.study.result import Result, result_of
 
 if TYPE_CHECKING:
-    import numpy as np
     import optuna
 
+    from fl_core.study.found import Found
     from fl_core.study.screen import Doing
     from fl_core.study.tracking.tracker import Tracker
     from fl_core.study.trial_files import Places
@@ -60,15 +60,18 @@ class Session:
         """Of the confirmation: fresh ones, the same for all arms."""
         return [self.plan.seed + 1 + n for n in range(self.args.seeds or self.study.preset.seeds)]
 
-    def run(self, partitions: Mapping[str, np.ndarray]) -> Result:
-        """Search, confirm, report; what belongs to the study is logged whatever happens."""
-        facts = describe(self)
+    def run(self, found: Mapping[str, Found]) -> Result:
+        """Search, confirm, report; what belongs to the study is logged whatever happens.
+
+        found: the inputs of each arm, by its name.
+        """
+        facts = describe(self, found)
         write_atomically(self.out / STUDY, yaml.safe_dump(facts, sort_keys=False))
         self.tracker.open(self._digest(facts), facts, self.study.arms)
         status = "KILLED"
         try:
             self._run_jobs()
-            self._log_partitions(partitions)
+            self._log_partitions(found)
             status = "FINISHED"
         finally:
             warn(self.tracker.close(status))
@@ -157,11 +160,11 @@ class Session:
         seeds = self.seeds[:PROBE_SEEDS]
         return [Job("probe", arm, seed, config.override({"seed": seed}), probe) for seed in seeds]
 
-    def _log_partitions(self, partitions: Mapping[str, np.ndarray]) -> None:
+    def _log_partitions(self, found: Mapping[str, Found]) -> None:
         """Each arm's realised partition, as an artifact."""
         for arm in self.study.arms:
-            if arm.name in partitions:
-                table = partitions[arm.name]
+            if arm.name in found:
+                table = found[arm.name].partition
                 text = csv_text(range(table.shape[1]), table.tolist())
                 self.tracker.text(self.tracker.arm_run(arm), text, "partition.csv")
 
@@ -188,10 +191,7 @@ def report(session: Session) -> Result:
     result = result_of(runs, session.study.arms, out, tracker.uri)
     ending.show(result.answer, pivot.pivot(found), pivot_block(found), result.warnings)
     session.doing("drawing the figures")
-    data = session.machine.data_dir  # what is not there, is left out of the figures
-    drawn = figures.write_figures(
-        runs, out / "figures", ["png"], data if (data / "cifar-100-python").is_dir() else None
-    )
+    drawn = figures.write_figures(runs, out / "figures", ["png"], session.machine.data_dir)
     session.doing.done()
     say(f"\ntables   {out}/table.md, table.html, table.csv; for a paper table.tex, appendix.tex")
     say(f"figures  {out / 'figures'} ({len(drawn)} files; analysis/figures.py makes PDF and SVG)")

@@ -22,7 +22,7 @@ from fl_analysis.dataset.features import embedded, read_features
 from fl_analysis.explore_data import draw, main
 from fl_analysis.plots.style import render
 from fl_analysis.reading.connect import AnalysisError
-from fl_analysis.reading.images import FOLDER, read_images
+from fl_analysis.reading.images import find_images, published_files, read_images
 
 RNG = np.random.default_rng(1)
 LABELS = np.repeat(np.arange(4), 60)
@@ -131,7 +131,10 @@ def test_outliers_by_colour_by_hand() -> None:
 
 def test_cifar_has_nearly_five_percent_outliers_by_colour(cifar_dir: Path) -> None:
     """As an independent count of the same definition has it: 4.6 %."""
-    found = outliers.colour_outliers(*read_images(cifar_dir / FOLDER, "train"))
+    files, folder = published_files("cifar100"), find_images("cifar100", cifar_dir)
+    assert files is not None
+    assert folder is not None
+    found = outliers.colour_outliers(*read_images(files, folder, "train"))
     assert found.share == pytest.approx(0.0462, abs=1e-4)
     assert found.reference == pytest.approx(0.025, abs=0.002)
 

@@ -17,10 +17,10 @@ from fl_analysis.plots.confusion import confusion_figure
 from fl_analysis.plots.predictions import pick
 from fl_analysis.plots.study import draw_figures
 from fl_analysis.plots.style import render
-from fl_analysis.reading.classes import SUPERCLASSES, Classes, classes_of
+from fl_analysis.reading.classes import Classes, classes_of
 from fl_analysis.reading.connect import AnalysisError
-from fl_analysis.reading.images import FOLDER
 from fl_analysis.reading.store import StudyRuns, read_study
+from fl_analysis.reading.tasks import task_facts
 from fl_analysis.results import predictions as computed
 from fl_analysis.results.outcome import outcomes
 from fl_core.base.tables import csv_text
@@ -98,15 +98,16 @@ def one_arm(store: Store, name: str, texts: Sequence[str | None]) -> StudyRuns:
 
 
 def test_the_classes_of_cifar100() -> None:
-    classes = classes_of("cifar100", 100)
+    facts = task_facts({"data.name": "cifar100"})
+    classes = classes_of(facts, 100)
     assert len(classes.names) == 100
-    assert len(classes.groups) == len(SUPERCLASSES) == 20
+    assert len(classes.groups) == len(facts.superclasses) == 20
     assert [len(classes.members(group)) for group in range(20)] == [5] * 20
     assert sorted(classes.order()) == list(range(100))
     assert classes.names[53] == "orange"
     assert classes.related(0, 53)
     assert not classes.related(0, 1)
-    assert classes_of("cifar100", 101).groups == ()
+    assert classes_of(facts, 101).groups == ()
 
 
 def test_counts_and_shares_by_hand(arm: computed.Predicted) -> None:
@@ -242,8 +243,8 @@ def test_a_named_folder_must_hold_the_images(
 def test_damaged_images_cost_only_their_figure(
     seen: StudyRuns, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / FOLDER).mkdir()
-    (tmp_path / FOLDER / "test").write_bytes(b"something else")
+    (tmp_path / "cifar-100-python").mkdir()
+    (tmp_path / "cifar-100-python" / "test").write_bytes(b"something else")
     figures, _ = draw_figures(seen, tmp_path)
     assert "confusion" in figures
     assert "predictions" not in figures

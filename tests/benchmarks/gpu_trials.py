@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 from fl_core.base.machine import Machine
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.models.features import known_weights
-from fl_core.stages import realised_partition
+from fl_core.stages import prepare
 from fl_core.study.environment import KERNELS
 from fl_core.trial import Trial
 
@@ -223,7 +223,7 @@ def main() -> None:
     }
     jobs = list(makers[args.study](args.tiny))
     jobs = jobs[::5] if args.tiny else jobs
-    realised_partition(TrialConfig().override(jobs[0].values), machine)  # features once, for all
+    prepare(TrialConfig().override(jobs[0].values), machine)  # features once, for all
     print(table(study(jobs, args, machine)), flush=True)
 
 

@@ -17,13 +17,13 @@ import numpy as np
 import optuna
 import pytest
 
-from fl_core import stages
 from fl_core.base.errors import ConfigError, UserError
 from fl_core.base.machine import Machine
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.config.vocabulary import arm_name
 from fl_core.models import features
-from fl_core.study import command, folder, options
+from fl_core.study import command, folder, found, options
+from fl_core.study.found import Found
 from fl_core.study.jobs import Arm
 from fl_core.study.presets import Preset
 from fl_core.study.resolved import resolve
@@ -580,10 +580,11 @@ def test_a_default_gives_way_to_whoever_names_the_field() -> None:
 def test_check_inputs_shares_equal_partitions() -> None:
     study = load_study("fedavg_noniid")
     arms = resolve(study, study.presets["smoke"], {}).arms
-    partitions = command.check_inputs(arms, Machine())
-    assert partitions["iid, J=4"] is partitions["iid, J=16"]
-    assert partitions["N_c=1, J=4"].shape == (100, 100)
-    assert ((partitions["N_c=1, J=4"] > 0).sum(1) == 1).all()
+    inputs = command.check_inputs(arms, Machine())
+    assert inputs["iid, J=4"] is inputs["iid, J=16"]
+    held = inputs["N_c=1, J=4"].partition
+    assert held.shape == (100, 100)
+    assert ((held > 0).sum(1) == 1).all()
 
 
 def test_check_inputs_prepares_what_differs_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -608,13 +609,14 @@ def test_check_inputs_prepares_what_differs_once(monkeypatch: pytest.MonkeyPatch
     ]
     prepared: list[TrialConfig] = []
 
-    def realised(config: TrialConfig, machine: Machine) -> np.ndarray:
+    def found_in(config: TrialConfig, machine: Machine) -> Found:
         prepared.append(config)
-        return np.full((config.federation.clients, 100), len(prepared))
+        counts = np.full((config.federation.clients, 100), len(prepared))
+        return Found(counts, 1000, 100, "images", ())
 
-    monkeypatch.setattr(stages, "realised_partition", realised)
+    monkeypatch.setattr(found, "found_in", found_in)
     partitions = command.check_inputs(arms, Machine())
     assert prepared == [arms[0].config, *(arm.config for arm in arms[len(values) :])]
     assert list(partitions) == [arm.name for arm in arms]
     assert all(partitions[arm.name] is partitions["0"] for arm in arms[: len(values)])
-    assert len(partitions["12"]) == 50
+    assert len(partitions["12"].partition) == 50

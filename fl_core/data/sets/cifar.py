@@ -17,7 +17,8 @@ from fl_core.data.task import Task
 
 def cifar(data: DataConfig) -> Task:
     """The task of this name."""
-    return Task(DATA_SETS[data.name].classes, partial(load_images, data.name))
+    known = DATA_SETS[data.name]
+    return Task(known.classes, partial(load_images, data.name), names=known.names)
 
 
 def load_images(name: str, data_dir: Path, *, train: bool) -> tuple[Tensor, Tensor]:

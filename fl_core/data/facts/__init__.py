@@ -1,0 +1,1 @@
+"""What is known of published data sets; standard library only, see `catalogue`."""
