@@ -1,6 +1,6 @@
-"""What the stages work on: a federation of clients on images, or on the features of images.
+"""What the stages work on: a federation of clients on images or text, or on features of images.
 
-Images, features and partitions stay in memory from trial to trial of a process (`forget_inputs`).
+Examples, features and partitions stay in memory from trial to trial of a process (`forget_inputs`).
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from fl_core.base.rng import stream
 from fl_core.config.fields import refuse
 from fl_core.config.own import is_own
 from fl_core.config.sections import DataConfig, FederationConfig
+from fl_core.config.text_combinations import check_reading
 from fl_core.config.trial_config import TrialConfig
 from fl_core.data.sharding import class_counts, shard
 from fl_core.data.sources import (
     ImageSource,
     Preprocess,
     Source,
+    TokenSource,
     exemplars,
     split_train_val,
     train_sample,
@@ -38,21 +40,34 @@ from fl_core.models.heads import build_head
 
 def feature_federation(config: TrialConfig, machine: Machine) -> Federation:
     """The classifier alone, on cached features."""
+    if task_of(config.data).inputs == "tokens":
+        check_reading(config)
     source = extract_features(config, machine)
     classes = task_of(config.data).classes
     model = build_head(config.head, source.features.shape[1], classes, config.seed)
     return _federation(config, FlatModule(model.to(machine.device)), source)
 
 
-def image_federation(config: TrialConfig, machine: Machine, head: Tensor | None) -> Federation:
-    """The whole classifier on images, with the part that the strategy trains unfrozen."""
-    if (kind := task_of(config.data).inputs) != "images":
+def model_federation(config: TrialConfig, machine: Machine, head: Tensor | None) -> Federation:
+    """The whole classifier on images or text, with the part that the strategy trains unfrozen."""
+    if (kind := task_of(config.data).inputs) == "features":
         allowed = f"data.name={config.data.name!r} has {kind}, not images: only head"
         raise refuse("fine_tune.strategy", config.fine_tune.strategy, allowed)
+    if kind == "tokens":
+        check_reading(config)
     model, preprocess = build_classifier(config, machine, head)
-    pixels, labels, owners = _images(config.data, machine, train=True)
-    source = ImageSource(pixels, labels, preprocess, config.data, owners)
+    source = _source(config, _examples(config.data, machine, train=True), preprocess)
     return _federation(config, FlatModule(model), source)
+
+
+def _source(
+    config: TrialConfig, examples: Examples, preprocess: Preprocess
+) -> ImageSource | TokenSource:
+    """Examples as a model reads them."""
+    inputs, labels, owners = examples
+    if task_of(config.data).inputs == "tokens":
+        return TokenSource(inputs, labels, config.data.scored == "every", owners)
+    return ImageSource(inputs, labels, preprocess, config.data, owners)
 
 
 def _federation(config: TrialConfig, model: FlatModule, source: Source) -> Federation:
@@ -119,19 +134,23 @@ def test_source(config: TrialConfig, machine: Machine, fed: Federation) -> Sourc
     """The test set as the federation's model reads it. Only `Trial` may, for a confirmation."""
     if config.part == "head":
         return extract_features(config, machine, part="test")
-    pixels, labels, _ = _images(config.data, machine, train=False)
-    return ImageSource(pixels, labels, cast("ImageSource", fed.train).preprocess, config.data)
+    inputs, labels, _ = _examples(config.data, machine, train=False)
+    match fed.train:
+        case TokenSource(every=every):
+            return TokenSource(inputs, labels, every)
+        case train:
+            return ImageSource(inputs, labels, cast("ImageSource", train).preprocess, config.data)
 
 
 @lru_cache(maxsize=2)
-def _images(data: DataConfig, machine: Machine, *, train: bool) -> Examples:
-    """Images and labels on the device, read once per process."""
+def _examples(data: DataConfig, machine: Machine, *, train: bool) -> Examples:
+    """Images or windows of text, and labels, on the device, read once per process."""
     return load_examples(data, machine, train=train).to(machine.device)
 
 
 def forget_inputs() -> None:
-    """Give back the memory of images and features that this process keeps."""
-    _images.cache_clear()
+    """Give back the memory of examples and features that this process keeps."""
+    _examples.cache_clear()
     forget_features()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -21,7 +21,7 @@ from fl_core.federated.state import Federation, State
 from fl_core.federated.timing.checks import check_devices, check_reachable
 from fl_core.federated.timing.superclients import superclients_cost
 from fl_core.head_stage import head_cost, train_head
-from fl_core.inputs import feature_federation, image_federation
+from fl_core.inputs import feature_federation, model_federation
 from fl_core.masks.calibration import Calibration
 from fl_core.masks.changing import ChangingMasks
 from fl_core.masks.parties import Parties
@@ -54,7 +54,7 @@ def prepare(config: TrialConfig, machine: Machine) -> tuple[Federation, State]:
         fed = feature_federation(config, machine)
         start = fed.model.flat.clone() if head is None else head
     else:
-        fed = image_federation(config, machine, head)
+        fed = model_federation(config, machine, head)
         start = fed.model.flat.clone()
     check_reachable(config, fed)
     check_modulus(config, _most_together(config, fed))

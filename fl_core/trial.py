@@ -147,6 +147,7 @@ class Trial:
             "test_accuracy": result.accuracy,
             "test_loss": result.loss,
             TEST_START: before,
+            **{f"test_accuracy_{at}": of for at, of in result.by_position.items()},
             **clients,
         }
         counts = fed.class_counts

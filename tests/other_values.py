@@ -27,6 +27,10 @@ def fields(section: Section = DEFAULT, path: str = "") -> dict[str, Spec]:
 
 
 FIELDS = fields()
+#: What a task of text needs, whatever its name.
+TEXT: dict[str, Value] = {
+    "backbone.name": "char_lstm", "backbone.weights": "random", "fine_tune.strategy": "full",
+}  # fmt: skip
 #: Fields that are only allowed beside other values, with a setting in which they can change.
 SETTING: dict[str, dict[str, Value]] = {
     "federation.sharding": {},
@@ -36,6 +40,8 @@ SETTING: dict[str, dict[str, Value]] = {
     "federation.alpha": {"federation.sharding": "dirichlet", "federation.alpha": 0.5},
     "data.path": {"data.name": "features", "data.path": __file__},
     "data.image_size": {"data.name": "folder", "data.path": str(Path(__file__).parent / "config")},
+    "data.scored": {**TEXT, "data.name": "tinyshakespeare"},
+    "data.stride": {**TEXT, "data.name": "shakespeare", "data.path": __file__},
     "data.crop": {"fine_tune.strategy": "full"},
     "data.rotation": {"fine_tune.strategy": "full"},
     "local.nesterov": {"local.momentum": 0.9},

@@ -22,6 +22,7 @@ from fl_core.config.own import is_own
 from fl_core.config.pace_check import check_pace
 from fl_core.config.personal_combinations import check_personal
 from fl_core.config.secure_combinations import check_secure
+from fl_core.config.text_combinations import check_text
 from fl_core.config.timing_combinations import check_timing
 from fl_core.data.catalogue import DATA_SETS
 from fl_core.data.facts.data_set import DataSet
@@ -35,6 +36,7 @@ MOST_STEPS = 10**10  # local steps of a client: more end in no lifetime
 
 def check_combination(config: TrialConfig) -> None:
     """ConfigError for the first combination that makes no sense."""
+    check_text(config)
     _check_sharding(config)
     _check_steps(config)
     check_pace(config)

@@ -22,6 +22,10 @@ MEANINGS: Mapping[str, str] = {
         "training images are flipped left to right at random (not a head on features, not digits)"
     ),
     "data.crop": "pixels of padding of a random crop of training images; 0: none",
+    "data.scored": "characters of a window of text that train and judge: every one (as TensorFlow "
+    "Federated), or the last (as LEAF); both accuracies are recorded",
+    "data.stride": "characters from the start of a window of text to the next one's; below 80 they "
+    "overlap, and validation windows have been read in training",
     "data.rotation": "training images are turned by up to this many degrees, either way; 0: none",
     "backbone.name": "timm's name of the pre-trained classifier",
     "backbone.tag": "timm's name of the pre-trained weights",

@@ -51,6 +51,11 @@ _JUDGES = {
     "val": "validation examples in its own class shares",
     "test": "test examples in its own class shares, of confirmation runs alone",
 }
+_POSITIONS = {"last": "the last character (LEAF)", "every": "every character (TFF)"}
+_WINDOWS = {
+    "val": "the validation windows of a text",
+    "test": "the test windows of a text, of confirmation runs alone",
+}
 METRICS: Mapping[str, Metric] = {
     "score": Metric(
         "what a search maximises: validation accuracy of the parameters that count, or where "
@@ -62,6 +67,8 @@ METRICS: Mapping[str, Metric] = {
     "test_accuracy": Metric("accuracy on the test set, of confirmation runs alone"),
     TEST_START: Metric("the same before the first round of the main stage"),
     "test_loss": Metric("mean of head.loss on the test set, of confirmation runs alone"),
+    **{f"{part}_accuracy_{at}": Metric(f"accuracy on {text} of {windows}, whichever counts")
+       for part, windows in _WINDOWS.items() for at, text in _POSITIONS.items()},
     "train_loss": Metric("mean of head.loss over the examples of the last round's local steps"),
     "train_accuracy": Metric(
         "accuracy on a fixed sample of the training examples, as many as the validation examples, "

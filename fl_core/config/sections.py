@@ -60,6 +60,8 @@ class DataConfig(Section):
     flip: bool = True
     crop: int = number(0, 0, 16)  # padding in pixels of a random crop; 0 = off
     rotation: float = number(0.0, 0, 180)  # degrees, uniform in [-rotation, rotation]
+    scored: str = choice("every", "every", "last")  # characters of a window of text: see data.text
+    stride: int = number(80, 1, 80)  # characters from a window of text to the next
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -68,7 +70,7 @@ class DataConfig(Section):
             raise refuse("data.path", self.path, needs)
         if self.name in DATA_SETS and self.path != NO_PATH:
             raise refuse("data.path", self.path, f"data.name={self.name} has none")
-        own = {"folder": ("image_size",)}
+        own = {"folder": ("image_size",), "shakespeare": ("stride",)}
         self.only_for("name", {name: own.get(name, ()) for name in NAMES})
 
     @property

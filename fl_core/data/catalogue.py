@@ -17,12 +17,18 @@ DATA_SETS: Mapping[str, DataSet] = {
     "cifar100": CIFAR100,
     "cifar10": CIFAR10,
     "digits": DataSet("Digits (8 × 8)", classes=10, train=1_438, test=359, mirrors=False),
+    "tinyshakespeare": DataSet(
+        "tinyshakespeare's speaking roles (not LEAF's users)", classes=80, train=10_031, test=2_440
+    ),
 }
 #: Those whose sizes the user's own files decide (`data.path`), with their titles.
 OF_A_PATH: Mapping[str, str] = {
     "features": "features of a file",
     "folder": "a folder of images",
+    "shakespeare": "Shakespeare's plays",
 }
+#: Those whose examples are windows of text.
+TEXTS = ("tinyshakespeare", "shakespeare")
 NAMES = (*DATA_SETS, *OF_A_PATH)
 
 

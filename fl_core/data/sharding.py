@@ -38,7 +38,7 @@ Labels = npt.NDArray[np.integer[Any]]  # (examples,)
 #: The fields that decide which training examples a client holds.
 PARTITION_READS = ("seed", "data.name", "data.val_fraction", "data.split_seed", "data.train_on",
                    "federation.clients", "federation.sharding", "federation.classes_per_client",
-                   "federation.alpha", "data.path")  # fmt: skip
+                   "federation.alpha", "data.path", "data.stride")  # fmt: skip
 
 
 def shard(

@@ -1,4 +1,4 @@
-"""Data sets on the device: uint8 images, cached features, the validation split.
+"""Data sets on the device: uint8 images, cached features, windows of text, the validation split.
 
 Images stay uint8 on the device and are augmented, resized and normalised in batches there; there
 is no loader, no worker process and no PIL in the loop. All random draws come in from outside as
@@ -40,6 +40,12 @@ class Source(Protocol):
         """Model inputs of these examples: (B,) indices -> (B, ...). `draws` (B, 4) augments."""
         ...
 
+    def targets(self, indices: Tensor) -> Tensor:
+        """What the model's outputs for these examples (...) are compared with: their labels, or
+        in a text (..., L) what follows each position.
+        """
+        ...
+
     def subset(self, indices: np.ndarray) -> Source:
         """A source of these examples alone."""
         ...
@@ -55,6 +61,9 @@ class FeatureSource:
 
     def batch(self, indices: Tensor, draws: Tensor | None = None) -> Tensor:
         return self.features.index_select(0, indices)  # three times faster than [indices]
+
+    def targets(self, indices: Tensor) -> Tensor:
+        return self.labels[indices]
 
     def subset(self, indices: np.ndarray) -> FeatureSource:
         """Only these examples."""
@@ -100,10 +109,42 @@ class ImageSource:
             pixels = augment(pixels, draws, self.config)
         return self.preprocess(pixels)
 
+    def targets(self, indices: Tensor) -> Tensor:
+        return self.labels[indices]
+
     def subset(self, indices: np.ndarray) -> ImageSource:
         """Only these examples."""
         chosen = torch.from_numpy(indices).to(self.labels.device)
         return replace(self, pixels=self.pixels[chosen], labels=self.labels[chosen], owners=None)
+
+
+@dataclass(frozen=True)
+class TokenSource:
+    """Windows of L + 1 symbols of a text, uint8: L to read, each with the one that follows it.
+
+    labels: the last symbols. every: whether each position is compared with what follows it (as
+    TensorFlow Federated scores), not the last one alone (as LEAF).
+    """
+
+    windows: Tensor  # (N, L + 1)
+    labels: Tensor
+    every: bool
+    owners: Tensor | None = None
+
+    def batch(self, indices: Tensor, draws: Tensor | None = None) -> Tensor:
+        return self.windows[indices, :-1].long()
+
+    def following(self, indices: Tensor) -> Tensor:
+        """What follows each position of these windows (...), as (..., L)."""
+        return self.windows[indices, 1:].long()
+
+    def targets(self, indices: Tensor) -> Tensor:
+        return self.following(indices) if self.every else self.labels[indices]
+
+    def subset(self, indices: np.ndarray) -> TokenSource:
+        """Only these windows."""
+        chosen = torch.from_numpy(indices).to(self.labels.device)
+        return replace(self, windows=self.windows[chosen], labels=self.labels[chosen], owners=None)
 
 
 def augment(pixels: Tensor, draws: Tensor, config: DataConfig) -> Tensor:

@@ -67,5 +67,6 @@ class Task:
 #: What a task's inputs may be: in words, and whether a tensor is it.
 INPUTS: Mapping[str, tuple[str, Callable[[Tensor], bool]]] = {
     "images": ("uint8 (N, 3, H, W)", lambda x: x.dtype == torch.uint8 and x.shape[1:-2] == (3,)),
+    "tokens": ("uint8 (N, L + 1)", lambda x: x.dtype == torch.uint8 and x.ndim == 2),
     "features": ("float (N, D)", lambda x: x.is_floating_point() and x.ndim == 2),
 }

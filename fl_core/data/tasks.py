@@ -20,6 +20,7 @@ from fl_core.config.sections import DataConfig
 from fl_core.data.sets.cifar import cifar
 from fl_core.data.sets.digits import digits
 from fl_core.data.sets.folder import folder
+from fl_core.data.sets.shakespeare import shakespeare, tinyshakespeare
 from fl_core.data.task import INPUTS, Examples, Task
 
 #: By the value of `data.name`, from the section `data`.
@@ -28,6 +29,8 @@ TASKS: Mapping[str, Callable[[DataConfig], Task]] = {
     "cifar10": cifar,
     "digits": digits,
     "folder": folder,
+    "tinyshakespeare": tinyshakespeare,
+    "shakespeare": shakespeare,
 }
 
 
@@ -79,6 +82,8 @@ def _checked(name: str, task: Task, inputs: Tensor, labels: Tensor, *owners: Ten
     labels = labels.long()
     if len(labels) == 0 or labels.min() < 0 or labels.max() >= task.classes:
         raise _wrong(name, f"its labels must be in [0, {task.classes - 1}]")
+    if task.inputs == "tokens" and int(inputs.max()) >= task.classes:
+        raise _wrong(name, f"its symbols must be in [0, {task.classes - 1}]")
     inputs = inputs.float() if task.inputs == "features" else inputs
     return Examples(inputs, labels, *(one.long() for one in owners))
 

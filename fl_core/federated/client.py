@@ -18,7 +18,7 @@ from torch import Tensor
 from fl_core.base.params import FlatModule, Layout
 from fl_core.config.method_sections import LocalConfig
 from fl_core.data.sources import DRAWS_PER_IMAGE, Source
-from fl_core.federated.losses import CROSS_ENTROPY, Loss
+from fl_core.federated.losses import CROSS_ENTROPY, Loss, compared
 from fl_core.federated.rule import PLAIN, LocalRule, Visit
 from fl_core.optim.clip import clip_gradient
 from fl_core.optim.sgdm import Active
@@ -209,7 +209,7 @@ def _backward(
     """So much of these examples' mean loss (); its gradient is added to `model.grad`."""
     with precision_context(model.flat.device, precision):
         logits = model.module(source.batch(indices, draws))
-    mean = loss.of(logits.float(), source.labels[indices], reduction="mean")
+    mean = loss.of(*compared(logits.float(), source.targets(indices)), reduction="mean")
     mean = mean if share == 1 else mean * share
     mean.backward()  # type: ignore[no-untyped-call]
     return mean.detach()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import nn
 
 from fl_core.base.tables import csv_text
-from fl_core.data.sources import Source
+from fl_core.data.sources import Source, TokenSource
 from fl_core.federated.client import precision_context
-from fl_core.federated.losses import CROSS_ENTROPY, Loss
+from fl_core.federated.losses import CROSS_ENTROPY, Loss, compared
 from fl_core.models.heads import Head
 
 BATCH = {"head": 8192, "cpu": 256, "cuda": 1024}
@@ -27,7 +28,10 @@ class Evaluation:
     class_total: np.ndarray  # (classes,)
     #: (examples, 3) label, prediction, its probability; none unless asked for
     predictions: np.ndarray | None = None
-    hits: torch.Tensor | None = None  # (examples,) bool: which were predicted correctly
+    #: (examples,) bool: which were predicted correctly; (examples, L) where each position counts
+    hits: torch.Tensor | None = None
+    #: of a text, whichever counts: accuracy on the "last" symbol and on "every" one
+    by_position: Mapping[str, float] = field(default_factory=dict)
 
     def client_accuracies(self, class_counts: np.ndarray) -> np.ndarray:
         """Expected accuracy (clients,) on each client's own mix of classes (clients, classes).
@@ -70,26 +74,42 @@ def evaluate(
     device = labels.device
     kind = "head" if isinstance(model, Head) else device.type
     model.eval()
-    correct: list[torch.Tensor] = []
+    right: list[torch.Tensor] = []
+    targets: list[torch.Tensor] = []
+    everywhere: list[torch.Tensor] = []  # of a text, (B, L)
     kept: list[torch.Tensor] = []
     total = torch.zeros((), dtype=torch.float64, device=device)
     classes = 0
     for indices in torch.split(torch.arange(len(labels), device=device), BATCH[kind]):
         with precision_context(device, precision):
-            logits = model(source.batch(indices)).float()
-        target = labels[indices]
+            output = model(source.batch(indices)).float()
+        logits, target = compared(output, source.targets(indices))
         total += loss.of(logits, target, reduction="sum").double()
-        guess = logits.argmax(1)
-        correct.append(guess == target)
+        right.append(logits.argmax(1) == target)
+        targets.append(target)
+        if isinstance(source, TokenSource):
+            everywhere.append(output.argmax(2) == source.following(indices))
         if keep:
-            kept.append(torch.stack([target.float(), guess.float(), loss.confidence(logits)], 1))
+            kept.append(_predictions(output, labels[indices], loss))
         classes = logits.shape[1]
-    hits = torch.cat(correct)
+    hits, truth = torch.cat(right), torch.cat(targets)
     return Evaluation(
         accuracy=float(hits.double().mean()),
-        loss=float(total) / len(labels),
-        class_correct=torch.bincount(labels[hits], minlength=classes).cpu().numpy(),
-        class_total=torch.bincount(labels, minlength=classes).cpu().numpy(),
+        loss=float(total) / len(truth),
+        class_correct=torch.bincount(truth[hits], minlength=classes).cpu().numpy(),
+        class_total=torch.bincount(truth, minlength=classes).cpu().numpy(),
         predictions=torch.cat(kept).cpu().numpy() if keep else None,
-        hits=hits,
+        hits=hits.view(len(labels), -1).squeeze(1),
+        by_position=_by_position(torch.cat(everywhere)) if everywhere else {},
     )
+
+
+def _predictions(output: torch.Tensor, labels: torch.Tensor, loss: Loss) -> torch.Tensor:
+    """(B, 3) label, prediction, its probability; of a text those of the last symbol."""
+    logits, _ = compared(output, labels)
+    return torch.stack([labels.float(), logits.argmax(1).float(), loss.confidence(logits)], 1)
+
+
+def _by_position(hits: torch.Tensor) -> dict[str, float]:
+    """From (N, L) bool."""
+    return {"last": float(hits[:, -1].double().mean()), "every": float(hits.double().mean())}

@@ -16,7 +16,7 @@ from torch.func import functional_call, grad_and_value, vmap
 
 from fl_core.base.params import FlatModule
 from fl_core.federated.client import precision_context
-from fl_core.federated.losses import Loss
+from fl_core.federated.losses import Loss, compared
 from fl_core.models.heads import Perceptron
 
 Views = Mapping[str, Tensor]  # parameters or gradients by name, each (m, *shape)
@@ -53,7 +53,8 @@ def module_gradient(
     def loss_of(params: dict[str, Tensor], x: Tensor, y: Tensor, w: Tensor) -> Tensor:
         with precision_context(x.device, precision):
             logits = functional_call(model.module, {**params, **fixed}, (x,))
-        return (loss.of(logits.float(), y, reduction="none") * w).sum()
+        losses = loss.of(*compared(logits.float(), y), reduction="none")
+        return (losses.view(y.shape[0], -1).mean(1) * w).sum()
 
     model.module.train()
     gradients, losses = vmap(grad_and_value(loss_of))(dict(views), inputs, labels, weights)

@@ -41,6 +41,17 @@ class Loss:
     confidence: Callable[[Tensor], Tensor]
 
 
+def compared(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """(n, C) logits and the n targets that they are compared with.
+
+    Of a sequence's logits (B, L, C) those of all positions with targets (B, L), else with targets
+    (B,) those of the last one.
+    """
+    if logits.dim() > 2 and targets.dim() == 1:
+        logits = logits[:, -1]
+    return logits.flatten(0, -2), targets.flatten()
+
+
 def softmax_residual(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Softmax - onehot."""
     log_probs = F.log_softmax(logits, dim=-1)

@@ -109,6 +109,7 @@ def result_of(
     evaluation = _evaluate(config, fed, model, fed.val) if finite else None
     if evaluation is not None:
         metrics |= {"val_accuracy": evaluation.accuracy, "val_loss": evaluation.loss}
+        metrics |= {f"val_accuracy_{at}": of for at, of in evaluation.by_position.items()}
         if judge is not None:
             metrics |= judge.verdict(state, evaluation)[0]
         state = _track_best(config, state, metrics[config.judged_by])

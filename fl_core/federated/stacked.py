@@ -59,11 +59,11 @@ def stacked_updates(
     for step in range(steps):
         present = torch.from_numpy(indices[:, step] >= 0).to(device)  # (m, B)
         chosen = torch.from_numpy(indices[:, step].clip(0)).to(device)
-        labels = source.labels[chosen]
+        targets = source.targets(chosen)
         weights = present / present.sum(1, keepdim=True).clamp_min(1)  # (m, B), rows sum to 1
         inputs = source.batch(chosen.reshape(-1), _draws(works, step, batch))
         inputs = inputs.view(clients, batch, *inputs.shape[1:])
-        means = gradient(views, grad_views, inputs, labels, weights)
+        means = gradient(views, grad_views, inputs, targets, weights)
         first = first if step else means
         losses += means * torch.from_numpy(counts[:, step]).to(device)
         now = [own[min(step, len(own) - 1)] for own in rates]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fl_core.base.params import FlatModule
 from fl_core.base.rng import stream
@@ -185,9 +185,13 @@ def _of_all(each: Sequence[float | Tensor], like: Tensor) -> float | Tensor:
 
 
 def use_stacked(config: TrialConfig, model: FlatModule, device: torch.device) -> bool:
-    """Classifiers on features always; others on a GPU: on a CPU vmap loses to the plain loop."""
+    """Classifiers on features always; others on a GPU: on a CPU vmap loses to the plain loop.
+
+    Recurrent ones never: vmap has no rule for them, and loops in their place.
+    """
     if config.compute.execution == "auto":
         if config.compute.micro_batch:  # to save memory
             return False
-        return has_closed_form(model.module) or device.type == "cuda"
+        recurrent = any(isinstance(part, nn.RNNBase) for part in model.module.modules())
+        return has_closed_form(model.module) or (device.type == "cuda" and not recurrent)
     return config.compute.execution == "stacked"

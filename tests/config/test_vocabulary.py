@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from other_values import TEXT
 from toy import config, machine_of, write_features
 
 from fl_core.config import vocabulary
@@ -15,7 +16,7 @@ from fl_core.config.record import METRICS
 from fl_core.config.titles import METHOD
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.config.vocabulary import FIELDS, FISHER_RULES, SHARDING, arm_name, compact
-from fl_core.data.catalogue import DATA_SETS
+from fl_core.data.catalogue import DATA_SETS, TEXTS
 from fl_core.federated.ledger import Ledger
 from fl_core.models import features
 from fl_core.study.jobs import Job
@@ -42,7 +43,8 @@ def test_no_two_fields_are_shown_alike() -> None:
 
 @pytest.mark.parametrize("name", DATA_SETS)
 def test_data_sets_can_be_asked_for(name: str) -> None:
-    assert TrialConfig().override({"data.name": name}).data.name == name
+    values = {"data.name": name, **(TEXT if name in TEXTS else {})}
+    assert TrialConfig().override(values).data.name == name
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,8 @@ def estimated_bytes(config: TrialConfig, device: str = "cuda") -> float:
 def clients_at_a_time(config: TrialConfig, device: str = "cuda") -> int:
     """Clients that train stacked: all of a round, or one (see federated.turns.use_stacked)."""
     execution = config.compute.execution
-    pays = config.part == "head" or device.startswith("cuda")
+    looped = config.backbone.name == "char_lstm"
+    pays = config.part == "head" or (device.startswith("cuda") and not looped)
     auto = execution == "auto" and pays and not config.compute.micro_batch
     return config.federation.sampled if auto or execution == "stacked" else 1
 
