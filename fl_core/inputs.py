@@ -56,7 +56,7 @@ def model_federation(config: TrialConfig, machine: Machine, head: Tensor | None)
     if kind == "tokens":
         check_reading(config)
     model, preprocess = build_classifier(config, machine, head)
-    source = _source(config, _examples(config.data, machine, train=True), preprocess)
+    source = _source(config, _loaded(config.data, machine, train=True), preprocess)
     return _federation(config, FlatModule(model), source)
 
 
@@ -134,7 +134,7 @@ def test_source(config: TrialConfig, machine: Machine, fed: Federation) -> Sourc
     """The test set as the federation's model reads it. Only `Trial` may, for a confirmation."""
     if config.part == "head":
         return extract_features(config, machine, part="test")
-    inputs, labels, _ = _examples(config.data, machine, train=False)
+    inputs, labels, _ = _loaded(config.data, machine, train=False)
     match fed.train:
         case TokenSource(every=every):
             return TokenSource(inputs, labels, every)
@@ -143,14 +143,14 @@ def test_source(config: TrialConfig, machine: Machine, fed: Federation) -> Sourc
 
 
 @lru_cache(maxsize=2)
-def _examples(data: DataConfig, machine: Machine, *, train: bool) -> Examples:
+def _loaded(data: DataConfig, machine: Machine, *, train: bool) -> Examples:
     """Images or windows of text, and labels, on the device, read once per process."""
     return load_examples(data, machine, train=train).to(machine.device)
 
 
 def forget_inputs() -> None:
     """Give back the memory of examples and features that this process keeps."""
-    _examples.cache_clear()
+    _loaded.cache_clear()
     forget_features()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -344,11 +344,11 @@ def test_the_test_images_are_read_by_test_source_alone() -> None:
     def train(call: ast.Call) -> str:
         return next(ast.unparse(word.value) for word in call.keywords if word.arg == "train")
 
-    sites = {site[:2]: train(site[2]) for site in calls("load_examples") + calls("_examples")}
+    sites = {site[:2]: train(site[2]) for site in calls("load_examples") + calls("_loaded")}
     assert sites == {
         ("fl_core.inputs", "model_federation"): "True",
         ("fl_core.inputs", "test_source"): "False",
-        ("fl_core.inputs", "_examples"): "train",  # as its caller says: the two above
+        ("fl_core.inputs", "_loaded"): "train",  # as its caller says: the two above
         ("fl_core.models.features", "compute_features"): "part == 'train'",  # both, stored apart
         ("fl_core.models.features", "_features"): "part == 'train'",  # a task's own features
     }
