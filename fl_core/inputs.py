@@ -16,10 +16,12 @@ from fl_core.base.machine import Machine
 from fl_core.base.params import FlatModule, Layout
 from fl_core.base.rng import stream
 from fl_core.config.fields import refuse
+from fl_core.config.method_sections import LocalConfig
 from fl_core.config.own import is_own
 from fl_core.config.sections import DataConfig, FederationConfig
 from fl_core.config.text_combinations import check_reading
 from fl_core.config.trial_config import TrialConfig
+from fl_core.data.catalogue import DATA_SETS
 from fl_core.data.sharding import class_counts, shard
 from fl_core.data.sources import (
     ImageSource,
@@ -74,6 +76,7 @@ def _federation(config: TrialConfig, model: FlatModule, source: Source) -> Feder
     labels = source.labels.cpu().numpy()
     _, val = split_train_val(labels, config.data)
     shards = partition(config, labels, source.owners)
+    _check_batch(config, sum(map(len, shards)))
     counts = class_counts(labels, shards, task_of(config.data).classes)
     fed = Federation(model, source, source.subset(val) if len(val) else None, shards, counts)
     if config.eval_train and len(sample := train_sample(labels, config.data)):
@@ -81,6 +84,16 @@ def _federation(config: TrialConfig, model: FlatModule, source: Source) -> Feder
     if config.timing.asks_exemplars:
         fed.exemplars = source.subset(exemplars(labels, config.data))
     return fed
+
+
+def _check_batch(config: TrialConfig, examples: int) -> None:
+    """ConfigError for a batch that was asked for and is larger than the data. Of data sets whose
+    size is known the configuration finds it out; the default batch gives way to few examples.
+    """
+    batch = config.local.batch_size
+    if config.data.name not in DATA_SETS and batch > max(examples, LocalConfig.batch_size):
+        has = f"data.name={config.data.name} has only {examples} training examples"
+        raise refuse("local.batch_size", batch, has)
 
 
 def partition(

@@ -20,7 +20,7 @@ from fl_core.base.rng import stream
 from fl_core.config.method_sections import LocalConfig, ScheduleConfig
 from fl_core.config.sections import BackboneConfig, DataConfig
 from fl_core.data.sources import FeatureSource, ImageSource, Preprocess, Source
-from fl_core.federated.client import Work, local_update, plan_work
+from fl_core.federated.client import Trained, Work, local_update, plan_work
 from fl_core.federated.rule import Visit
 from fl_core.federated.schedule import lr_factor, step_rates
 from fl_core.models.backbone import Classifier, build_backbone
@@ -203,6 +203,23 @@ def test_warm_up_is_linear_then_cosine() -> None:
     assert lr_factor(schedule, 0.25) == pytest.approx(1)
 
 
+def test_warm_up_goes_by_steps_where_a_round_is_an_epoch_of_few() -> None:
+    """Three batches of 16k an epoch, ten epochs, warm-up over the first six steps."""
+    schedule = ScheduleConfig("warmup_cosine", warmup=0.2)
+    rates = all_rates(schedule, 10, 3)
+    assert rates[:6] == pytest.approx([0.2 * (k + 0.5) / 6 for k in range(6)])
+    assert rates[6] == max(rates) < 0.2
+
+
+@pytest.mark.parametrize(("scaling", "factor"), [("none", 1.0), ("linear", 16.0), ("sqrt", 4.0)])
+def test_the_rate_grows_with_the_batch(scaling: str, factor: float) -> None:
+    own = {} if scaling == "none" else {"base_batch": 128}
+    local = LocalConfig(lr=0.3, batch_size=2048, lr_scaling=scaling, **own)  # type: ignore[arg-type]
+    assert step_rates(local, ScheduleConfig(), 0, 1, 2) == [0.3 * factor] * 2
+    usual = LocalConfig(lr=0.3, batch_size=256, lr_scaling=scaling)
+    assert step_rates(usual, ScheduleConfig(), 0, 1, 1) == [0.3]  # to the bit
+
+
 def at(params: torch.Tensor) -> Visit:
     return Visit(params, {}, {})
 
@@ -232,6 +249,25 @@ def test_equals_torch_bit_for_bit(make: Callable[[], nn.Module], steps: int, uni
         update = local_update(model, at(model.flat.clone()), source, work, local, rates)
         assert not torch.equal(update.params, torch_update(module, source, work, local, [0.0] * 99))
         assert torch.equal(update.params, wanted), rule
+
+
+@pytest.mark.parametrize("make", [linear, cnn])
+def test_micro_batches_change_rounding_alone(make: Callable[[], nn.Module]) -> None:
+    """Ragged parts, of a ragged batch, each with its own augmentation."""
+    module = make()
+    source, local = source_of(module), LocalConfig(1, "epochs", batch_size=16, momentum=0.9)
+    work = plan(np.arange(3, 32), local, source)
+
+    def trained(micro_batch: int) -> Trained:
+        model = FlatModule(copy.deepcopy(module))
+        start = at(model.flat.clone())
+        return local_update(model, start, source, work, local, [0.1] * 2, micro_batch=micro_batch)
+
+    whole, same, parts = trained(0), trained(16), trained(5)
+    assert torch.equal(whole.params, same.params)
+    torch.testing.assert_close(parts.params, whole.params)
+    torch.testing.assert_close(parts.train_loss, whole.train_loss)
+    torch.testing.assert_close(parts.first_loss, whole.first_loss)
 
 
 @pytest.mark.parametrize("make", [linear, cnn])
