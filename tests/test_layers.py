@@ -353,8 +353,16 @@ def test_the_test_images_are_read_by_test_source_alone() -> None:
         ("fl_core.models.features", "_features"): "part == 'train'",  # a task's own features
     }
     doors = [site[:2] for site in calls("load") if dotted(site[2].func) == "task.load"]
-    # both parts of a costly one, stored apart
-    assert doors == [("fl_core.data.tasks", name) for name in ("load_examples", "make")]
+    assert doors == [("fl_core.data.checks", "loaded")]
+    sites = {site[:2]: train(site[2]) for site in calls("loaded") if site[0].endswith("tasks")}
+    assert sites == {
+        ("fl_core.data.tasks", "load_examples"): "train",
+        ("fl_core.data.tasks", "_read_both"): "False",  # the second of its calls
+    }
+    # which are stored apart, or looked at whether they can be tested on: nothing is given back
+    assert {site[1] for site in calls("_read_both")} == {"make", "check_parts"}
+    (check,) = calls("check_parts")
+    assert check[:2] == ("fl_core.study.command", "check_inputs")
     assert mentions("load_images") == 1  # in the table of tasks
 
 

@@ -29,6 +29,7 @@ from fl_core.config.artefact import stage_key
 from fl_core.config.sections import DataConfig
 from fl_core.config.trial_config import TrialConfig, own_sources
 from fl_core.data.task import Examples
+from fl_core.data.tasks import check_parts, load_examples
 from fl_core.masks.calibration import MASK_READS
 from fl_core.models import features
 from fl_core.models.backbone import build_backbone
@@ -353,6 +354,48 @@ def images(folder, *, train):
 
 spectra = Task(3, features, inputs="features")
 pictures = Task(3, images)
+
+
+def in_numpy(folder, *, train):
+    inputs, labels = features(folder, train=train)
+    return [inputs.numpy(), labels.numpy().astype("float32")]
+
+
+def given(*parts):
+    return Task(3, lambda folder, *, train: parts, inputs="features")
+
+
+ROWS, LABELS = torch.ones(6, 2), torch.arange(6) % 3
+arrays = Task(3, in_numpy, inputs="features")
+spelt = Task(3, features, inputs="feature")
+named = Task(3, features, inputs="features", names=("a", "b"))
+none = Task(0, features)
+untold = Task(3, lambda folder: None)
+nothing = Task(3, lambda folder, *, train: None)
+four = given(ROWS, LABELS, LABELS, LABELS)
+lists = given(ROWS, [0, 1, 2, 0, 1, 2])
+words = given(ROWS, LABELS.numpy().astype(str))
+halves = given(ROWS, LABELS / 2)
+negative = given(ROWS, LABELS - 1)
+short = given(ROWS, LABELS[:5])
+unequal = given(ROWS, LABELS, LABELS[:5])
+unknown = given(ROWS / torch.tensor([1, 0, 1, 1, 1, 1])[:, None] - ROWS, LABELS)
+empty = given(ROWS[:0], LABELS[:0])
+
+
+def absent(folder, *, train):
+    return (folder / "train.npz").read_bytes()
+
+
+missing = Task(3, absent)
+
+
+def wide(folder, *, train):
+    inputs, labels = features(folder, train=train)
+    return inputs[:, : 5 - train], labels
+
+
+widths = Task(3, wide, inputs="features")
 two = Task(2, features, inputs="features")
 confused = Task(3, images, inputs="features")
 blind = Task(3, features)
@@ -393,11 +436,50 @@ def test_an_own_task_is_learnt_and_tested(values: dict[str, Any], tmp_path: Path
 
 
 @pytest.mark.usefixtures("tasks")
+def test_arrays_are_as_good_as_tensors(tmp_path: Path) -> None:
+    machine = machine_of(tmp_path)
+    one, same = (
+        [t for t in load_examples(DataConfig(name=name), machine, train=True) if t is not None]
+        for name in ("my_task:arrays", "my_task:spectra")
+    )
+    assert all(torch.equal(a, b) and a.dtype == b.dtype for a, b in zip(one, same, strict=True))
+
+
+@pytest.mark.usefixtures("tasks")
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("spelt", "its inputs must be images or features, not 'feature'"),
+        ("named", "it has 3 classes and names of 2"),
+        ("none", "its classes must be a whole number above 0, not 0"),
+        ("untold", "its load must be callable with (folder, *, train)"),
+        ("nothing", "its load must give (inputs, labels[, owners]), not NoneType"),
+        ("four", "its load must give (inputs, labels[, owners]), not 4 of them"),
+        ("missing", "its load fails (FileNotFoundError: [Errno 2] No such file or directory"),
+        ("lists", "its labels must be a tensor or an array of numbers, not list"),
+        ("words", "its labels must be a tensor or an array of numbers, not an array of <U"),
+        ("halves", "its labels must be whole numbers"),
+        ("negative", "its labels must be in [0, 2], not -1 to 1"),
+        ("short", "its examples have 6 inputs and labels of shape (5,)"),
+        ("unequal", "its examples have 6 inputs and owners of shape (5,)"),
+        ("unknown", "its features must be finite numbers: example 1 has others"),
+        ("empty", "its inputs must be at least one, not 0"),
+        ("widths", "its training part has 4 features, its test part 5"),
+    ],
+)
+def test_what_a_task_gives_is_checked_before_a_search(name: str, why: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_parts(DataConfig(name=f"my_task:{name}"), machine_of(tmp_path))
+    assert str(caught.value).startswith(f"data.name='my_task:{name}': {why}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("tasks")
 @pytest.mark.parametrize(
     ("values", "field", "why"),
     [
         ({"data.name": "my_task:features"}, "data.name", "must be a Task, not function"),
-        ({"data.name": "my_task:two"}, "data.name", "its labels must be in [0, 1]"),
+        ({"data.name": "my_task:two"}, "data.name", "its labels must be in [0, 1], not 0 to 2"),
         ({"data.name": "my_task:confused"}, "data.name", "its inputs must be float (N, D), not"),
         ({"data.name": "my_task:blind", "backbone.name": "cnn", "backbone.weights": "random",
           "fine_tune.strategy": "full"}, "data.name", "its inputs must be uint8 (N, 3, H, W), not"),
