@@ -449,7 +449,7 @@ def test_arrays_are_as_good_as_tensors(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("spelt", "its inputs must be images or features, not 'feature'"),
+        ("spelt", "its inputs must be images or tokens or features, not"),
         ("named", "it has 3 classes and names of 2"),
         ("none", "its classes must be a whole number above 0, not 0"),
         ("untold", "its load must be callable with (folder, *, train)"),

@@ -19,6 +19,7 @@ from fl_core.data.catalogue import DATA_SETS
 from fl_core.data.checks import Where, check_task, loaded
 from fl_core.data.sets.cifar import cifar
 from fl_core.data.sets.digits import digits
+from fl_core.data.sets.features import features
 from fl_core.data.sets.folder import folder
 from fl_core.data.sets.shakespeare import shakespeare, tinyshakespeare
 from fl_core.data.task import Examples, Task
@@ -31,6 +32,7 @@ TASKS: Mapping[str, Callable[[DataConfig], Task]] = {
     "folder": folder,
     "tinyshakespeare": tinyshakespeare,
     "shakespeare": shakespeare,
+    "features": features,
 }
 
 

@@ -30,7 +30,7 @@ def digits(data: DataConfig) -> Task:
 
 def load_digits(folder: Path, *, train: bool) -> tuple[Tensor, Tensor]:
     """(uint8 pixels (N, 3, 8, 8) in 0..255, int64 labels (N,)); no folder is needed."""
-    with np.load(FILE) as file:
+    with np.load(FILE, allow_pickle=False) as file:
         images, labels = file["images"], file["labels"]
     chosen = fifth(labels)[0 if train else 1]
     grey = torch.from_numpy(np.rint(images[chosen] * (255 / WHITE)).astype(np.uint8))
