@@ -57,6 +57,7 @@ LONG = (
     "studies/personalisation.py",
     "studies/asynchronous.py",
     "studies/superclients.py",
+    "studies/architectures.py",
 )
 
 

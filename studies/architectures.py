@@ -1,0 +1,74 @@
+"""Which networks does heterogeneity cost most, and what do pre-trained weights change?
+
+LeNet (Hsu et al. 2020), ResNet-18 with GroupNorm, a vision transformer and a perceptron, all of
+each trained by FedAvg. Hsieh et al. (2020) and Qu et al. (2022) report that norms and architectures
+matter as much as the method where clients differ.
+
+scientific  the network (and whether it is pre-trained), under iid shards and N_c classes a client
+nuisance    learning rate, momentum, weight decay, batch size
+fixed       K, C, J, split, rounds, server's step, a head that starts from zeros
+
+    python studies/architectures.py                    # digits, from scratch; 15 minutes on 2 cores
+    python studies/architectures.py --preset paper     # CIFAR-100 at 32 px; days on a large GPU
+
+No pre-trained weights come with the package: that arm is in the paper's preset alone, where the
+transformer is one network twice, with patches of 4 px (DINO's, resampled, and random ones), and
+LeNet's rounds, crops and flips are those of the published track B (T x J = 8000).
+
+Expect on the embedded default: under iid shards all learn the digits; at two classes a client all
+lose, and the order of the networks is another.
+"""
+
+from fl_core import Preset, Study, grid, main, paper, shardings, smoke
+from search_spaces import architectures
+
+BASE = {
+    "backbone.weights": "random",
+    "fine_tune.strategy": "full",
+    "local.steps": 4,
+}
+MLP = {"backbone.name": "mlp", "backbone.image_size": 8}
+LENET = {"backbone.name": "lenet", "backbone.image_size": 16}
+RESNET = {"backbone.name": "resnet18_gn_small", "backbone.image_size": 8}
+#: timm's smallest: six blocks of 64 units; 16 patches of a digit.
+VIT = {"backbone.name": "test_vit", "backbone.image_size": 8, "backbone.patch_size": 2}
+DIGITS = {"data.name": "digits", "federation.clients": 20, "federation.participation": 0.2}
+
+AT_32 = {"backbone.image_size": 32}
+VIT_S = {"backbone.name": "vit_small_patch16_224", "backbone.tag": "dino", "backbone.patch_size": 4}
+PUBLISHED = [
+    *({**net, **AT_32} for net in (LENET, RESNET, VIT_S)),
+    {**VIT_S, **AT_32, "backbone.weights": "pretrained"},
+]
+
+STUDY = Study(
+    name="architectures",
+    question=__doc__,
+    base=BASE,
+    arms=grid(shardings(None, 2), [MLP, LENET, RESNET, VIT]),
+    space=architectures.networks,
+    presets={
+        "embedded": Preset(
+            "networks on digits that ship with it; minutes, no GPU",
+            budget=240,
+            eval_steps=40,
+            trials=6,
+            seeds=3,
+            overrides=DIGITS,
+        ),
+        "smoke": smoke(arms=grid(shardings(2), [MLP, LENET]), overrides=DIGITS),
+        "paper": paper(
+            budget=8000,
+            eval_steps=400,
+            arms=grid(shardings(None, 50, 10, 5, 1), PUBLISHED),
+            overrides={
+                "federation.clients": 100,
+                "federation.participation": 0.1,
+                "data.crop": 4,
+            },
+        ),
+    },
+)
+
+if __name__ == "__main__":
+    main(STUDY)
