@@ -12,9 +12,9 @@ fixed       K, C, J, split, rounds, server's step, a head that starts from zeros
     python studies/architectures.py --preset paper     # CIFAR-100 at 32 px; days on a large GPU
 
 The digits have timm's smallest networks: a trial of ResNet-18 would take 3 minutes of a core. No
-pre-trained weights come with the package: ResNet-18 and that arm are in the paper's preset, where the
-transformer is one network twice, with patches of 4 px (DINO's, resampled, and random ones), and
-LeNet's rounds, crops and flips are those of the published track B (T x J = 8000).
+pre-trained weights come with the package. The paper's preset has ResNet-18 and one transformer
+twice, with patches of 4 px, from DINO's weights (resampled) and from random ones; LeNet's rounds,
+crops and flips there are those of the published track B (T x J = 8000).
 
 Expect on the embedded default: under iid shards all learn the digits; at two classes a client all
 lose, and the order of the networks is another.
