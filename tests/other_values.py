@@ -46,7 +46,7 @@ SETTING: dict[str, dict[str, Value]] = {
     "data.rotation": {"fine_tune.strategy": "full"},
     "local.nesterov": {"local.momentum": 0.9},
     "head.local.nesterov": {"head.local.momentum": 0.9},
-    "local.keep_momentum": {"federation.clients": 1},
+    "local.keep_momentum": {"federation.participation": 1.0},
     "fine_tune.strategy": {"head.method": "ridge"},
     "mask.preset": {"fine_tune.strategy": "sparse_full"},
     "mask.threshold": {},

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fl_core.config.fields import refuse
+from fl_core.config.kept_combinations import check_kept
 from fl_core.config.methods import (
     BY_ENTRY,
     COMPARING,
@@ -40,12 +41,11 @@ def check_combination(config: TrialConfig) -> None:
     _check_sharding(config)
     _check_steps(config)
     check_pace(config)
+    check_kept(config)
     if config.data.name in DATA_SETS:  # of the user's own the sharding itself finds out
         _check_sizes(config, DATA_SETS[config.data.name])
     if config.stop_round is not None and config.stop_round > config.rounds:
         raise refuse("stop_round", config.stop_round, f"must be at most rounds={config.rounds}")
-    if config.local.keep_momentum and config.federation.clients > 1:
-        raise refuse("local.keep_momentum", True, "only for federation.clients=1 (centralised)")
     _check_compute(config)
     _check_layerwise(config)
     _check_aggregate(config)
@@ -202,9 +202,6 @@ def _check_strategy(config: TrialConfig) -> None:
     if mask.changes and config.local.blend != "none":
         needs = "takes the Fisher information of the start: not where masks change over the rounds"
         raise refuse("local.blend", config.local.blend, needs)
-    if mask.changes and config.local.keep_momentum:
-        needs = "not where masks change: the momentum of what freezes would go on moving it"
-        raise refuse("local.keep_momentum", True, needs)
     if mask.average == "all" and mask.scope == "shared":
         raise refuse("mask.average", "all", "only for mask.scope=per_client")
 

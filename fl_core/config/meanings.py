@@ -63,7 +63,10 @@ MEANINGS: Mapping[str, str] = {
     "local.weight_decay": "weight decay of the clients' SGD",
     "local.clip": "L2 norm that the gradient of a step has at most, after the rule; 0: any",
     "local.batch_size": "examples of a local step",
-    "local.keep_momentum": "momentum survives the round; only where there is one client",
+    "local.keep_momentum": (
+        "the state of a client's optimiser survives the round, as LocalSGD and DiLoCo have it; "
+        "where all clients take part in every round, or there is one"
+    ),
     "local.blend": (
         "a client starts from its own old and the server's new parameters, by its share of the "
         "Fisher information of the round's clients (fisher) or of all clients (fisher_all)"

@@ -40,7 +40,7 @@ class LocalConfig(Section):
     weight_decay: float = number(0.0, 0)
     clip: float = number(0.0, 0)  # L2 norm that a step's gradient has at most; 0 = any
     batch_size: int = number(64, 1)
-    keep_momentum: bool = False  # momentum survives the round: one client only (centralised)
+    keep_momentum: bool = False  # the optimiser's state survives the round (see kept_combinations)
     #: What a client starts a round from: the server's parameters, or those blended with its own
     #: old ones by its share of the Fisher information of the round's clients, or of all clients
     #: (see federated.rules.blend).

@@ -36,7 +36,7 @@ def _common(config: TrialConfig) -> str | None:
         return "needs local.unit=steps: a round of epochs is as long as its client's examples"
     if config.timing.mode != "synchronous":
         return "needs timing.mode=synchronous: elsewhere updates of one step began in other rounds"
-    if config.local.keep_momentum:
+    if config.local.keep_momentum and config.federation.clients == 1:
         return "not with local.keep_momentum=True: one client that goes on has no rounds to adapt"
     return None
 
@@ -54,6 +54,7 @@ def _check_noise_scale(config: TrialConfig) -> None:
         needs = "makes the batch grow where a rate would fall: needs local.lr_scaling=none"
         raise refuse("schedule.batch", schedule.batch, needs)
     for name, value, neutral in (
+        ("local.keep_momentum", local.keep_momentum, False),
         ("local.rule", local.rule, "plain"),
         ("local.optimiser", local.optimiser, "sgdm"),
         ("local.blend", local.blend, "none"),

@@ -60,6 +60,8 @@ def check_failing(config: TrialConfig, because: str) -> None:
         why = "local.blend sums the Fisher information of all clients before they train"
     elif config.mask.changes:
         why = "masks that change over the rounds would be missed by who fails"
+    elif config.local.keep_momentum and config.federation.clients > 1:
+        why = "local.keep_momentum=True would go on from a state that is out of date"
     else:
         return
     raise refuse(name, value, f"lets clients fail: {why}")

@@ -6,7 +6,7 @@ together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -34,11 +34,13 @@ def stacked_updates(
     *,
     rule: LocalRule = PLAIN,
     loss: Loss = CROSS_ENTROPY,
+    states: Sequence[Mapping[str, Tensor]] = (),
 ) -> Iterator[Trained]:
     """`local_update` of every client in `works`, step by step together.
 
     `visit`: start and mask for everyone (P,) or one each (m, P); what clients keep (m, P). each:
-    the same of every client alone.
+    the same of every client alone. states: each one's optimiser's, where they go on from an earlier
+    round; of all clients or of none.
     """
     device = visit.start.device
     advance = advancing(rule, local, model.layout)
@@ -51,7 +53,8 @@ def stacked_updates(
     active = None if visit.active is None else Active(visit.active.mask, None)
     grads = torch.empty_like(stacked)
     views, grad_views = model.layout.views(stacked), model.layout.views(grads)
-    state: dict[str, Tensor] = {}
+    names = states[0] if states else ()
+    state = {name: torch.stack([own[name] for own in states]) for name in names}
     losses = torch.zeros(clients, device=device)  # sums over examples
     first = losses  # (m,) means over the first batch
     counts = (indices >= 0).sum(2)  # (m, S)

@@ -30,7 +30,7 @@ from fl_core.federated.stacked import stacked_updates
 from fl_core.federated.state import State
 from fl_core.optim.sgdm import Active
 
-KEPT = "optimiser/"  # momentum that outlives the round, in a client's memory
+KEPT = "optimiser/"  # what outlives the round of a client's optimiser, in its memory
 
 
 class Turn(NamedTuple):
@@ -119,8 +119,6 @@ def _one_by_one(run: Run, state: State, turns: Iterable[Turn]) -> Iterator[Done]
     config, fed = run.config, run.fed
     for turn in turns:
         visit = _visit(run, state, turn, _unfilled(state, run.rule))
-        keeps = config.local.keep_momentum
-        memory = named(state.clients.of(turn.client), KEPT) if keeps else None
         yield (
             turn,
             visit,
@@ -135,7 +133,7 @@ def _one_by_one(run: Run, state: State, turns: Iterable[Turn]) -> Iterator[Done]
                 micro_batch=config.compute.micro_batch,
                 rule=run.rule,
                 loss=LOSSES[config.head.loss],
-                state=memory,
+                state=_kept(run, state, turn.client),
             ),
         )
 
@@ -170,8 +168,24 @@ def _together(run: Run, state: State, each: Iterable[Turn], same: bool) -> Itera
         config.compute.precision,
         rule=rule,
         loss=LOSSES[config.head.loss],
+        states=[_spread(_kept(run, state, t.client), v) for t, v in zip(turns, visits, strict=True)],
     )
     return zip(turns, visits, trained, strict=True)
+
+
+def _kept(run: Run, state: State, client: int) -> dict[str, Tensor]:
+    """What a client's optimiser goes on from."""
+    return named(state.clients.of(client), KEPT) if run.config.local.keep_momentum else {}
+
+
+def _spread(kept: Mapping[str, Tensor], visit: Visit) -> dict[str, Tensor]:
+    """The same at all entries: one client at a time may have kept those that train alone."""
+    found = dict(kept)
+    for name, tensor in kept.items():
+        if tensor.dim() and visit.active is not None and len(tensor) < len(visit.active.mask):
+            whole = tensor.new_zeros(len(visit.active.mask))
+            found[name] = whole.masked_scatter_(visit.active.mask, tensor)
+    return found
 
 
 def _unfilled(state: State, rule: LocalRule, *clients: int) -> dict[str, Tensor]:

@@ -122,8 +122,9 @@ def sgdm_step(
     """One step: changes `params` and `velocity` in place, returns the velocity.
 
     `velocity` is None before the first step, later what the step before returned for the same
-    mask: of the shape of `params`, or (k,) where the active entries are known by index. A dense
-    mask may be (P,) for `params` (m, P). `grad` may be overwritten, unless `keep_grad`.
+    mask: of the shape of `params`, or (k,) where the active entries are known by index (then (P,)
+    is taken, too, and a new one returned). A dense mask may be (P,) for `params` (m, P). `grad` may
+    be overwritten, unless `keep_grad`.
     """
     first = velocity is None
     if active is None or active.index is None:
@@ -138,6 +139,8 @@ def sgdm_step(
     active.fitting(params)
     if rule.momentum and velocity is None:
         velocity = params.new_empty(len(active.index))
+    elif velocity is not None and len(velocity) > len(active.index):
+        velocity = velocity[active.index]  # kept by a step that was not by index
     _index_pieces(partial(_update, rule, lr, first), params, grad, velocity, active.index)
     return velocity
 

@@ -354,7 +354,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("local.nesterov",
      {"local.nesterov": True, "local.momentum": 0.9, "local.dampening": 0.1}, "dampening = 0"),
     ("local.nesterov", {"local.nesterov": 1}, "true or false"),
-    ("local.keep_momentum", {"local.keep_momentum": True}, "federation.clients=1"),
+    ("local.keep_momentum", {"local.keep_momentum": True}, "federation.participation=1"),
     ("head.local.lr", {"head.local.lr": 0}, "(0, 1e+06]"),
     ("head.local.unit", {"head.local.unit": "batches"}, "steps or epochs"),
     ("head.local.nesterov", {"head.local.nesterov": True}, "needs head.local.momentum > 0"),

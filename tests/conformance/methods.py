@@ -127,7 +127,7 @@ FACTS: dict[str, Facts] = {
     "local.keep_momentum=False": FEDAVG,
     "local.keep_momentum=True": Facts(
         {"local.momentum": 0.0}, {"": {"local.momentum": 0.9}},
-        needs={"federation.clients": 1, "federation.participation": 1.0},
+        needs=EVERYONE,
     ),
     "server.optimiser=sgd": FEDAVG,
     "server.optimiser=momentum": Facts({"server.momentum": 0.0}),

@@ -53,6 +53,7 @@ LOCAL: list[tuple[Settings, str, str]] = [
     ({"local.clip": -1.0}, "clip=-1.0", "must be in [0, "),
     ({"local.momentum": 1.0}, "momentum=1.0", "must be in [0, 1)"),
 ]  # fmt: skip
+ALL_KEEP: Settings = {"local.keep_momentum": True, "federation.participation": 1.0}
 OTHERS: list[tuple[Settings, str, str]] = [
     ({"local.rule": "prox", "local.blend": "fisher"}, "local.blend='fisher'",
      "only for local.rule=plain"),
@@ -60,7 +61,18 @@ OTHERS: list[tuple[Settings, str, str]] = [
      "only for local.rule=plain"),
     ({"local.rule": "dyn", "local.blend": "fisher"}, "local.blend='fisher'",
      "only for local.rule=plain"),
-    ({"local.keep_momentum": True}, "local.keep_momentum=True", "only for federation.clients=1"),
+    ({"local.keep_momentum": True}, "local.keep_momentum=True",
+     "only where every client takes part in every round"),
+    ({**ALL_KEEP, "select.rule": "cyclic"}, "local.keep_momentum=True", "may miss a round"),
+    ({**ALL_KEEP, "timing.mode": "buffered"}, "local.keep_momentum=True", "may miss"),
+    ({**ALL_KEEP, "timing.mode": "superclients"}, "local.keep_momentum=True", "may miss"),
+    ({**ALL_KEEP, "timing.dropout": 0.1}, "timing.dropout=0.1", "a state that is out of date"),
+    ({**ALL_KEEP, "timing.deadline": 9.0}, "timing.deadline=9.0", "a state that is out of date"),
+    ({**ALL_KEEP, "personal.rule": "fedrep", "head.hidden": 8}, "local.keep_momentum=True",
+     "has a second optimiser"),
+    ({**ALL_KEEP, "personal.rule": "ditto"}, "local.keep_momentum=True", "a second optimiser"),
+    ({**ALL_KEEP, "schedule.batch": "noise_scale"}, "schedule.batch='noise_scale'",
+     "takes updates for gradients: needs local.keep_momentum=False"),
     ({"head.shrinkage": 0.5}, "head.shrinkage=0.5", "only for head.method=cof"),
     ({"head.method": "ncm", "head.means": 2}, "head.means=2", "only for head.method=cof"),
     ({"head.method": "cof", "head.hidden": 8}, "head.hidden=8", "is of a linear head"),
