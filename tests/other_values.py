@@ -63,6 +63,7 @@ SETTING: dict[str, dict[str, Value]] = {
     "schedule.warmup": {"schedule.name": "warmup_cosine"},
     "schedule.step_size": {"schedule.name": "step"},
     "schedule.gamma": {"schedule.name": "step"},
+    "schedule.switch": {"schedule.steps": "post_local"},
     "schedule.interval": {"schedule.steps": "adacomm"},
     "schedule.shrink": {"schedule.steps": "adacomm"},
     "schedule.batch_most": {"schedule.batch": "noise_scale"},

@@ -84,7 +84,11 @@ MEANINGS: Mapping[str, str] = {
     "schedule.step_size": "share of the run between two drops of the rate",
     "schedule.gamma": "factor of each drop",
     "schedule.steps": (
-        "J over the rounds: local.steps, or fewer as the training loss falls (AdaComm)"
+        "J over the rounds: local.steps, fewer as the training loss falls (AdaComm), or 1 at first "
+        "(post-local SGD)"
+    ),
+    "schedule.switch": (
+        "share of the local steps that are done in rounds of one step; 0: all in rounds of J"
     ),
     "schedule.interval": "rounds after which AdaComm looks at the loss",
     "schedule.shrink": (

@@ -106,6 +106,7 @@ class ScheduleConfig(Section):
     step_size: float = number(0.34, 0, 1, above=True)  # share of the run between drops, step
     gamma: float = number(0.1, 0, 1, above=True)  # factor of each drop, step
     steps: str = choice("constant", *METHODS["schedule.steps"])
+    switch: float = number(0.5, 0, 1)  # share of the local steps in rounds of one, steps=post_local
     interval: int = number(5, 1)  # rounds after which steps=adacomm looks at the loss
     shrink: float = number(1.0, 0, 1, above=True)  # factor of J where the loss asks for no less
     batch: str = choice("constant", *METHODS["schedule.batch"])

@@ -43,7 +43,11 @@ METHODS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "step": ("step_size", "gamma"),
         "warmup_cosine": ("warmup",),
     },
-    "schedule.steps": {"constant": (), "adacomm": ("interval", "shrink")},
+    "schedule.steps": {
+        "constant": (),
+        "adacomm": ("interval", "shrink"),
+        "post_local": ("switch",),
+    },
     "schedule.batch": {"constant": (), "noise_scale": ("batch_most", "smoothing")},
     "mask.schedule": {
         "constant": (),

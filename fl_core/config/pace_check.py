@@ -19,7 +19,7 @@ def check_pace(config: TrialConfig) -> None:
         why = _common(config) if chosen != "constant" else None
         if why is not None:
             raise refuse(f"schedule.{name}", chosen, why)
-    if schedule.steps == "adacomm" and config.personal.rule == "fedrep":
+    if schedule.steps != "constant" and config.personal.rule == "fedrep":
         needs = "not with personal.rule=fedrep, which gives a fixed part of the steps to the head"
         raise refuse("schedule.steps", schedule.steps, needs)
     if schedule.steps == "adacomm" and config.aggregate.rule in ROBUST:

@@ -115,6 +115,22 @@ PAPERS: Mapping[str, Paper] = {
         "ICLR",
         "2003.00295",
     ),
+    "stich2019": Paper(
+        "Stich",
+        2019,
+        "S. U. Stich",
+        "Local SGD Converges Fast and Communicates Little",
+        "ICLR",
+        "1805.09767",
+    ),
+    "lin2020": Paper(
+        "Lin",
+        2020,
+        "T. Lin, S. U. Stich, K. K. Patel, M. Jaggi",
+        "Don't Use Large Mini-Batches, Use Local SGD",
+        "ICLR",
+        "1808.07217",
+    ),
     "wang2020": Paper(
         "Wang",
         2020,

@@ -22,8 +22,8 @@ def check_secure(config: TrialConfig) -> None:
         reason = f"local.blend={local.blend}: clients' Fisher information is not hidden"
     elif config.select.rule == "power_of_choice":
         reason = "select.rule=power_of_choice: the server asks for the loss of each client"
-    elif config.schedule.steps != "constant" or config.schedule.batch != "constant":
-        reason = "schedule.steps or schedule.batch: they ask for a number of each client"
+    elif config.schedule.steps == "adacomm" or config.schedule.batch != "constant":
+        reason = "schedule.steps=adacomm or schedule.batch: they ask for a number of each client"
     elif config.mask.of_each_client:
         reason = "mask.scope=per_client: a client's mask tells of its data, and sums need one mask"
     elif config.mask.changes:

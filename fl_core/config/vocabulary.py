@@ -50,6 +50,7 @@ FIELDS: Mapping[str, Field] = {
     "federation.alpha": Field("α"),
     "rounds": Field("T"),
     "local.steps": Field("J", axis="J (local {unit})"),
+    "schedule.switch": Field("switch", caption="J = 1 for a share of {} of the local steps"),
     "schedule.interval": Field("interval", caption="J looked at every {} rounds"),
     "schedule.shrink": Field("J factor", caption="J × {} where the loss does not fall"),
     "schedule.batch_most": Field("largest batch"),

@@ -21,7 +21,7 @@ from fl_core.federated.cost import Cost
 from fl_core.federated.ledger import Ledger
 from fl_core.federated.masking import Made, RoundMasks
 from fl_core.federated.messages import encode
-from fl_core.federated.pace.table import paces
+from fl_core.federated.pace.table import numbers_told, paces
 from fl_core.federated.run import Run
 from fl_core.federated.server import named
 from fl_core.federated.state import State
@@ -46,7 +46,7 @@ def ledger_of(run: Run, state: State, before: Mapping[str, Cost]) -> AnyLedger:
             clients=run.config.federation.clients,
             told="masks" in before,
             beside=run.fed.beside,
-            numbers=len(paces(run.config)),
+            numbers=numbers_told(run.config),
         )
     first = 0 if run.part is None else len(encode(state.params[run.part], None, "dense"))
     ledger = Ledger(
@@ -57,7 +57,7 @@ def ledger_of(run: Run, state: State, before: Mapping[str, Cost]) -> AnyLedger:
         fisher=run.rule.fisher,
         clients=run.config.federation.clients,
         beside=run.fed.beside + first,
-        numbers=len(paces(run.config)),
+        numbers=numbers_told(run.config),
         hidden=any(planned(run.config)),
         upload=upload_of(run.config),
     )

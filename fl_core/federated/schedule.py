@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 
 from fl_core.config.method_sections import LocalConfig, ScheduleConfig
+from fl_core.config.steps_done import single_rounds, steps_before
 
 
 def _cosine(progress: float) -> float:
@@ -56,8 +57,24 @@ def base_rate(local: LocalConfig) -> float:
 def step_rates(
     local: LocalConfig, schedule: ScheduleConfig, round: int, rounds: int, steps: int
 ) -> list[float]:
-    """Learning rate of each local step of `round`; a step's progress is taken at its middle."""
-    rate = base_rate(local)
+    """Learning rate of each local step of `round`; a step's progress is taken at its middle.
+
+    local.steps: J as it is configured; steps: those of this round and client.
+    """
+    rate, (before, length, total) = base_rate(local), _span(local.steps, schedule, round, rounds)
     return [
-        rate * lr_factor(schedule, (round + (step + 0.5) / steps) / rounds) for step in range(steps)
+        rate * lr_factor(schedule, (before + length * (step + 0.5) / steps) / total)
+        for step in range(steps)
     ]
+
+
+def _span(steps: int, schedule: ScheduleConfig, round: int, rounds: int) -> tuple[int, int, int]:
+    """A round in the run: what is done before it, its length, all there is. Counted in rounds, in
+    local steps where some rounds are known to have fewer.
+    """
+    if not single_rounds(schedule, steps, rounds):
+        return round, 1, rounds
+    before, after, total = (
+        steps_before(schedule, steps, rounds, done) for done in (round, round + 1, rounds)
+    )
+    return before, after - before, total

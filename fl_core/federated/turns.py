@@ -74,7 +74,7 @@ def _turn(run: Run, client: int, round: int, start: Tensor) -> Turn:
     batches = stream(config.seed, f"{run.purpose}batches", round, client)
     work = plan_work(fed.shards[client], run.local, batches, draws)
     steps = len(work.indices)
-    rates = step_rates(run.local, config.schedule, round, config.rounds, steps)
+    rates = step_rates(config.local, config.schedule, round, config.rounds, steps)
     return Turn(client, round, work, rates, start)
 
 
@@ -168,7 +168,10 @@ def _together(run: Run, state: State, each: Iterable[Turn], same: bool) -> Itera
         config.compute.precision,
         rule=rule,
         loss=LOSSES[config.head.loss],
-        states=[_spread(_kept(run, state, t.client), v) for t, v in zip(turns, visits, strict=True)],
+        states=[
+            _spread(_kept(run, state, turn.client), visit)
+            for turn, visit in zip(turns, visits, strict=True)
+        ],
     )
     return zip(turns, visits, trained, strict=True)
 

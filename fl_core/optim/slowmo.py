@@ -5,8 +5,12 @@
 
 g: how far the clients' average moved, to be descended; gamma: the clients' learning rate in the
 round. At a constant rate gamma cancels and this is FedAvgM. Under a schedule it is not: g shrinks
-with gamma, and what u has gathered at large rates is walked at the present one. The paper takes
-lr = 1 and a momentum of 0.4 to 0.8; its clients go on with their own momentum, here it starts anew.
+with gamma, and what u has gathered at large rates is walked at the present one. (Where gamma
+changes within a round it is that of the round's middle; in the paper it is constant there.)
+
+The paper takes lr = 1 and a momentum of 0.4 to 0.8. What its clients' own optimisers remember
+starts anew in every round for SGD with Nesterov's momentum, as here by default, and survives for
+Adam, as with `local.keep_momentum`; its third way, an average over the clients, is not offered.
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from fl_core.config.fields import refuse
+from fl_core.config.method_sections import ScheduleConfig
+from fl_core.config.steps_done import rounds_of
 from fl_core.config.trial_config import Value
 from fl_core.study.plan import SEARCHERS, Space
 
@@ -39,19 +41,21 @@ class Preset:
     #: its own an arm's drift tells which learning rate won. Searched are others. None = no probe.
     probe: Mapping[str, Value] | None = None
 
-    def pace(self, steps: int, fixed: Mapping[str, Value], spent: int = 0) -> dict[str, Value]:
+    def pace(
+        self, steps: int, schedule: ScheduleConfig, fixed: Mapping[str, Value], spent: int = 0
+    ) -> dict[str, Value]:
         """Rounds and evaluations for J local steps (contract 7), but for what the user fixes;
         ConfigError where the budget is not enough for one round.
 
         spent: of the budget, by a head.
         """
-        rounds = (self.budget - spent) // steps
+        rounds = rounds_of(schedule, steps, self.budget - spent)
         if rounds < 1 and "rounds" not in fixed:
             have = f"the budget is {self.budget - spent} local steps in all"
             raise refuse("local.steps", steps, f"{have}: must be at most that")
         pace = {
             "rounds": rounds,
-            "eval_every": max(1, self.eval_steps // steps),
+            "eval_every": max(1, rounds_of(schedule, steps, self.eval_steps)),
         }
         return {name: value for name, value in pace.items() if name not in fixed}
 

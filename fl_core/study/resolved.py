@@ -5,24 +5,27 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from fl_core.base.errors import ConfigError, UserError
 from fl_core.base.files import working_directory
 from fl_core.config.fields import NO_PATH, refuse, specs
 from fl_core.config.mask_presets import conventions
+from fl_core.config.steps_done import rounds_of
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.config.vocabulary import arm_name
 from fl_core.study.arms import Setting
 from fl_core.study.jobs import Arm
 from fl_core.study.plan import Space
 from fl_core.study.presets import PACE, PROBE_SHARE, Preset
-from fl_core.study.settled import settled, within
+from fl_core.study.settled import arm_of, settled, within
 from fl_core.study.study import Study
 
 if TYPE_CHECKING:
     import optuna
 
+#: What the rounds of a budget follow from.
+PACING = ("local.steps", "schedule.steps", "schedule.switch")
 SEEDS = "the search has this one, and the confirmation those that follow it"
 
 
@@ -85,7 +88,8 @@ class ResolvedStudy:
 
     def probe_of(self, arm: Arm) -> TrialConfig:
         """An arm's short run at the values that all arms share."""
-        rounds = max(1, self.preset.budget // (PROBE_SHARE * arm.config.local.steps))
+        steps, schedule = arm.config.local.steps, arm.config.schedule
+        rounds = max(1, rounds_of(schedule, steps, self.preset.budget // PROBE_SHARE))
         pace = {"rounds": rounds, "eval_every": rounds, "stop_round": None, "keep": "last"}
         return arm.config.override({**self.probe, **pace, "patience": 0})
 
@@ -136,7 +140,8 @@ def resolve(
     def arm(values: Setting) -> Arm:
         config = config_of(values)
         spent = _spent(config, preset) if counted else 0
-        config = config.override(preset.pace(config.local.steps, {**fixed, **values}, spent))
+        paced = preset.pace(config.local.steps, config.schedule, {**fixed, **values}, spent)
+        config = config.override(paced)
         return Arm(arm_name(values), dict(values), config, study.objectives)
 
     asked = _told_apart([arm(values) for values in settings])
@@ -237,18 +242,21 @@ def _choosing(arms: Sequence[Arm], space: Space) -> Space:
 
 
 def _open(space: Space, preset: Preset, fixed: Mapping[str, Value], counted: bool) -> Space:
-    """The space less what the user fixes. If it searches J it sets the rounds too, as an arm, which
-    it cannot where the arms' heads are counted, too.
+    """The space less what the user fixes. If it searches J or its schedule it sets the rounds, too,
+    as an arm, which it cannot where the arms' heads are counted.
     """
     unfixed = settled(space, fixed)
 
     def open_dimensions(trial: optuna.Trial) -> Mapping[str, Value]:
         free = unfixed(trial)
-        steps = free.get("local.steps")
-        if counted and steps is not None and "rounds" not in fixed:
-            raise refuse(
-                "local.steps", steps, "is not searched where arms differ in a head's steps"
-            )
-        return free if steps is None else {**preset.pace(cast("int", steps), fixed), **free}
+        pacing = [name for name in PACING if name in free]
+        if not pacing:
+            return free
+        if counted and "rounds" not in fixed:
+            needs = "is not searched where arms differ in a head's steps"
+            raise refuse(pacing[0], free[pacing[0]], needs)
+        flat = arm_of(trial).to_flat()
+        one = TrialConfig().override({name: free.get(name, flat[name]) for name in PACING})
+        return {**preset.pace(one.local.steps, one.schedule, fixed), **free}
 
     return open_dimensions

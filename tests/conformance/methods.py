@@ -183,6 +183,9 @@ FACTS: dict[str, Facts] = {
          "shrinking": {"schedule.interval": 2, "schedule.shrink": 0.5}},
         numbers=(1, 1), needs={"local.steps": 9},
     ),
+    "schedule.steps=post_local": Facts(
+        {"schedule.switch": 0.0}, {"": {"schedule.switch": 0.05}}, needs={"local.steps": 3}
+    ),
     "schedule.batch=constant": FEDAVG,
     "schedule.batch=noise_scale": Facts(
         {"schedule.batch_most": 4}, {"": {"schedule.smoothing": 0.5}}, numbers=(1, 0)

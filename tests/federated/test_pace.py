@@ -12,12 +12,15 @@ from test_fedavg import CLASSES, WIDTH, config, linear_federation, plain, run
 from torch import Tensor
 
 from fl_core.base.rng import stream
+from fl_core.config.method_sections import ScheduleConfig
+from fl_core.config.steps_done import rounds_of, single_rounds, steps_before
 from fl_core.federated.account import steps_done
 from fl_core.federated.evaluate import evaluate
 from fl_core.federated.memory import ClientMemory
 from fl_core.federated.pace.adacomm import fewer
 from fl_core.federated.pace.noise_scale import NOISE_SCALE, estimate, noise_scale
 from fl_core.federated.pace.pace import Memory
+from fl_core.federated.schedule import step_rates
 from fl_core.federated.state import State
 from fl_core.federated.update import Measured, Update
 
@@ -206,10 +209,10 @@ def test_batches_stay_within_their_bounds() -> None:
     cfg = config(**NOISE, schedule__batch_most=32, federation__clients=10,
                  federation__participation=0.5)  # fmt: skip
     for scale, batch in ((0.0, 4), (21.0, 5), (20.0, 4), (100.0, 20), (1e9, 32)):
-        assert NOISE_SCALE.now(cfg, {"noise": scale, "signal": 1.0}) == batch
-    assert NOISE_SCALE.now(cfg, {}) == 4  # the first round
-    assert NOISE_SCALE.now(cfg, {"noise": 1.0, "signal": -1.0}) == 32  # all is noise
-    assert NOISE_SCALE.now(cfg, {"noise": -1.0, "signal": 1.0}) == 4  # none is
+        assert NOISE_SCALE.now(cfg, {"noise": scale, "signal": 1.0}, 0) == batch
+    assert NOISE_SCALE.now(cfg, {}, 0) == 4  # the first round
+    assert NOISE_SCALE.now(cfg, {"noise": 1.0, "signal": -1.0}, 0) == 32  # all is noise
+    assert NOISE_SCALE.now(cfg, {"noise": -1.0, "signal": 1.0}, 0) == 4  # none is
     assert math.isnan(noise_scale({"noise": math.nan, "signal": 1.0}))
 
 
@@ -240,3 +243,34 @@ def test_a_diverged_run_ends_as_a_result() -> None:
     state = State(torch.full_like(linear_federation().model.flat, math.nan))
     (last,) = run(cfg, linear_federation(), state)
     assert last.diverged
+
+
+# --- post-local SGD -----------------------------------------------------------------------------
+
+
+def test_one_step_a_round_and_then_j() -> None:
+    """Half of 32 steps alone, the others by four; a rate that counts steps; no number is told."""
+    half = {**SMALL, "local__steps": 4, "schedule__steps": "post_local", "rounds": 20}
+    found = run(config(**half, schedule__name="step", schedule__step_size=0.5), linear_federation())
+    rounds = [row for result in found for row in result.rounds]
+    assert [row["steps_round"] for row in rounds] == [1] * 16 + [4] * 4
+    assert [row["local_steps"] for row in rounds] == [*range(1, 17), 20, 24, 28, 32]
+    cfg = config(**half, schedule__name="step", schedule__step_size=0.5)
+    rates = [step_rates(cfg.local, cfg.schedule, round, 20, 1) for round in range(16)]
+    rates += [step_rates(cfg.local, cfg.schedule, round, 20, 4) for round in range(16, 20)]
+    assert [rate for own in rates for rate in own] == pytest.approx([0.3] * 16 + [0.03] * 16)
+    plainly = run(config(**{**half, "schedule__steps": "constant"}), linear_federation())
+    assert found[-1].metrics["bytes_down"] == plainly[-1].metrics["bytes_down"]
+
+
+@pytest.mark.parametrize("steps", [1, 4, 16, 64])
+@pytest.mark.parametrize("switch", [0.0, 0.25, 0.5, 1.0])
+def test_the_rounds_of_a_budget_spend_it(steps: int, switch: float) -> None:
+    """To less than J, as those of a constant J do; the share of single steps is as asked."""
+    schedule = ScheduleConfig(steps="post_local", switch=switch)
+    for budget in (64, 100, 800, 1280):
+        rounds = rounds_of(schedule, steps, budget)
+        assert budget - steps < steps_before(schedule, steps, rounds, rounds) <= budget
+        alone = single_rounds(schedule, steps, rounds)
+        assert abs(alone - switch * budget) <= steps
+        assert rounds_of(ScheduleConfig(), steps, budget) == budget // steps

@@ -32,12 +32,12 @@ from fl_core.federated.update import Measured
 STEPS, START, SUM, ROUNDS = "steps", "start_loss", "loss_sum", "loss_rounds"
 
 
-def _now(config: TrialConfig, memory: Memory) -> int:
+def _now(config: TrialConfig, memory: Memory, round: int) -> int:
     return int(memory.get(STEPS, config.local.steps))
 
 
 def _after(config: TrialConfig, memory: Memory, round: int, measured: Measured) -> Memory:
-    loss, steps = measured.first_loss, _now(config, memory)
+    loss, steps = measured.first_loss, _now(config, memory, round)
     start = memory.get(START, loss)
     total, rounds = memory.get(SUM, 0.0) + loss, memory.get(ROUNDS, 0.0) + 1
     if rounds >= config.schedule.interval:

@@ -48,7 +48,7 @@ def noise_scale(memory: Memory) -> float:
     return max(0.0, noise) / signal if signal > 0 else math.inf
 
 
-def _now(config: TrialConfig, memory: Memory) -> int:
+def _now(config: TrialConfig, memory: Memory, round: int) -> int:
     least, most = config.local.batch_size, config.schedule.batch_most
     each = noise_scale(memory) / config.federation.sampled
     return least if math.isnan(each) else math.ceil(min(max(each, least), most))

@@ -12,13 +12,16 @@ from fl_core.config.trial_config import TrialConfig
 from fl_core.federated.pace.adacomm import ADACOMM
 from fl_core.federated.pace.noise_scale import NOISE_SCALE, noise_scale
 from fl_core.federated.pace.pace import Memory, Pace
+from fl_core.federated.pace.post_local import POST_LOCAL
 from fl_core.federated.run import Run
 from fl_core.federated.server import named
 from fl_core.federated.state import State
 from fl_core.federated.update import Measured
 
 #: Values of `schedule.steps` and of `schedule.batch`; None: as the section `local` says.
-STEPS: Mapping[str, Pace | None] = {"constant": None, "adacomm": ADACOMM}
+STEPS: Mapping[str, Pace | None] = {
+    "constant": None, "adacomm": ADACOMM, "post_local": POST_LOCAL,
+}  # fmt: skip
 BATCHES: Mapping[str, Pace | None] = {"constant": None, "noise_scale": NOISE_SCALE}
 MEMORY = "schedule/"  # names of what the server remembers for them, float64 () each
 
@@ -26,8 +29,8 @@ MEMORY = "schedule/"  # names of what the server remembers for them, float64 () 
 def paces(config: TrialConfig) -> dict[str, Pace]:
     """Those that can change anything: of "steps" and "batch"."""
     local, schedule = config.local, config.schedule
-    found = {
-        "steps": STEPS[schedule.steps] if local.steps > 1 else None,
+    found = {  # a switch at the start is none
+        "steps": STEPS[schedule.steps] if local.steps > 1 and schedule.switch else None,
         "batch": BATCHES[schedule.batch] if schedule.batch_most > local.batch_size else None,
     }
     return {name: pace for name, pace in found.items() if pace is not None}
@@ -36,8 +39,14 @@ def paces(config: TrialConfig) -> dict[str, Pace]:
 def paced(run: Run, state: State) -> Run:
     """The run with what its clients do in the coming round."""
     memory = _memory(state)
-    now = {name: pace.now(run.config, memory) for name, pace in paces(run.config).items()}
+    found = paces(run.config)
+    now = {name: pace.now(run.config, memory, state.round) for name, pace in found.items()}
     return run._replace(steps=now.get("steps"), batch=now.get("batch"))
+
+
+def numbers_told(config: TrialConfig) -> int:
+    """How many numbers a client is sent beside the parameters of a round."""
+    return sum(pace.told for pace in paces(config).values())
 
 
 def adapted(run: Run, state: State, measured: Measured) -> State:
