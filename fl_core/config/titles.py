@@ -68,6 +68,7 @@ TITLES: Mapping[str, Mapping[str, Title]] = {
     "schedule.steps": {
         "constant": Title(FEDAVG, "mcmahan2017"),
         "adacomm": Title("AdaComm", "wang2019"),
+        "post_local": Title("post-local steps", "lin2020"),
     },
     "schedule.batch": {
         "constant": Title(FEDAVG, "mcmahan2017"),
@@ -102,6 +103,28 @@ TOGETHER = (
     *("local.rule", "local.blend", "server.optimiser", "personal.rule", "timing.mode"),
     *("schedule.steps", "schedule.batch"),
 )
+#: Methods that are several choices together: the first whose choices are all made is the name of
+#: them. They are of several workers; one that keeps its optimiser's state is plain training.
+WHOLE: Sequence[tuple[Mapping[str, str], Title]] = (
+    (
+        {
+            "local.keep_momentum": "True",
+            "local.optimiser": "adamw",
+            "server.optimiser": "nesterov",
+        },
+        Title("DiLoCo", "douillard2023"),
+    ),
+    (
+        {"local.keep_momentum": "True", "server.optimiser": "slowmo"},
+        Title("SlowMo", "wang2020"),
+    ),
+    (
+        {"local.keep_momentum": "True", "schedule.steps": "post_local"},
+        Title("post-local SGD", "lin2020"),
+    ),
+    ({"local.keep_momentum": "True"}, Title("LocalSGD", "stich2019")),
+)
+_PARTS = frozenset(name for choices, _ in WHOLE for name in choices)
 _SECTIONS = tuple(f"{name.partition('.')[0]}." for name in TOGETHER)
 
 
@@ -115,6 +138,22 @@ def title(field: str, choice: object) -> str:
     return found.name if found else str(choice)
 
 
+def whole(values: Mapping[str, object]) -> tuple[Sequence[str], Title | None]:
+    """The method that several of these values choose together: their fields and its title.
+
+    >>> slow = {"local.keep_momentum": True, "server.optimiser": "slowmo"}
+    >>> whole(slow)
+    (['local.keep_momentum', 'server.optimiser'], Title(name='SlowMo', cite='wang2020'))
+    >>> whole({**slow, "federation.clients": 1})
+    ([], None)
+    """
+    alone = str(values.get("federation.clients")) == "1"
+    for choices, named in () if alone else WHOLE:
+        if all(str(values.get(name)) == choice for name, choice in choices.items()):
+            return list(choices), named
+    return [], None
+
+
 def method_title(values: Mapping[str, object]) -> str:
     """The method that these values of a configuration choose; FedAvg where all are neutral.
 
@@ -122,8 +161,13 @@ def method_title(values: Mapping[str, object]) -> str:
     'FedProx + FedAdam'
     >>> method_title({"local.rule": "plain", "rounds": 3})
     'FedAvg'
+    >>> method_title({"local.keep_momentum": True, "local.rule": "prox"})
+    'LocalSGD + FedProx'
     """
-    return " + ".join(title(name, values[name]) for name in _changed(values)) or FEDAVG
+    fields, named = whole(values)
+    first = [named.name] if named else []
+    others = [title(name, values[name]) for name in _changed(values) if name not in fields]
+    return " + ".join(first + others) or FEDAVG
 
 
 def method_fields(settings: Sequence[Mapping[str, object]]) -> list[str]:
@@ -138,7 +182,7 @@ def method_fields(settings: Sequence[Mapping[str, object]]) -> list[str]:
     if not any(name in TOGETHER for name in names):
         return []
     partial = [n for n in names if n.startswith(_SECTIONS) and any(n not in s for s in settings)]
-    return [name for name in names if name in TOGETHER or name in partial]
+    return [name for name in names if name in TOGETHER or name in _PARTS or name in partial]
 
 
 def cited(configs: Sequence[Mapping[str, object]]) -> dict[str, str]:
@@ -147,7 +191,12 @@ def cited(configs: Sequence[Mapping[str, object]]) -> dict[str, str]:
     """
     found = {}
     for config in configs:
+        fields, of_all = whole(config)
+        if of_all is not None:
+            found[of_all.name] = of_all.cite
         for name in _changed(config, tuple(TITLES)):
+            if name in fields:
+                continue
             named = TITLES[name].get(str(config[name]))
             if named is not None and named.cite:
                 found[named.name] = named.cite

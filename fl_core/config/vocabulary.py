@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fl_core.config.titles import METHOD, TITLES, TOGETHER, method_title, title
+from fl_core.config.titles import METHOD, TITLES, TOGETHER, method_title, title, whole
 
 DASH = "—"  # there is no value
 DENSE = "dense"  # nothing is frozen
@@ -213,9 +213,12 @@ def arm_name(setting: Mapping[str, object]) -> str:
     ('iid, dense', 'all')
     >>> arm_name({"local.rule": "plain", "server.optimiser": "adam", "server.lr": 0.1})
     'FedAdam, server.lr=0.1'
+    >>> arm_name({"local.keep_momentum": True, "server.optimiser": "slowmo", "local.steps": 16})
+    'SlowMo, J=16'
     """
     spread = [name for name in setting if name in SHARDING]
-    method = [name for name in setting if name in TOGETHER]
+    choices, _ = whole(setting)
+    method = [name for name in setting if name in TOGETHER or name in choices]
     alone = [name for name in setting if name.startswith("mask.")] == ["mask.sparsity"]
     parts = []
     for name, value in setting.items():

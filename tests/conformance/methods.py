@@ -126,7 +126,8 @@ FACTS: dict[str, Facts] = {
     "head.loss=one_vs_all": Facts("it has no parameter", needs={"mask.rule": "random"}),
     "local.keep_momentum=False": FEDAVG,
     "local.keep_momentum=True": Facts(
-        {"local.momentum": 0.0}, {"": {"local.momentum": 0.9}},
+        {"local.momentum": 0.0, "local.optimiser": "sgdm"},
+        {"": {"local.momentum": 0.9}, "adamw": {"local.optimiser": "adamw"}},
         needs=EVERYONE,
     ),
     "server.optimiser=sgd": FEDAVG,

@@ -1,4 +1,4 @@
-"""Few workers that are always there: LocalSGD and SlowMo against torch's optimisers by hand.
+"""Few workers that are always there: LocalSGD, SlowMo, DiLoCo against torch's optimisers by hand.
 
 Every worker's optimiser goes on from round to round, on the batches that the suite draws.
 """
@@ -87,11 +87,34 @@ def slowmo(alpha: float, beta: float) -> Outer:
     return outer
 
 
+def adamw(params: list[nn.Parameter]) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(params, 0.02, betas=(0.9, 0.95), weight_decay=0.1)
+
+
+def nesterov() -> Outer:
+    """Algorithm 1 of DiLoCo, lines 12 and 14, with its outer rate and momentum."""
+    outer_params = nn.Parameter(torch.empty(0))
+    optimiser = torch.optim.SGD([outer_params], 0.7, momentum=0.9, nesterov=True)
+
+    def outer(start: Tensor, target: Tensor, rate: float) -> Tensor:
+        outer_params.data, outer_params.grad = start.clone(), start - target
+        optimiser.step()
+        return outer_params.detach().clone()
+
+    return outer
+
+
+DILOCO = {
+    "local__optimiser": "adamw", "local__lr": 0.02, "local__beta2": 0.95,
+    "local__weight_decay": 0.1, "server__optimiser": "nesterov", "server__lr": 0.7,
+    "server__momentum": 0.9,
+}  # fmt: skip
 MOMENTUM = {"local__momentum": 0.9, "local__weight_decay": 0.01}
 SLOWMO = {"server__optimiser": "slowmo", "server__momentum": 0.6, "server__lr": 0.9}
 METHODS: dict[str, tuple[dict[str, Any], Inner, Callable[[], Outer]]] = {
     "LocalSGD": (MOMENTUM, sgdm, lambda: mean),
     "SlowMo": ({**MOMENTUM, **SLOWMO, "schedule__name": "cosine"}, sgdm, lambda: slowmo(0.9, 0.6)),
+    "DiLoCo": (DILOCO, adamw, nesterov),
 }
 
 
