@@ -23,7 +23,7 @@ from fl_core.study.search.journal import UNNAMED, open_studies, try_again
 from fl_core.study.search.neighbours import Transfer, is_own, neighbours, transfers
 from fl_core.study.search.pruning import pruner_of
 from fl_core.study.search.samplers import resumed, sampler_of
-from fl_core.study.search.space import grid_points, in_arms
+from fl_core.study.search.space import grid_points, in_arms, inside
 from fl_core.study.selection import start_of
 from fl_core.study.settled import within
 
@@ -50,7 +50,7 @@ class Search:
         self.arms, self.plan = arms, plan
         self.spaces = [within(space, arm) for arm in arms]
         self._then = then or (lambda arm, study: [])
-        self._points = [list(plan.first) for _ in arms]
+        self._points = [inside(space, plan.first) for space in self.spaces]
         self._trials = [plan.trials for _ in arms]
         if plan.searcher == "grid":
             self._points = [grid_points(space) for space in self.spaces]

@@ -53,6 +53,23 @@ def distributions(space: Space) -> dict[str, list[BaseDistribution]]:
     return found
 
 
+def inside(space: Space, points: Iterable[Point]) -> list[Point]:
+    """Of each point what the space has room for: Optuna would take what is outside of it, too."""
+    points = list(points)
+    kinds = distributions(space) if points else {}
+    return [
+        {n: v for n, v in point.items() if any(_allows(kind, v) for kind in kinds.get(n, ()))}
+        for point in points
+    ]
+
+
+def _allows(kind: BaseDistribution, value: Value) -> bool:
+    if isinstance(kind, CategoricalDistribution):
+        return value in kind.choices
+    assert isinstance(kind, FloatDistribution | IntDistribution)
+    return isinstance(value, int | float) and kind.low <= value <= kind.high
+
+
 def in_arms(space: Space, arms: Sequence[Arm]) -> list[Space]:
     """The space in each arm, to be described: one and the same object, described once, where no
     draw looks at an arm.
