@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -74,7 +75,8 @@ def _turn(run: Run, client: int, round: int, start: Tensor) -> Turn:
     batches = stream(config.seed, f"{run.purpose}batches", round, client)
     work = plan_work(fed.shards[client], run.local, batches, draws)
     steps = len(work.indices)
-    rates = step_rates(config.local, config.schedule, round, config.rounds, steps)
+    local = replace(run.local, steps=config.local.steps)  # J is what the rate's progress goes by
+    rates = step_rates(local, config.schedule, round, config.rounds, steps)
     return Turn(client, round, work, rates, start)
 
 

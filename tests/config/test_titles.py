@@ -12,9 +12,19 @@ from fl_analysis.tables.sources import SOURCES, source
 from fl_core.config import titles
 from fl_core.config.methods import METHODS
 from fl_core.config.papers import PAPERS
-from fl_core.config.titles import FEDAVG, TITLES, TOGETHER, cited, method_fields, method_title
+from fl_core.config.titles import (
+    FEDAVG,
+    TITLES,
+    TOGETHER,
+    WHOLE,
+    cited,
+    method_fields,
+    method_title,
+)
 
-CITED = {named.cite for choices in TITLES.values() for named in choices.values() if named.cite}
+NAMED = [*(named for choices in TITLES.values() for named in choices.values()),
+         *(named for _, named in WHOLE)]  # fmt: skip
+CITED = {named.cite for named in NAMED if named.cite}
 
 
 def test_the_examples() -> None:
