@@ -15,7 +15,7 @@ from fl_core.data.catalogue import TEXTS
 if TYPE_CHECKING:
     from fl_core.config.trial_config import TrialConfig
 
-CHAR_MODEL = "char_lstm"
+CHAR_MODELS = ("char_lstm", "char_lstm_small")
 
 
 def check_text(config: TrialConfig) -> None:
@@ -24,22 +24,22 @@ def check_text(config: TrialConfig) -> None:
     text = data.name in TEXTS
     if data.scored != "every" and not text and not is_own(data.name):
         raise refuse("data.scored", data.scored, f"only for text: data.name={' or '.join(TEXTS)}")
-    if text and backbone.name != CHAR_MODEL and not is_own(backbone.name):
-        needs = f"data.name={data.name} is text: needs {CHAR_MODEL}, or your own model"
+    if text and backbone.name not in CHAR_MODELS and not is_own(backbone.name):
+        needs = f"data.name={data.name} is text: needs {CHAR_MODELS[0]}, or your own model"
         raise refuse("backbone.name", backbone.name, needs)
     if text:
         check_reading(config)
-    if backbone.name != CHAR_MODEL:
+    if backbone.name not in CHAR_MODELS:
         return
     if not text and not is_own(data.name):
         needs = f"reads text: needs data.name={' or '.join(TEXTS)}, or your own"
         raise refuse("backbone.name", backbone.name, needs)
     if backbone.weights != "random":
-        needs = f"{CHAR_MODEL} has no pre-trained weights: needs backbone.weights=random"
+        needs = f"{backbone.name} has no pre-trained weights: needs backbone.weights=random"
         raise refuse("backbone.weights", backbone.weights, needs)
     if config.compute.execution == "stacked":
         why = "torch has no stacked LSTM, and a loop in its place is slower than sequential"
-        raise refuse("compute.execution", "stacked", f"not for {CHAR_MODEL}: {why}")
+        raise refuse("compute.execution", "stacked", f"not for {backbone.name}: {why}")
 
 
 def check_reading(config: TrialConfig) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from methods import METHODS, TABLES, Method, Settings
-from other_values import another_value
+from other_values import TEXT, another_value
 from refusals_of_systems import PACE, SECURE, TIMING
 from tiny import configured
 
@@ -54,6 +54,26 @@ LOCAL: list[tuple[Settings, str, str]] = [
     ({"local.momentum": 1.0}, "momentum=1.0", "must be in [0, 1)"),
 ]  # fmt: skip
 ALL_KEEP: Settings = {"local.keep_momentum": True, "federation.participation": 1.0}
+CHARS: Settings = {"data.name": "tinyshakespeare", **TEXT}
+READERS: list[tuple[Settings, str, str]] = [
+    ({"data.scored": "last"}, "data.scored='last'", "only for text"),
+    ({"data.stride": 1}, "data.stride=1", "only for data.name=shakespeare"),
+    ({**CHARS, "data.stride": 1}, "data.stride=1", "only for data.name=shakespeare"),
+    ({**CHARS, "data.path": __file__}, "data.path=", "data.name=tinyshakespeare has none"),
+    ({**CHARS, "data.name": "shakespeare"}, "data.path='none'", "needs Shakespeare's plays"),
+    ({"data.name": "tinyshakespeare"}, "backbone.name='vit_tiny", "is text: needs char_lstm"),
+    ({**TEXT}, "backbone.name='char_lstm'", "reads text: needs data.name=tinyshakespeare"),
+    ({**CHARS, "backbone.weights": "pretrained"}, "weights='pretrained'", "has no pre-trained"),
+    ({**CHARS, "fine_tune.strategy": "head"}, "fine_tune.strategy='head'", "needs full"),
+    ({**CHARS, "fine_tune.strategy": "sparse_full"}, "'sparse_full'", "needs full"),
+    ({**CHARS, "head.method": "ridge"}, "head.method='ridge'", "frozen features, which a text has"),
+    ({**CHARS, "local.blend": "fisher"}, "local.blend='fisher'", "takes one label an example"),
+    ({**CHARS, "attack.rule": "label_flip", "attack.share": 0.5}, "attack.rule='label_flip'",
+     "text needs sign_flip or gaussian"),
+    ({**CHARS, "timing.mode": "superclients"}, "timing.grouping=", "text needs oracle or random"),
+    ({**CHARS, "data.crop": 4}, "data.crop=4", "text is not augmented"),
+    ({**CHARS, "compute.execution": "stacked"}, "compute.execution='stacked'", "slower than"),
+]  # fmt: skip
 OTHERS: list[tuple[Settings, str, str]] = [
     ({"local.rule": "prox", "local.blend": "fisher"}, "local.blend='fisher'",
      "only for local.rule=plain"),
@@ -225,7 +245,7 @@ def refused(settings: Settings) -> str:
 
 
 @pytest.mark.parametrize(
-    ("settings", "named", "reason"), [*LOCAL, *OTHERS, *TIMING, *PACE, *SECURE]
+    ("settings", "named", "reason"), [*LOCAL, *OTHERS, *TIMING, *PACE, *SECURE, *READERS]
 )
 def test_refused_with_the_reason(settings: Settings, named: str, reason: str) -> None:
     line = refused(settings)

@@ -58,6 +58,7 @@ LONG = (
     "studies/asynchronous.py",
     "studies/superclients.py",
     "studies/architectures.py",
+    "studies/shakespeare.py",
 )
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from fl_core.config.sections import BackboneConfig
 
 EMBEDDING, UNITS, LAYERS = 8, 256, 2
+SMALL_UNITS = 64
 
 
 class CharLSTM(nn.Module):
@@ -39,6 +40,11 @@ class CharLSTM(nn.Module):
     def forward(self, symbols: Tensor) -> Tensor:
         read: Tensor = self.lstm(self.embedding(symbols))[0]
         return read
+
+
+def char_lstm_small(config: BackboneConfig, classes: int) -> tuple[nn.Module, int]:
+    """Ours, nobody's published: two layers of 64 units, a tenth of the work."""
+    return CharLSTM(classes, EMBEDDING, SMALL_UNITS, LAYERS), SMALL_UNITS
 
 
 def char_lstm(config: BackboneConfig, classes: int) -> tuple[nn.Module, int]:

@@ -30,6 +30,7 @@ SIZES = {"tiny": (6e6, 192), "small": (22e6, 384), "base": (86e6, 768), "large":
 #: The same of networks by their whole names. They have no tokens: their width is that of the
 #: transformer, by this account, whose layers keep as many numbers of an image.
 NETS = {"cnn": (2e6, 135), "lenet": (8e5, 157), "mlp": (5e5, 1), "char_lstm": (8e5, 6),
+        "char_lstm_small": (6e4, 2),
         "resnet18_gn": (11e6, 135), "resnet18_gn_small": (11e6, 2000)}  # fmt: skip
 #: The fields that the estimate reads; of the numbers among the last two only whether they are 0.
 DECIDING = ("federation.", "backbone.", "fine_tune.", "compute.", "mask.", "data.name",
@@ -99,7 +100,7 @@ def estimated_bytes(config: TrialConfig, device: str = "cuda") -> float:
 def clients_at_a_time(config: TrialConfig, device: str = "cuda") -> int:
     """Clients that train stacked: all of a round, or one (see federated.turns.use_stacked)."""
     execution = config.compute.execution
-    looped = config.backbone.name == "char_lstm"
+    looped = config.backbone.name.startswith("char_lstm")
     pays = config.part == "head" or (device.startswith("cuda") and not looped)
     auto = execution == "auto" and pays and not config.compute.micro_batch
     return config.federation.sampled if auto or execution == "stacked" else 1
