@@ -173,6 +173,6 @@ def test_the_loss_is_the_mean_over_positions() -> None:
 
 def test_it_learns_what_can_be_learnt() -> None:
     config = configured(
-        rounds=100, eval_every=100, local__lr=1.0, local__momentum=0.9, local__clip=1.0
+        rounds=60, eval_every=60, local__lr=1.0, local__momentum=0.9, local__clip=1.0
     )
     assert run(config, federation())[-1].metrics["val_accuracy_every"] > 0.5
