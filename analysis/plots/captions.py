@@ -142,7 +142,7 @@ def model_captions(found: Sequence[Predicted], arm: Predicted) -> dict[str, str]
         "Rows: superclasses by their mean (bar); named: the lowest and the highest of each, bold: "
         f"if among the {NAMED} lowest or {NAMED} highest of all."
         if arm.classes.groups
-        else "Named: the lowest and the highest."
+        else "Where classes are many, the lowest and the highest are named."
     )
     of_kinds = ": predictions within the superclass of the true class and beyond"
     kinds_of = of_kinds if any(one.classes.groups for one in found) else ""

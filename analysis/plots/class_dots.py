@@ -6,11 +6,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fl_analysis.plots.style import COLUMN, OKABE_ITO, PAGE, new_figure
+from fl_analysis.plots.style import COLUMN, OKABE_ITO, PAGE, new_figure, plain
 from fl_analysis.reading.classes import Classes
 
 NAMED = 5  # extremes of all classes, in bold
 _ROW = 0.19  # inches
+_ROWS = 40  # classes that have a row each, without superclasses
 
 
 def class_dots(classes: Classes, values: np.ndarray, label: str, digits: int = 0) -> Figure:
@@ -66,7 +67,7 @@ def _mean(values: np.ndarray) -> float:
 def beside(ax: Axes, x: float, y: float, side: int, text: str, weight: str = "normal") -> None:
     """A name right (1) or left (-1) of a dot."""
     ax.annotate(
-        text,
+        plain(text),
         (x, y),
         xytext=(4 * side, 0),
         textcoords="offset points",
@@ -85,9 +86,11 @@ def _widen(ax: Axes, values: np.ndarray) -> None:
 
 
 def _sorted_dots(classes: Classes, values: np.ndarray, label: str) -> Figure:
-    """All classes in order of their value, the extremes named."""
+    """All classes in order of their value: a row each; where they are many, the extremes named."""
     known = np.flatnonzero(np.isfinite(values))
     ranked = known[np.argsort(values[known], kind="stable")]
+    if len(ranked) <= _ROWS:
+        return _named_rows([plain(classes.names[k]) for k in ranked], values[ranked], label)
     figure = new_figure(COLUMN, 2.3)
     ax = figure.add_subplot()
     ax.plot(range(len(ranked)), values[ranked], "o", ms=3, color=OKABE_ITO[0], mew=0)
@@ -99,4 +102,18 @@ def _sorted_dots(classes: Classes, values: np.ndarray, label: str) -> Figure:
     ax.set_xlabel("classes in order")
     ax.set_ylabel(label)
     ax.grid(axis="y")
+    return figure
+
+
+def _named_rows(names: list[str], values: np.ndarray, label: str) -> Figure:
+    """A row a class, the highest above."""
+    figure = new_figure(COLUMN, 0.55 + 0.8 * _ROW * len(names))
+    ax = figure.add_subplot()
+    ax.plot(values, range(len(names)), "o", ms=3.5, color=OKABE_ITO[0], mew=0)
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(-0.6, len(names) - 0.4)
+    ax.tick_params(axis="y", length=0)
+    ax.grid()
+    ax.set_axisbelow(True)
+    ax.set_xlabel(label)
     return figure

@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import NullFormatter
 
 from fl_analysis.plots.panels import arm_text
-from fl_analysis.plots.style import COLUMN, OKABE_ITO, PAGE, amounts, ink, new_figure
+from fl_analysis.plots.style import COLUMN, OKABE_ITO, PAGE, amounts, ink, new_figure, plain
 from fl_analysis.reading.classes import Classes
 from fl_analysis.results.labels import arm_axes
 from fl_analysis.results.predictions import Predicted, confused_pairs, error_kinds, row_shares
@@ -21,7 +21,8 @@ from fl_analysis.results.predictions import Predicted, confused_pairs, error_kin
 PAIRS = 20
 FAINT = 0.3  # percent: the lightest colour; a smaller share is drawn in it too
 NEAR, FAR = OKABE_ITO[0], OKABE_ITO[1]
-_MANY = 40  # classes whose names no axis can hold
+_PITCH, _CLOSE = 0.17, 0.065  # inches from name to name: at most; where they end to be readable
+_CHARACTER = 0.062  # inches of a name, at most
 
 
 def confusion_figure(arm: Predicted) -> Figure:
@@ -32,10 +33,16 @@ def confusion_figure(arm: Predicted) -> Figure:
     norm = LogNorm(FAINT, 100, clip=True)
     mapping = ScalarMappable(norm, amounts())
     if not classes.groups:
-        figure = new_figure(COLUMN, COLUMN - 0.2, layout="compressed")
+        pitch, margin = _room(classes)
+        side = max(1.8, pitch * len(classes.names))
+        figure = new_figure(side + margin + 0.9, side + margin + 0.35, layout="compressed")
         grid = [figure.add_subplot()]
         _draw(grid[0], shares, mapping)
-        _name_classes(grid[0], classes)
+        if margin:
+            places, size = range(len(classes.names)), min(7.0, 0.9 * 72 * pitch)
+            names = list(map(plain, classes.names))
+            grid[0].set_xticks(places, names, rotation=90, size=size)
+            grid[0].set_yticks(places, names, size=size)
     else:
         figure = new_figure(PAGE, 3.95, layout="compressed")
         grid = list(figure.subplots(1, 2))
@@ -69,11 +76,13 @@ def _draw(ax: Axes, shares: np.ndarray, mapping: ScalarMappable) -> None:
     ax.imshow(shown, cmap=mapping.cmap, norm=mapping.norm, interpolation="nearest")
 
 
-def _name_classes(ax: Axes, classes: Classes) -> None:
-    """Names where there is room, else a few numbers, which matplotlib chooses."""
-    if len(classes.names) <= _MANY:
-        ax.set_xticks(range(len(classes.names)), classes.names, rotation=90)
-        ax.set_yticks(range(len(classes.names)), classes.names)
+def _room(classes: Classes) -> tuple[float, float]:
+    """Inches from class to class, and for their names beside the axes: none where they could not be
+    read, and matplotlib chooses a few numbers.
+    """
+    margin = 0.1 + _CHARACTER * max(map(len, classes.names))
+    pitch = min(_PITCH, (PAGE - margin - 0.9) / len(classes.names))
+    return (pitch, margin) if pitch >= _CLOSE else (COLUMN / len(classes.names), 0.0)
 
 
 def _name_groups(ax: Axes, classes: Classes) -> None:
@@ -102,10 +111,12 @@ def pairs_figure(arm: Predicted) -> Figure | None:
     if not pairs:
         return None
     names, each = arm.classes.names, [row_shares(counts) for counts in arm.counts]
-    figure = new_figure(COLUMN, 0.75 + 0.155 * len(pairs))
+    rows = [plain(f"{names[label]} → {names[other]}") for label, other, _ in pairs]
+    width = max(COLUMN, 1.6 + _CHARACTER * max(map(len, rows)))
+    figure = new_figure(width, 0.75 + 0.155 * len(pairs))
     ax = figure.add_subplot()
     for place, (label, other, share) in enumerate(pairs):
-        near = arm.classes.related(label, other)
+        near = not arm.classes.groups or arm.classes.related(label, other)
         ax.barh(
             place,
             100 * share,
@@ -117,7 +128,6 @@ def pairs_figure(arm: Predicted) -> Figure | None:
         )
         seeds = [100 * shares[label, other] for shares in each]
         ax.plot(seeds, [place] * len(seeds), "o", ms=3, color="black", mec="white", mew=0.4)
-    rows = [f"{names[label]} → {names[other]}" for label, other, _ in pairs]
     _label_bars(ax, rows, "share of the true class [%]")
     if arm.classes.groups:
         handles = [
@@ -155,8 +165,8 @@ def errors_figure(found: Sequence[Predicted]) -> Figure:
             far,
             left=near,
             height=0.65,
-            color=FAR,
-            hatch="//////",
+            color=FAR if groups else NEAR,
+            hatch="//////" if groups else None,
             edgecolor="white",
             linewidth=0,
             label="another superclass",

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from fl_analysis.plots.class_dots import class_dots
 from fl_analysis.plots.panels import arm_text
-from fl_analysis.plots.style import COLUMN, OKABE_ITO, PAGE, new_figure
+from fl_analysis.plots.style import COLUMN, OKABE_ITO, PAGE, new_figure, plain
 from fl_analysis.reading.classes import Classes
 from fl_analysis.results.labels import arm_axes
 from fl_analysis.results.outcome import Outcome
@@ -153,4 +153,4 @@ def examples_figure(arm: Predicted, pixels: np.ndarray) -> Figure | None:
 
 def _verdict(classes: Classes, label: int, prediction: int) -> str:
     """True -> predicted, on two lines."""
-    return f"{classes.names[label]}\n→ {classes.names[prediction]}"
+    return plain(f"{classes.names[label]}\n→ {classes.names[prediction]}")

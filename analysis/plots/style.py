@@ -136,6 +136,11 @@ def pretty(text: str) -> str:
     return re.sub(r"\b(N_c|J|K|C|T|R|[sw](?==))\b", r"$\1$", text)
 
 
+def plain(text: str) -> str:
+    """A name of somebody else's, in which nothing is mathematics."""
+    return text.replace("$", r"\$")
+
+
 _FINE = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)  # mantissas for less than half a decade
 
 

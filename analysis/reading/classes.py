@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fl_analysis.reading.tasks import TaskFacts
 
-LONGEST = 28  # characters of a name in a figure
+LONGEST = 22  # characters of a name in a figure
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,13 @@ def model_conditions(results: Sequence[Outcome]) -> str:
     return f"backbone {name} ({source}){pixels}"
 
 
+def short_model(results: Sequence[Outcome]) -> str:
+    """The same in a word or two."""
+    if {o.task.inputs for o in results} == {"features"}:
+        return "features as they are"
+    return field_values("backbone.name", [o.config for o in results])
+
+
 def _training(results: Sequence[Outcome]) -> str:
     """What the confirmation trained on; without validation examples, for how many rounds."""
     splits = sorted({str(v) for o in results for v in o.confirmed.get("data.train_on", [])})

@@ -8,7 +8,7 @@ from fl_analysis.reading.tasks import titles
 from fl_analysis.results.best import Best
 from fl_analysis.results.outcome import Outcome
 from fl_analysis.results.pivot import MARK, Pivot, pivot
-from fl_analysis.tables.conditions import field_values
+from fl_analysis.tables.conditions import field_values, short_model
 from fl_analysis.tables.render import Block
 
 SHORT_NOTE = (
@@ -54,7 +54,7 @@ def _caption(grid: Pivot, results: Sequence[Outcome]) -> str:
         f"{seeds} confirmation {'seed' if seeds == '1' else 'seeds'} "
         f"(K = {field_values('federation.clients', configs)}, "
         f"C = {field_values('federation.participation', configs)}, "
-        f"{field_values('backbone.name', configs)})."
+        f"{short_model(results)})."
     )
 
 

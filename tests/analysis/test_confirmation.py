@@ -73,7 +73,7 @@ def test_where_the_confirmation_stopped_is_its_own_and_said() -> None:
     (outcome,) = outcomes(runs)
     assert outcome.mean == pytest.approx(0.6)
     text = caption(runs, [outcome])
-    assert "train+val; without validation images nothing stops early" in text
+    assert "train+val; without validation examples nothing stops early" in text
     assert "as many rounds as the chosen search trial's parameters had, 7 of T)" in text
     assert "(training split: train)." in caption(study(ROWS), outcomes(study(ROWS)))
 

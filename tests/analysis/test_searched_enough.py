@@ -91,6 +91,6 @@ def test_a_paired_test_says_what_it_does_not_contain() -> None:
 
 def test_the_gap_says_what_it_is() -> None:
     text = " ".join(table_markdown(two_arms()).split())
-    assert "Both are of the SAME validation images" in text
-    assert "no measure of how far the choice fits these images" in text
+    assert "Both are of the SAME validation examples" in text
+    assert "no measure of how far the choice fits these examples" in text
     assert "negative where the search's seed is a harder draw" in text
