@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -184,3 +185,35 @@ def test_a_file_of_weights_of_a_registered_model(tmp_path: Path) -> None:
     for a, b in zip(found.parameters(), model.parameters(), strict=True):
         assert torch.equal(a, b)
     assert "is not the file of" in complaint(config(**{**values, "weights": "sha256:0"}), path)
+
+
+STUDY = """
+from fl_core import Preset, Study, main
+
+
+def space(trial):
+    return {"local.lr": trial.suggest_float("local.lr", 0.05, 0.2, log=True)}
+
+
+if __name__ == "__main__":
+    main(Study(
+        name="mine", question="Why?", space=space, arms=[{"backbone.name": "my_timm:my_convnext"}],
+        base={"federation.clients": 5, "federation.participation": 0.4, "data.name": "digits",
+              "fine_tune.strategy": "full", "backbone.weights": "random",
+              "backbone.image_size": 32},
+        presets={"embedded": Preset("short", budget=8, eval_steps=4, trials=1, seeds=1)},
+    ))
+"""
+
+
+@pytest.mark.soak
+def test_a_registered_model_trains_in_rays_workers(tmp_path: Path) -> None:
+    """Each of them imports the file that registers it."""
+    (tmp_path / "my_timm.py").write_text(MINE)
+    (tmp_path / "study.py").write_text(STUDY)
+    done = subprocess.run(
+        [sys.executable, "study.py", "--workers", "1", "--tracking-uri", "sqlite:///m.db"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "test_accuracy_mean" in (tmp_path / "results/mine/table.csv").read_text()
