@@ -116,7 +116,11 @@ FACTS: dict[str, Facts] = {
     "local.optimiser=lamb": Facts(
         "its step is of the size of the rate, whatever the gradient", refuses=("shared", *OWN_MASKS)
     ),
-    "local.optimiser=adamw": Facts("as lamb"),
+    "local.optimiser=adamw": Facts(
+        "as lamb",
+        {"": {"local.beta2": 0.95},
+         "kept": {"local.keep_momentum": True, "federation.clients": 1, **EVERYONE}},
+    ),
     "local.blend=none": FEDAVG,
     "local.blend=fisher": Facts("it has no parameter", fisher="round"),
     "local.blend=fisher_all": Facts("it has no parameter", fisher="all"),

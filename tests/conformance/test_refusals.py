@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from methods import METHODS, TABLES, Method, Settings
+from methods import CHOICES, METHODS, TABLES, Method, Settings
 from other_values import TEXT, another_value
 from refusals_of_systems import PACE, SECURE, TIMING
 from tiny import configured
@@ -234,7 +234,9 @@ def own_fields(method: Method) -> list[str]:
     """The fields that a method of a table was given beside its name."""
     if method.field not in TABLES:
         return []
-    return [n for n in method.values if n not in (method.field, *method.facts.needs)]
+    section = f"{method.field.partition('.')[0]}."
+    others = (method.field, *method.facts.needs, *CHOICES)
+    return [n for n in method.values if n.startswith(section) and n not in others]
 
 
 def refused(settings: Settings) -> str:
