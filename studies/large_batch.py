@@ -49,7 +49,7 @@ STUDY = Study(
     presets={
         "embedded": embedded(budget=3520, eval_steps=1, trials=12, seeds=3, overrides=MLP, **ALIKE),
         "smoke": smoke(
-            budget=704, eval_steps=1, overrides=MLP, arms=arms((4096, 16_384), 1), neighbours=False
+            budget=704, eval_steps=1, overrides=MLP, arms=arms((16_384,), 1), neighbours=False
         ),
         "paper": paper(
             budget=15_488,
