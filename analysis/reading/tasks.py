@@ -45,7 +45,7 @@ class TaskFacts:
 def task_facts(config: Mapping[str, Any], found: Sequence[Mapping[str, Any]] = ()) -> TaskFacts:
     """The task of a configuration; found: what the study's run says of its tasks.
 
-    >>> task_facts({"data.name": "cifar10"}).noun, task_facts({"data.name": "mine:spectra"}).noun
+    >>> task_facts({"data.name": "digits"}).noun, task_facts({"data.name": "mine:spectra"}).noun
     ('images', 'examples')
     """
     name, path = str(config.get("data.name") or ""), str(config.get("data.path") or "")

@@ -18,7 +18,11 @@ DATA_SETS: Mapping[str, DataSet] = {
     "cifar10": CIFAR10,
     "digits": DataSet("Digits (8 × 8)", classes=10, train=1_438, test=359, mirrors=False),
     "tinyshakespeare": DataSet(
-        "tinyshakespeare's speaking roles (not LEAF's users)", classes=80, train=10_031, test=2_440
+        "tinyshakespeare's speaking roles (not LEAF's users)",
+        classes=80,
+        train=10_031,
+        test=2_440,
+        inputs="tokens",
     ),
 }
 #: Those whose sizes the user's own files decide (`data.path`), with their titles.
