@@ -87,8 +87,8 @@ def _load(data: DataConfig, parts: Parts, _: Path, *, train: bool) -> tuple[Tens
     """Decoded images and labels of a part."""
     part, root = parts.train if train else parts.test, Path(data.path)
     if parts.of_train and not train:
-        fifth = f"a fifth of every class, {len(part.files)} images in all"
-        print(f"{data.path} has no test part: {fifth}, is set aside for it", file=sys.stderr)
+        share = f"a fifth of every class, {len(part.files)} images in all"
+        print(f"{data.path} has no test part: {share}, is set aside for it", file=sys.stderr)
     what = f"images of {data.path} ({'train' if train else 'test'})"
     try:
         pixels = decode([root / name for name in part.files], data.image_size, what)
