@@ -64,7 +64,7 @@ def test_train_and_test_are_torchvisions(part: str, parted: Path, tmp_path: Path
         theirs = datasets.ImageFolder(str(root / which), is_valid_file=lambda _: True)
         assert found.labels.tolist() == theirs.targets
         for pixels, (file, _) in zip(found.inputs, theirs.samples, strict=True):
-            assert torch.equal(pixels.permute(1, 2, 0), torch.from_numpy(square(Path(file), 16)))
+            assert torch.equal(pixels.permute(1, 2, 0), torch.tensor(square(Path(file), 16)))
 
 
 def test_without_a_test_part_it_is_a_fifth_of_every_class(
