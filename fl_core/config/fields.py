@@ -40,9 +40,11 @@ def word_or_number(default: str, low: float, high: float = MOST, *, above: bool 
     return field(default=default, metadata=meta)
 
 
-def choice(default: str, *allowed: str, own: bool = False) -> Any:
-    """A field with one of these values; `own`: or the user's own, `package.module:name`."""
-    return field(default=default, metadata={"choices": allowed, "own": own})
+def choice(default: str, *allowed: str, own: bool = False, form: str = "") -> Any:
+    """A field with one of these values; `own`: or the user's own, `package.module:name`; `form`: or
+    what begins as this does, up to its colon ("hf:OWNER/NAME").
+    """
+    return field(default=default, metadata={"choices": allowed, "own": own, "form": form})
 
 
 def text(default: str, *, own: bool = False) -> Any:
@@ -98,9 +100,15 @@ def checked(name: str, value: object, spec: dataclasses.Field[Any]) -> object:
         choices, own = spec.metadata.get("choices"), spec.metadata.get("own")
         if isinstance(value, str) and not is_name(value):
             raise refuse(name, value, f"must be printable and of at most {MOST_BYTES} bytes")
+        form = spec.metadata.get("form", "")
+        start = form.partition(":")[0] + ":"
+        formed = form and isinstance(value, str) and value.startswith(start)
         if isinstance(value, str) and (not choices or value in choices or (own and is_own(value))):
             return value
-        also = ", or your own as package.module:name" if own and choices else ""
+        if formed:  # the section looks at the rest
+            return value
+        also = f", {form}" if form else ""
+        also += ", or your own as package.module:name" if own and choices else ""
         raise refuse(name, value, "must be " + (" or ".join(choices or ("text",))) + also)
     word = spec.metadata.get("word")
     if isinstance(value, str) and value == word:

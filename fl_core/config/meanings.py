@@ -10,7 +10,10 @@ from collections.abc import Mapping
 
 #: By dotted name, of `head.local.` where it differs; a new field is one entry here.
 MEANINGS: Mapping[str, str] = {
-    "data.name": "the task: a data set that the suite knows, a file or folder of yours, your own",
+    "data.name": (
+        "the task: a data set that the suite knows, a file or folder of yours, one of the Hugging "
+        "Face hub (named by its name, not its content), your own"
+    ),
     "data.path": "the file or folder of a data set of that kind; its content names a trial",
     "data.image_size": (
         "pixels, height and width, to which the images of a folder are brought once (name=folder)"

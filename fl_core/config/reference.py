@@ -76,6 +76,7 @@ def _allowed(spec: dataclasses.Field[Any]) -> str:
     words += [meta["word"]] if "word" in meta else []
     words += [interval(spec)] if "low" in meta else []
     words = words or [_type(spec)]
+    words += [meta["form"]] if meta.get("form") else []
     words += ["own"] if meta.get("own") else []
     words += ["null"] if "None" in str(spec.type).split(" | ") else []
     return ", ".join(words)

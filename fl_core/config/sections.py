@@ -5,6 +5,7 @@ Those of the methods stand in `method_sections`; `trial_config` puts all of them
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -21,7 +22,7 @@ from fl_core.config.fields import (
 )
 from fl_core.config.method_sections import HeadLocalConfig
 from fl_core.config.methods import METHODS
-from fl_core.data.catalogue import DATA_SETS, DEFAULT, NAMES, OF_A_PATH
+from fl_core.data.catalogue import DATA_SETS, DEFAULT, HUB, HUB_FORM, NAMES, OF_A_PATH
 
 #: Fine-tuning strategies, and the part of the model that each trains.
 STRATEGIES = {
@@ -38,6 +39,7 @@ STRATEGIES = {
 #: that has looked at no result: the seed 0 that stood here before gave the easiest of 30 splits.
 SPLIT_SEED = 0xEB9058C3
 MOST_SEED = 10**12
+HUB_NAME = re.compile(rf"{HUB}[\w.-]+/[\w.-]+(@[\w.-]+)?")
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class DataConfig(Section):
     """
 
     prefix: ClassVar[str] = "data."
-    name: str = choice(DEFAULT, *NAMES, own=True)  # own: see data.task
+    name: str = choice(DEFAULT, *NAMES, own=True, form=HUB_FORM)  # own: see data.task
     path: str = path()  # of the file or folder that name=features or folder reads
     #: Of the images of a folder, which become squares of one size; the backbone may scale them
     #: again, and `crop` is in these pixels.
@@ -68,10 +70,14 @@ class DataConfig(Section):
         if self.name in OF_A_PATH and self.path == NO_PATH:
             needs = f"data.name={self.name} needs {OF_A_PATH[self.name]}"
             raise refuse("data.path", self.path, needs)
-        if self.name in DATA_SETS and self.path != NO_PATH:
+        hub = self.name.startswith(HUB)
+        if hub and not HUB_NAME.fullmatch(self.name):
+            raise refuse("data.name", self.name, f"must be {HUB_FORM}, or {HUB_FORM}@REVISION")
+        if (hub or self.name in DATA_SETS) and self.path != NO_PATH:
             raise refuse("data.path", self.path, f"data.name={self.name} has none")
         own = {"folder": ("image_size",), "shakespeare": ("stride",)}
-        self.only_for("name", {name: own.get(name, ()) for name in NAMES})
+        reads = {name: own.get(name, ()) for name in NAMES}
+        self.only_for("name", {**reads, self.name if hub else HUB_FORM: ("image_size",)})
 
     @property
     def flips(self) -> bool:

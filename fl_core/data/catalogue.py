@@ -33,6 +33,8 @@ OF_A_PATH: Mapping[str, str] = {
 }
 #: Those whose examples are windows of text.
 TEXTS = ("tinyshakespeare", "shakespeare")
+#: What the name of a data set of the Hugging Face hub begins with, and its form.
+HUB, HUB_FORM = "hf:", "hf:OWNER/NAME"
 NAMES = (*DATA_SETS, *OF_A_PATH)
 
 

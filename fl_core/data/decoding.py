@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ class UnreadableImage(UserError):
     """A file that is no image, or not a whole one."""
 
 
-def decode(files: Sequence[Path], size: int, what: str) -> Tensor:
+def decode(files: Sequence[Path | BytesIO], size: int, what: str) -> Tensor:
     """uint8 (N, 3, size, size) of image files, in a few threads: PIL lets go of Python's lock.
 
     what: in a line of progress. UnreadableImage names the first file that cannot be read.
@@ -49,7 +50,7 @@ def decode(files: Sequence[Path], size: int, what: str) -> Tensor:
     return torch.from_numpy(pixels)
 
 
-def square(file: Path, size: int) -> np.ndarray:
+def square(file: Path | BytesIO, size: int) -> np.ndarray:
     """uint8 (size, size, 3) of one image file."""
     from PIL import Image, ImageOps  # only where images are read
 

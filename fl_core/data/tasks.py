@@ -15,12 +15,13 @@ from fl_core.base.digests import digest_of
 from fl_core.base.machine import Machine
 from fl_core.config.own import imported
 from fl_core.config.sections import DataConfig
-from fl_core.data.catalogue import DATA_SETS
+from fl_core.data.catalogue import DATA_SETS, HUB
 from fl_core.data.checks import Where, check_task, loaded
 from fl_core.data.sets.cifar import cifar
 from fl_core.data.sets.digits import digits
 from fl_core.data.sets.features import features
 from fl_core.data.sets.folder import folder
+from fl_core.data.sets.hub import hub
 from fl_core.data.sets.shakespeare import shakespeare, tinyshakespeare
 from fl_core.data.task import Examples, Task
 
@@ -40,6 +41,8 @@ def task_of(data: DataConfig) -> Task:
     """The task that the section `data` names, or the user's own."""
     if data.name in TASKS:
         return TASKS[data.name](data)
+    if data.name.startswith(HUB):
+        return hub(data)
     return check_task(data, imported(data.name, "data.name"))
 
 
