@@ -149,25 +149,22 @@ def lines_of(process: subprocess.Popen[str]) -> Iterator[str]:
     return iter(process.stdout)
 
 
-def test_sigkill_at_random_moments_in_other_processes(machine: Machine, tmp_path: Path) -> None:
+def test_sigkill_at_a_random_moment_in_another_process(machine: Machine, tmp_path: Path) -> None:
     cfg = config(**LONG)
     folder = tmp_path / "killed"
     rng = random.Random(0)
     beside = child(tmp_path, tmp_path / "beside", 0)  # an uninterrupted one runs beside them
-    progress = 0
-    for _ in range(2):
-        process = child(tmp_path, folder, 0.1)
-        lines = lines_of(process)
-        target = progress + rng.randrange(5, 25)
-        for line in lines:
-            if int(line) >= target:
-                break
-        time.sleep(rng.random() * 0.1)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
-        curve = recorded_curve(folder, cfg)
-        assert target <= curve[-1]["round"] < LONG["rounds"]  # killed on its way, nothing lost
-        progress = int(curve[-1]["round"])
+    process = child(tmp_path, folder, 0.1)
+    lines = lines_of(process)
+    target = rng.randrange(5, 50)
+    for line in lines:
+        if int(line) >= target:
+            break
+    time.sleep(rng.random() * 0.1)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    curve = recorded_curve(folder, cfg)
+    assert target <= curve[-1]["round"] < LONG["rounds"]  # killed on its way, nothing lost
     resumed = list(run_trial(cfg, machine, folder))
     assert [int(line) for line in lines_of(beside)] == [one["round"] for one in resumed]
     assert beside.wait() == 0
@@ -671,7 +668,7 @@ def image_config(backbone: str, trainable: str) -> TrialConfig:
         ("cnn", "backbone"),
         ("cnn", "head"),
         ("vit", "full"),
-        ("vit", "backbone"),
+        pytest.param("vit", "backbone", marks=pytest.mark.soak),
         ("cnn, perceptron", "full"),
     ],
 )

@@ -178,7 +178,7 @@ def printed() -> tuple[StudyRuns, str, str]:
     return runs, table_csv(runs), table_markdown(runs)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     st.permutations(range(len(ROWS))),
     st.lists(st.floats(0, 1), min_size=9, max_size=9),

@@ -39,6 +39,7 @@ def test_interrupted_then_extended(tmp_path: Path) -> None:
     assert f",{SEEDS},{TRIALS + 2}," in place.table().decode()
 
 
+@pytest.mark.soak
 def test_driver_killed(undisturbed: Place, tmp_path: Path) -> None:
     """SIGKILL in a trial: the one fault that this process would not survive."""
     place = Place.at(tmp_path)

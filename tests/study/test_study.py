@@ -117,7 +117,9 @@ def test_smoke_study_twice_gives_the_same_table(tmp_path: Path) -> None:
 
 def test_centralized_smoke(tmp_path: Path) -> None:
     place = Place.at(
-        tmp_path, "centralized", ("--preset", "smoke", "--trials", "2", "--seeds", "1")
+        tmp_path,
+        "centralized",
+        ("--preset", "smoke", "--trials", "1", "--seeds", "1", "--no-neighbours"),
     )
     place.run_here()
     table = place.frame()
