@@ -52,8 +52,7 @@ def _offline(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setattr(module, "load_examples", none)
     yield
     torch.set_num_threads(threads)
-    inputs._images.cache_clear()
-    features_stage._features.cache_clear()
+    inputs.forget_inputs()
 
 
 def stored(folder: Path, cfg: TrialConfig) -> dict[str, torch.Tensor]:

@@ -119,7 +119,7 @@ def test_centralized_smoke(tmp_path: Path) -> None:
     place = Place.at(
         tmp_path,
         "centralized",
-        ("--preset", "smoke", "--trials", "1", "--seeds", "1", "--no-neighbours"),
+        ("--preset", "smoke", "--trials", "2", "--seeds", "1", "--no-neighbours"),
     )
     place.run_here()
     table = place.frame()
