@@ -72,7 +72,7 @@ READERS: list[tuple[Settings, str, str]] = [
      "text needs sign_flip or gaussian"),
     ({**CHARS, "timing.mode": "superclients"}, "timing.grouping=", "text needs oracle or random"),
     ({**CHARS, "data.crop": 4}, "data.crop=4", "text is not augmented"),
-    ({**CHARS, "compute.execution": "stacked"}, "compute.execution='stacked'", "slower than sequential"),
+    ({**CHARS, "compute.execution": "stacked"}, "compute.execution='stacked'", "six times slower"),
 ]  # fmt: skip
 OTHERS: list[tuple[Settings, str, str]] = [
     ({"local.rule": "prox", "local.blend": "fisher"}, "local.blend='fisher'",
