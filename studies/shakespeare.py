@@ -12,7 +12,8 @@ fixed       K, C, batches of 10 windows, gradients clipped to norm 1, model, loc
     python studies/shakespeare.py                     # two layers of 64 units; minutes
     python studies/shakespeare.py --preset paper      # LEAF's two layers of 256; hours, a GPU
 
-With LEAF's files, and its score: `--set data.name=shakespeare data.path=FOLDER data.scored=last`.
+With LEAF's files, and its score: `--set data.name=shakespeare --set data.path=FOLDER --set
+data.scored=last`.
 What guessing from the character before reaches: `python -m fl_core.data.sets.shakespeare` (28.8 %
 of all test characters).
 
