@@ -178,10 +178,9 @@ def check_inputs(arms: list[Arm], machine: Machine) -> dict[str, Found]:
     """
     from fl_core import inputs, stages
     from fl_core.data.tasks import check_parts
-    from fl_core.models.features import READS
     from fl_core.study import found
 
-    for data in dict.fromkeys(arm.config.only(READS).data for arm in arms):
+    for data in dict.fromkeys(arm.config.data for arm in arms):
         check_parts(data, machine)
     all_found: dict[str, Found] = {}
     seen: dict[TrialConfig, Found] = {}

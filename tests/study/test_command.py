@@ -620,3 +620,12 @@ def test_check_inputs_prepares_what_differs_once(monkeypatch: pytest.MonkeyPatch
     assert list(partitions) == [arm.name for arm in arms]
     assert all(partitions[arm.name] is partitions["0"] for arm in arms[: len(values)])
     assert len(partitions["12"].partition) == 50
+
+
+def test_what_is_checked_of_the_data_meets_all_of_the_arm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text beside defaults of the model's fields would be refused, though the arm is not."""
+    study = load_study("shakespeare")
+    arms = resolve(study, study.presets["smoke"], {}).arms
+    nothing = Found(np.ones((100, 80)), 1000, 100, "tokens", ())
+    monkeypatch.setattr(found, "found_in", lambda config, machine: nothing)
+    assert set(command.check_inputs(arms, Machine())) == {arm.name for arm in arms}
