@@ -30,7 +30,10 @@ MEANINGS: Mapping[str, str] = {
     "data.stride": "characters from the start of a window of text to the next one's; below 80 they "
     "overlap, and validation windows have been read in training",
     "data.rotation": "training images are turned by up to this many degrees, either way; 0: none",
-    "backbone.name": "timm's name of the pre-trained classifier",
+    "backbone.name": (
+        "the model without its last layer: timm's name, or one of lenet, cnn, mlp, resnet18_gn, "
+        "resnet18_gn_small, char_lstm, char_lstm_small"
+    ),
     "backbone.tag": "timm's name of the pre-trained weights",
     "backbone.weights": "pretrained, random, or sha256:HEX of the file that --weights names",
     "backbone.image_size": "pixels that images are scaled to, height and width",
