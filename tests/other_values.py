@@ -124,6 +124,8 @@ def another_value(name: str, config: TrialConfig) -> Value:
         return "random"
     if name == "mask.layers":
         return "head"
+    if name == "local.optimiser":
+        return "adamw"  # which masks take
     if spec.metadata.get("path"):
         return DEVICES
     if name == "timing.deadline":

@@ -117,6 +117,7 @@ def settings_of_the_unread(base: TrialConfig, reads: tuple[str, ...]) -> Iterato
 #: What cannot differ while the fields that it needs are read and stay as they are.
 CANNOT = {"mask.size_power", "head.means", "head.shrinkage",
           "local.keep_momentum", "mask.hybrid_weight", "mask.average", "federation.alpha",
+          "local.optimiser",
           "federation.classes_per_client", "mask.rule", "federation.sharding",
           "fine_tune.strategy", "mask.preset", "mask.threshold", "data.crop",
           "data.rotation", "data.image_size", "data.scored", "data.stride",
@@ -124,7 +125,8 @@ CANNOT = {"mask.size_power", "head.means", "head.shrinkage",
           "aggregate.trim", "aggregate.byzantine", "aggregate.bound", "select.reweight",
           "timing.mode", *(f"timing.{n}" for own in METHODS["timing.mode"].values() for n in own),
           *(f"aggregate.{n}" for rule in SECURE for n in METHODS["aggregate.rule"][rule]),
-          *(f"local.{n}" for own in METHODS["local.rule"].values() for n in own)}  # fmt: skip
+          *(f"local.{n}" for chooser in ("local.rule", "local.optimiser")
+            for own in METHODS[chooser].values() for n in own)}  # fmt: skip
 Made = dict[str, Any]
 
 

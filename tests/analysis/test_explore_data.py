@@ -41,7 +41,7 @@ def save(path: Path, labels: np.ndarray = LABELS) -> Path:
         name: f"{hashlib.sha256(t.tobytes()).hexdigest()} dtype shape"
         for name, t in tensors.items()
     }
-    meta = {"source": "digits (by hand)", "backbone": "b", "resolution": 8, "storage": "int8"}
+    meta = {"source": "dots (by hand)", "backbone": "b", "resolution": 8, "storage": "int8"}
     save_file(tensors, path, {"meta": json.dumps(meta), "sha256": json.dumps(digests)})
     return path
 
@@ -180,7 +180,7 @@ def test_without_images_the_rest_is_drawn(
         assert main(["--features", features, "--out", out, "--format", "svg"]) == 0
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 4
-    assert "cifar-100-python" in lines[0]
+    assert "left out the pictures: none known of dots" in lines[0]
     assert "download=True" in lines[0]
     assert "studies/fedavg_noniid.py" in lines[1]
     names = sorted(path.name for path in Path("one").iterdir())

@@ -10,9 +10,11 @@ import optuna
 import pytest
 
 from fl_core.base.errors import ConfigError
+from fl_core.config.steps_done import steps_before
 from fl_core.config.trial_config import TrialConfig, Value
 from fl_core.study.arms import COMPARED, DENSE, each, grid, rules, shardings
 from fl_core.study.resolved import resolve
+from fl_core.study.search.space import inside
 from fl_core.study.settled import within
 from studies import ROOT, load_study
 
@@ -66,14 +68,18 @@ def test_every_study_gives_valid_configurations(path: Path) -> None:
                 config = arm.config.override(within(asked.space, arm)(search.ask()))
                 assert isinstance(config, TrialConfig)
                 assert config.seed == 3
-                steps = config.rounds * config.local.steps
+                rounds, j = config.rounds, config.local.steps
+                steps = steps_before(config.schedule, j, rounds, rounds)
                 if study.budget_counts_head and config.head.method == "fedavg":
                     steps += config.head.rounds * config.head.local.steps
-                assert own or abs(steps - preset.budget) < config.local.steps  # contract 7
-        for point in preset.first:  # points of the space
-            search.enqueue_trial(dict(point))
-            chosen = within(asked.space, arms[0])(search.ask())
-            assert {name: chosen[name] for name in point} == point
+                assert own or abs(steps - preset.budget) < j  # contract 7
+        for point in preset.first:  # of the space: all of it in some arm
+            spaces = [within(asked.space, arm) for arm in arms]
+            rooms = [inside(space, [point])[0] for space in spaces]
+            assert {name for room in rooms for name in room} == point.keys()
+            search.enqueue_trial(rooms[0])
+            chosen = spaces[0](search.ask())
+            assert {name: chosen[name] for name in rooms[0]} == rooms[0]
 
 
 def test_a_conditional_dimension_opens_only_where_it_is_used() -> None:
