@@ -48,12 +48,12 @@ OWNERS = {
         "study.replay",
     },
     "ray": {"study.workers.ray_tune", "study.workers.ray_instance", "study.workers.cluster"},
-    # plan, resolved, session and settled: for a type
+    # plan, spaces, session and settled: for a type
     "optuna": {
         *("study.search.journal", "study.search.samplers", "study.search.pruning"),
         *("study.search.search", "study.search.confirm", "study.search.space"),
         *("study.search.neighbours", "study.search.probing"),
-        *("study.plan", "study.resolved", "study.session", "study.settled"),
+        *("study.plan", "study.spaces", "study.session", "study.settled"),
     },
     "upath": {"base.locations"},
     "psutil": {"study.workers.ray_tune", "study.workers.ray_instance"},

@@ -9,16 +9,11 @@ from collections.abc import Sequence
 import pandas as pd
 
 from fl_analysis.reading.store import StudyRuns
-from fl_analysis.results.labels import byte_cells, points, unit_of_j
+from fl_analysis.results.labels import byte_cells, field_values, points, unit_of_j
 from fl_analysis.results.matching import PROBLEM
 from fl_analysis.results.outcome import Outcome, rule_of
-from fl_analysis.tables.conditions import (
-    data_conditions,
-    field_values,
-    head_start,
-    mask_conditions,
-    model_conditions,
-)
+from fl_analysis.tables.conditions import data_conditions, head_start, model_conditions
+from fl_analysis.tables.mask_conditions import mask_conditions
 from fl_analysis.tables.render import Block
 from fl_core.config.vocabulary import DASH, cell, compact, known, shards
 

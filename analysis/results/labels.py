@@ -97,6 +97,12 @@ def unit_of_j(configs: Iterable[Mapping[str, Any]]) -> str:
     return "/".join(sorted(units)) or "steps"
 
 
+def field_values(name: str, configs: Sequence[Mapping[str, Any]]) -> str:
+    """A field's value over the arms: one, or several as a/b/c."""
+    seen = list(dict.fromkeys(cell(config.get(name)) for config in configs))
+    return "/".join(v for v in seen if v != DASH or len(seen) == 1)
+
+
 def arm_axes(
     settings: Sequence[Mapping[str, Any]], configs: Sequence[Mapping[str, Any]]
 ) -> list[str]:

@@ -31,13 +31,14 @@ from fl_analysis.results.outcome import (
 from fl_analysis.results.pivot import MARK
 from fl_analysis.results.searching import study_lines
 from fl_analysis.tables.clients import clients_block, clients_columns
-from fl_analysis.tables.conditions import caption, shared_hybrid_weight
+from fl_analysis.tables.conditions import caption
 from fl_analysis.tables.epochs import epochs_block
 from fl_analysis.tables.equal import equal_blocks
 from fl_analysis.tables.escapes import csv
 from fl_analysis.tables.expected import expected_block
 from fl_analysis.tables.finalists import finalists_block
 from fl_analysis.tables.front import front_block
+from fl_analysis.tables.mask_conditions import shared_hybrid_weight
 from fl_analysis.tables.masks import cost_cells, cost_notes, mask_columns, overlap_block
 from fl_analysis.tables.pairs import pairs_block
 from fl_analysis.tables.pivot import SHORT_NOTE, bold_note, pivot_block

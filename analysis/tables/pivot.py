@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from fl_analysis.reading.tasks import titles
 from fl_analysis.results.best import Best
+from fl_analysis.results.labels import field_values
 from fl_analysis.results.outcome import Outcome
 from fl_analysis.results.pivot import MARK, Pivot, pivot
-from fl_analysis.tables.conditions import field_values, short_model
+from fl_analysis.tables.conditions import short_model
 from fl_analysis.tables.render import Block
 
 SHORT_NOTE = (

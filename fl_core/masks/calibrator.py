@@ -13,9 +13,10 @@ from fl_core.config.fields import refuse
 from fl_core.config.trial_config import TrialConfig
 from fl_core.config.vocabulary import EXAMPLE_RULES
 from fl_core.federated.cost import Cost, cost_of_scores
+from fl_core.masks.layers import maskable
 from fl_core.masks.parties import SERVER, Parties
 from fl_core.masks.rules import Scoring, checked_scores, rule_of
-from fl_core.masks.select import Calibrated, active_counts, calibrate_mask, maskable, soft_mask
+from fl_core.masks.select import Calibrated, active_counts, calibrate_mask, soft_mask
 from fl_core.masks.shares import sparsity_of
 
 

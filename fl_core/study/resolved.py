@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fl_core.base.errors import ConfigError, UserError
 from fl_core.base.files import working_directory
@@ -17,15 +17,10 @@ from fl_core.config.vocabulary import arm_name
 from fl_core.study.arms import Setting
 from fl_core.study.jobs import Arm
 from fl_core.study.plan import Space
-from fl_core.study.presets import PACE, PROBE_SHARE, Preset
-from fl_core.study.settled import arm_of, settled, within
+from fl_core.study.presets import PROBE_SHARE, Preset
+from fl_core.study.spaces import both, choosing_arm, left_open
 from fl_core.study.study import Study
 
-if TYPE_CHECKING:
-    import optuna
-
-#: What the rounds of a budget follow from.
-PACING = ("local.steps", "schedule.steps", "schedule.switch")
 SEEDS = "the search has this one, and the confirmation those that follow it"
 
 
@@ -146,12 +141,12 @@ def resolve(
 
     asked = _told_apart([arm(values) for values in settings])
     own_space = preset.space or study.space
-    arms, space = asked, _open(own_space, preset, fixed, counted)
+    arms, space = asked, left_open(own_space, preset, fixed, counted)
     if joint and study.joint_space is not None:
         arms = [arm(values) for values in study.joint_arms]
-        space = _open(_both(own_space, study.joint_space), preset, fixed, counted)
+        space = left_open(both(own_space, study.joint_space), preset, fixed, counted)
     elif joint:
-        arms, space = [arm({})], _choosing(asked, space)
+        arms, space = [arm({})], choosing_arm(asked, space)
     asked_probe = {} if joint else preset.probe or {}  # the user's values hold everywhere
     probe = {name: value for name, value in asked_probe.items() if name not in fixed}
     if set_by_arms := sorted({name for one in arms for name in one.values} & set(probe)):
@@ -217,46 +212,3 @@ def _spent(config: TrialConfig, preset: Preset) -> int:
         left = f"{steps} local steps with head.local.steps={head.local.steps} leave no round of the"
         raise refuse("head.rounds", head.rounds, f"{left} budget of {preset.budget} in all")
     return steps
-
-
-def _both(one: Space, other: Space) -> Space:
-    """All dimensions of two spaces."""
-
-    def both(trial: optuna.Trial) -> Mapping[str, Value]:
-        return {**one(trial), **other(trial)}
-
-    return both
-
-
-def _choosing(arms: Sequence[Arm], space: Space) -> Space:
-    """The space with the arm as one more dimension: its own fields follow from it."""
-    by_name = {arm.name: arm for arm in arms}
-    own = sorted({*PACE, *(name for arm in arms for name in arm.values)})
-
-    def choosing(trial: optuna.Trial) -> Mapping[str, Value]:
-        arm = by_name[trial.suggest_categorical("arm", list(by_name))]
-        flat = arm.config.to_flat()
-        return {**{name: flat[name] for name in own}, **within(space, arm)(trial)}
-
-    return choosing
-
-
-def _open(space: Space, preset: Preset, fixed: Mapping[str, Value], counted: bool) -> Space:
-    """The space less what the user fixes. If it searches J or its schedule it sets the rounds, too,
-    as an arm, which it cannot where the arms' heads are counted.
-    """
-    unfixed = settled(space, fixed)
-
-    def open_dimensions(trial: optuna.Trial) -> Mapping[str, Value]:
-        free = unfixed(trial)
-        pacing = [name for name in PACING if name in free]
-        if not pacing:
-            return free
-        if counted and "rounds" not in fixed:
-            needs = "is not searched where arms differ in a head's steps"
-            raise refuse(pacing[0], free[pacing[0]], needs)
-        flat = arm_of(trial).to_flat()
-        one = TrialConfig().override({name: free.get(name, flat[name]) for name in PACING})
-        return {**preset.pace(one.local.steps, one.schedule, fixed), **free}
-
-    return open_dimensions

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from fl_analysis.tables.conditions import _budget, mask_conditions, method_conditions
+from fl_analysis.tables.conditions import _budget, method_conditions
+from fl_analysis.tables.mask_conditions import mask_conditions
 
 FEDAVG = {"local.rule": "plain", "local.blend": "none", "server.optimiser": "sgd",
           "select.rule": "uniform", "aggregate.rule": "mean", "local.mu": 0.01}  # fmt: skip

@@ -29,8 +29,8 @@ from fl_analysis.results.outcome import Outcome, front_of, outcomes
 from fl_analysis.results.pareto import front_points
 from fl_analysis.results.selection import pareto_front
 from fl_analysis.tables import masks
-from fl_analysis.tables.conditions import mask_conditions
 from fl_analysis.tables.final import final_table
+from fl_analysis.tables.mask_conditions import mask_conditions
 from fl_analysis.tables.masks import overlap_block
 from fl_core.config.vocabulary import arm_name
 

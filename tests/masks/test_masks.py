@@ -19,14 +19,13 @@ from fl_core.base.params import Layout
 from fl_core.config.mask_section import MaskConfig
 from fl_core.config.sections import BackboneConfig
 from fl_core.masks import lowest as choice
+from fl_core.masks.layers import layer_kinds, maskable
 from fl_core.masks.lowest import Order
 from fl_core.masks.select import (
     Calibrated,
     active_counts,
     calibrate_mask,
     combine,
-    layer_kinds,
-    maskable,
     pack,
     soft_mask,
     unpack,

@@ -12,7 +12,7 @@ from fl_core.base.rng import stream
 from fl_core.config.sections import HeadConfig
 from fl_core.federated.gradients import GRADIENTS, module_gradient
 from fl_core.federated.losses import LOSSES
-from fl_core.masks.select import layer_kinds
+from fl_core.masks.layers import layer_kinds
 from fl_core.models.backbone import Classifier
 from fl_core.models.heads import Head, Perceptron, build_head, linear_head
 
