@@ -436,6 +436,13 @@ def test_an_own_task_is_learnt_and_tested(values: dict[str, Any], tmp_path: Path
 
 
 @pytest.mark.usefixtures("tasks")
+def test_a_batch_larger_than_an_own_task_is_one_clear_line(tmp_path: Path) -> None:
+    values = {**SMALL, "data.name": "my_task:spectra", "local.batch_size": 5000}
+    with pytest.raises(ConfigError, match=r"local.batch_size=5000: .* has only \d+ training"):
+        list(run_trial(TrialConfig().override(values), machine_of(tmp_path)))
+
+
+@pytest.mark.usefixtures("tasks")
 def test_arrays_are_as_good_as_tensors(tmp_path: Path) -> None:
     machine = machine_of(tmp_path)
     one, same = (

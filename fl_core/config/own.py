@@ -81,25 +81,38 @@ def source_sha256(module: str) -> str | None:
 def _science(source: bytes) -> bytes:
     r"""A module's source; of one that makes a `Study`, without the lines that only say what is run
     (its docstring, the study, the last lines): what is found does not depend on them, and another
-    arm or question must not make all that is finished run again.
+    arm or question must not make all that is finished run again. All of it where anything else
+    reads the docstring or the study.
 
-    >>> _science(b"'Why?'\nrate = 3\nSTUDY = Study(question=__doc__)")
-    b'rate = 3\n'
+    >>> _science(b"'Why?'\nfrom fl_core import Study\nSTUDY = Study(question=__doc__)")
+    b'from fl_core import Study\n'
     """
     try:
         statements = ast.parse(source).body
     except (SyntaxError, ValueError):  # the import will say so
         return source
-    aside = {one for one in statements if _declares_a_study(one)}
-    if not aside:
+    studies = [one for one in statements if _declares_a_study(one)]
+    if not studies or not any(map(_imports_study, statements)):
         return source
-    aside |= {one for one in statements[:1] if isinstance(one, ast.Expr)}
-    aside |= {one for one in statements if isinstance(one, ast.If) and _asks_for_main(one)}
-    kept = {line for one in statements if one not in aside for line in _lines(one)}
-    cut = {line for one in aside for line in _lines(one)} - kept
+    aside = {*studies, *(one for one in statements if _asks_for_main(one))}
+    if isinstance(statements[0], ast.Expr):
+        aside.add(statements[0])
+    rest = [one for one in statements if one not in aside]
+    made = {"__doc__"} | {node.id for one in studies for node in _named(one) if _binds(node)}
+    if any(node.id in made for one in rest for node in _named(one)):
+        return source
+    cut = {line for one in aside for line in _lines(one)} - {n for one in rest for n in _lines(one)}
     return b"".join(
         text for line, text in enumerate(source.splitlines(keepends=True), 1) if line not in cut
     )
+
+
+def _imports_study(statement: ast.stmt) -> bool:
+    """Whether the name `Study` is ours."""
+    match statement:
+        case ast.ImportFrom(module="fl_core", names=names):
+            return any(one.name == "Study" and one.asname is None for one in names)
+    return False
 
 
 def _declares_a_study(statement: ast.stmt) -> bool:
@@ -109,8 +122,20 @@ def _declares_a_study(statement: ast.stmt) -> bool:
     return False
 
 
-def _asks_for_main(statement: ast.If) -> bool:
-    return ast.unparse(statement.test) == "__name__ == '__main__'"
+def _asks_for_main(statement: ast.stmt) -> bool:
+    """Whether nothing of it is done when the module is imported."""
+    match statement:
+        case ast.If(test=test, orelse=[]):
+            return ast.unparse(test) == "__name__ == '__main__'"
+    return False
+
+
+def _named(statement: ast.stmt) -> list[ast.Name]:
+    return [node for node in ast.walk(statement) if isinstance(node, ast.Name)]
+
+
+def _binds(name: ast.Name) -> bool:
+    return isinstance(name.ctx, ast.Store)
 
 
 def _lines(statement: ast.stmt) -> range:

@@ -3,8 +3,9 @@
     def halves(labels, federation, rng, owners):
         return np.array_split(rng.permutation(len(labels) // 2), federation.clients)
 
-Of the training examples it gets the labels (N,), the section `federation`, a random generator of
-the trial's seed and, where the task knows them, the owners (N,). It gives each client the indices
+Of the training examples it gets the labels (N,), of the section `federation` what `Asked` has, a
+random generator of the trial's seed and, where the task knows them, the owners (N,). It gives each
+client the indices
 of its examples, in [0, N); an example may be nobody's. A partitioner of flwr-datasets is one, too:
 
     def pathological(labels, federation, rng, owners):
@@ -17,7 +18,7 @@ of its examples, in [0, N); an example may be nobody's. A partitioner of flwr-da
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,16 @@ from fl_core.data.balance import Ints
 FIELD = "federation.sharding"
 
 
+class Asked(NamedTuple):
+    """What a partition may depend on. How many clients a round takes is none of it: who changes
+    that goes on with the same partition, and with what is kept of it (`sharding.PARTITION_READS`).
+    """
+
+    clients: int
+    classes_per_client: int | None
+    alpha: float | None
+
+
 def shard_own(
     labels: npt.NDArray[np.integer[Any]],
     config: FederationConfig,
@@ -39,7 +50,8 @@ def shard_own(
 ) -> list[Ints]:
     """The sorted indices of every client, checked: K clients, each with examples of its own."""
     takes = ("labels", "federation", "rng", "owners")
-    found = imported(config.sharding, FIELD, takes)(labels, config, rng, owners)
+    asked = Asked(config.clients, config.classes_per_client, config.alpha)
+    found = imported(config.sharding, FIELD, takes)(labels, asked, rng, owners)
     if not isinstance(found, (list, tuple)) or len(found) != config.clients:
         what = f"{len(found)} parts" if isinstance(found, (list, tuple)) else type(found).__name__
         wanted = f"must give a list of {config.clients} index arrays, one a client"

@@ -19,6 +19,7 @@ from fl_core.base import cache, told
 from fl_core.base.contents import forget_contents
 from fl_core.base.errors import ConfigError
 from fl_core.base.machine import Machine
+from fl_core.config.fields import shown
 from fl_core.config.sections import DataConfig
 from fl_core.config.trial_config import TrialConfig
 from fl_core.data import decoding, tasks
@@ -285,7 +286,7 @@ def test_a_wrong_folder_is_one_clear_line(
     spoil(root)
     with pytest.raises(ConfigError) as caught:
         task_of(data_of(root))
-    assert str(caught.value).startswith(f"data.path={str(root)!r}: {why}"[:140])
+    assert str(caught.value).startswith(f"data.path={shown(str(root))}: {why}")
     assert "\n" not in str(caught.value)
 
 

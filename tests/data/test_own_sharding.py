@@ -13,7 +13,7 @@ from fl_core.base.errors import ConfigError
 from fl_core.base.rng import stream
 from fl_core.config.sections import FederationConfig
 from fl_core.config.trial_config import TrialConfig
-from fl_core.data.sharding import shard
+from fl_core.data.sharding import PARTITION_READS, shard
 
 LABELS = np.arange(12) % 3
 OWNERS = np.repeat([7, 8], 6)
@@ -42,7 +42,8 @@ def test_it_is_given_all_that_ours_know(mine: ModuleType) -> None:
     assert [part.tolist() for part in found] == [[2, 4], [0]]
     assert all(part.dtype == np.int64 for part in found)
     assert given[0] is LABELS
-    assert given[1].alpha == 0.1
+    assert given[1] == (2, None, 0.1)
+    assert {f"federation.{name}" for name in given[1]._fields} < set(PARTITION_READS)
     assert given[2] == stream(1, "shard").random()
     assert given[3] is OWNERS
 

@@ -122,6 +122,25 @@ def test_another_arm_or_question_keeps_what_is_finished(
         assert (own.source_of("my_study:sign", "local.rule") == before) == same, old
 
 
+OURS = "from fl_core import Study\n"
+READ = {
+    "the study": OURS + "S = Study(base={})\nrate = S.base\n",
+    "a name of its arguments": OURS + "S = Study(base=(B := {}))\nrate = B\n",
+    "the docstring": OURS + "S = Study()\nrate = len(__doc__)\n",
+    "an else": OURS + "S = Study()\nif __name__ == '__main__':\n    S\nelse:\n    rate = 1\n",
+    "another Study": "from mine import Study\nS = Study()\n",
+    "a line of both": OURS + "S = Study(); rate = 1\n",
+}
+
+
+@pytest.mark.parametrize("text", READ.values(), ids=READ)
+def test_what_the_rest_of_the_file_reads_is_part_of_it(text: str, tmp_path: Path) -> None:
+    """A change of it is never taken for the same."""
+    found = own._science(b"'Why?'\n" + text.encode())
+    kept = text.removeprefix(OURS).encode()
+    assert kept in found
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("how", [["--serial"], ["--workers", "2"]], ids=["serial", "ray"])
 def test_the_command_of_the_docs(how: list[str], tmp_path: Path) -> None:
