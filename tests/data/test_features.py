@@ -143,7 +143,9 @@ def test_what_is_no_such_file_is_one_line(tmp_path: Path) -> None:
         data = DataConfig(name="features", path=str(tmp_path / name))
         with pytest.raises(ConfigError) as caught:
             task_of(data)
-        assert str(caught.value).startswith(f"data.path={shown(data.path)}: {why}"), name
+        said = str(caught.value)
+        wholes = f"data.path={shown(data.path)}: {why}", f"data.path={data.path!r}: {why}"
+        assert said.startswith(wholes), name
 
 
 def test_its_owners_are_the_clients_of_a_trial(tmp_path: Path) -> None:
