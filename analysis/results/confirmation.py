@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -131,3 +131,13 @@ def others(runs: StudyRuns, mine: pd.DataFrame, chosen: Sequence[pd.Series | Non
     rows = confirmations(mine)
     fits = [fitting(runs, rows, trial).to_numpy() for trial in chosen]
     return int((~np.logical_or.reduce(fits)).sum())
+
+
+def seed_columns(confirmed: Sequence[pd.DataFrame], names: Iterable[str]) -> dict[str, pd.Series]:
+    """Mean and standard deviation over the seeds of these metrics, of each arm."""
+    found = {}
+    for name in names:
+        pairs = [over_seeds(one, name) for one in confirmed]
+        found[f"{name}_mean"] = pd.Series([mean for mean, _ in pairs], dtype=float)
+        found[f"{name}_std"] = pd.Series([std for _, std in pairs], dtype=float)
+    return found

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from fl_analysis.results.confirmation import over_seeds
+from fl_analysis.results.confirmation import over_seeds, seed_columns
 from fl_analysis.results.intervals import mean_interval
 from fl_analysis.results.labels import byte_cells, percent, span
 from fl_analysis.results.outcome import Outcome
@@ -44,12 +44,7 @@ def clients_columns(results: Sequence[Outcome]) -> dict[str, pd.Series]:
     """
     if not judged(results):
         return {}
-    found = {}
-    for name in _METRICS:
-        pairs = [over_seeds(o.confirmed, name) for o in results]
-        found[f"{name}_mean"] = pd.Series([mean for mean, _ in pairs], dtype=float)
-        found[f"{name}_std"] = pd.Series([std for _, std in pairs], dtype=float)
-    return found
+    return seed_columns([o.confirmed for o in results], _METRICS)
 
 
 def clients_block(results: Sequence[Outcome]) -> Block | None:

@@ -43,8 +43,8 @@ def caption(runs: StudyRuns, results: Sequence[Outcome]) -> str:
         f"(J counts local {units}). "
         f"{timing_conditions(runs, results)}"
         f"{_JUDGED if judged(results) else ''}"
-        "Test accuracy: mean ± sample standard deviation (ddof = 1) over confirmation seeds "
-        f"{seeds} (training split: {_training(results)}). "
+        f"Test accuracy{scored(results)}: mean ± sample standard deviation (ddof = 1) over "
+        f"confirmation seeds {seeds} (training split: {_training(results)}). "
         f"Selection rule: {_selection(runs)}. "
         f"Budget: {_budget(runs)}. "
         f"Study run {runs.run_id[:8]}, commit {runs.tags.get('git_commit', DASH)}, "
@@ -61,6 +61,14 @@ def data_conditions(results: Sequence[Outcome]) -> str:
         if task.train is not None and task.val is not None
     }
     return " / ".join(counted) or titles(o.task for o in results)
+
+
+def scored(results: Sequence[Outcome]) -> str:
+    """Of a text, which characters train, choose and are counted."""
+    configs = [o.config for o in results if o.task.inputs == "tokens"]
+    where = {"every": "every character", "last": "the last character of a window"}
+    ways = dict.fromkeys(where.get(str(config.get("data.scored")), DASH) for config in configs)
+    return f" of {' / '.join(ways)}" if ways else ""
 
 
 def model_conditions(results: Sequence[Outcome]) -> str:

@@ -42,6 +42,7 @@ from fl_analysis.tables.mask_conditions import shared_hybrid_weight
 from fl_analysis.tables.masks import cost_cells, cost_notes, mask_columns, overlap_block
 from fl_analysis.tables.pairs import pairs_block
 from fl_analysis.tables.pivot import SHORT_NOTE, bold_note, pivot_block
+from fl_analysis.tables.positions import positions_block, positions_columns
 from fl_analysis.tables.published_tables import published_blocks
 from fl_analysis.tables.render import Block
 from fl_analysis.tables.sources import source
@@ -76,8 +77,8 @@ def final_table(runs: StudyRuns) -> pd.DataFrame:
     finished (of both, to their full budget), diverged_share, val_accuracy
     (of the chosen trial in the search), search_gap (that less the mean over the confirmation
     seeds, a difference of accuracies in [0, 1]), border, shortfall (why the arm was not searched
-    enough), what `clients_columns` adds where clients judge, `mask_columns` for masked arms, then
-    the chosen hyper-parameters by dotted name.
+    enough), what `clients_columns` adds where clients judge, `positions_columns` for text,
+    `mask_columns` for masked arms, then the chosen hyper-parameters by dotted name.
     """
     return _frame(runs, outcomes(runs))
 
@@ -110,6 +111,7 @@ def _frame(runs: StudyRuns, results: Sequence[Outcome]) -> pd.DataFrame:
         "shortfall": pd.Series(["; ".join(o.shortfalls) for o in results], dtype=object),
     }
     columns |= clients_columns(results)
+    columns |= positions_columns(results)
     columns |= mask_columns(results)
     for name in tuned:
         columns[name] = pd.Series([c.get(name) for c in chosen], dtype=object)
@@ -134,6 +136,7 @@ def blocks(runs: StudyRuns, published: bool = False, wanted: Wanted = NOTHING) -
     ours = _our_block(runs, results, warnings)
     more = [
         clients_block(results),
+        positions_block(results),
         epochs_block(runs, results),
         *equal_blocks(runs, results, wanted),
         pairs_block(results),

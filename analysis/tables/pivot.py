@@ -9,7 +9,7 @@ from fl_analysis.results.best import Best
 from fl_analysis.results.labels import field_values
 from fl_analysis.results.outcome import Outcome
 from fl_analysis.results.pivot import MARK, Pivot, pivot
-from fl_analysis.tables.conditions import short_model
+from fl_analysis.tables.conditions import scored, short_model
 from fl_analysis.tables.render import Block
 
 SHORT_NOTE = (
@@ -51,8 +51,8 @@ def _caption(grid: Pivot, results: Sequence[Outcome]) -> str:
     counts = sorted({len(o.confirmed) for o in results})
     seeds = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     return (
-        f"Test accuracy [%] on {data} by {by}: mean ± sample standard deviation over "
-        f"{seeds} confirmation {'seed' if seeds == '1' else 'seeds'} "
+        f"Test accuracy{scored(results)} [%] on {data} by {by}: mean ± sample standard deviation "
+        f"over {seeds} confirmation {'seed' if seeds == '1' else 'seeds'} "
         f"(K = {field_values('federation.clients', configs)}, "
         f"C = {field_values('federation.participation', configs)}, "
         f"{short_model(results)})."

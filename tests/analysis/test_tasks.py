@@ -17,7 +17,9 @@ from fl_analysis.results.expected import _scores
 from fl_analysis.results.outcome import outcomes, unheld_lines
 from fl_analysis.results.predictions import Predicted
 from fl_analysis.tables.conditions import caption
+from fl_analysis.tables.final import final_table
 from fl_analysis.tables.pivot import pivot_block
+from fl_analysis.tables.positions import positions_block
 
 FOUND: dict[str, Any] = {"name": "mine:spectra", "path": "none", "inputs": "features",
                          "classes": 5, "train": 600, "val": 60, "names": list("abcde")}  # fmt: skip
@@ -43,6 +45,23 @@ def test_what_the_study_found_is_told() -> None:
     assert "on mine:spectra by" in pivot_block(results).caption
     (line,) = unheld_lines(results)
     assert "2 of the 5 classes" in line
+
+
+def test_of_a_text_both_accuracies_are_named() -> None:
+    runs = study([search(0, 0.5), *(confirm(0, seed, 0.5, 0.6) for seed in (1, 2, 3))])
+    assert positions_block(outcomes(runs)) is None
+    config = {"data.name": "tinyshakespeare", "data.path": "none", "data.scored": "every"}
+    both = {"test_accuracy_every": 0.6, "test_accuracy_last": [None, 0.5, 0.6, 0.7]}
+    runs = replace(
+        runs, arms=runs.arms.assign(**config), trials=runs.trials.assign(**config, **both)
+    )
+    results = outcomes(runs)
+    block = positions_block(results)
+    assert block is not None
+    assert [row[1:] for row in block.rows] == [["60.0 ± 0.0", "60.0 ± 10.0"]]
+    assert final_table(runs)["test_accuracy_last_mean"].round(6).tolist() == [0.6]
+    assert pivot_block(results).caption.startswith("Test accuracy of every character [%] on tiny")
+    assert "Test accuracy of every character: mean" in caption(runs, results)
 
 
 def test_a_study_that_found_nothing_is_read_too() -> None:
