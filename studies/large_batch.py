@@ -13,7 +13,8 @@ fixed       split, model, epochs, warm-up + cosine, eta_t = 0.001
     python studies/large_batch.py --set local.lr_scaling=linear  # as Goyal et al. 2017
     python studies/large_batch.py --preset paper                 # ResNet-18-GN; a day on a GPU
 
-Expect the three alike at 256, SGD to lose most at 16,384, and LAMB least.
+Expect on the embedded default SGD and LARS at 77 % and LAMB below at 256, and all between 74.7 and
+75.5 at 16,384: in 55 steps SGD has lost 2.5 points, LARS 1.6, LAMB nothing.
 """
 
 from fl_core import MLP, ONE_MACHINE, Study, embedded, grid, main, paper, smoke

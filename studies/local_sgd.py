@@ -13,8 +13,8 @@ fixed       K = 8, C = 1, 32 examples a step and worker, cosine schedule; local 
     python studies/local_sgd.py                     # MLP on features; 10 min on 2 cores
     python studies/local_sgd.py --preset paper      # all of DINO ViT-S/16; days on a large GPU
 
-Expect all arms within two points of H = 1, with a 64th of its bytes at H = 64; post-local SGD is as
-good as H = 1 and sends half as much at any H.
+Expect on the embedded default all arms within two points of H = 1 (76.4 %), SlowMo and post-local
+SGD a little above it; at H = 64 a 60th to an 80th of H = 1's bytes for 98 % of its accuracy.
 """
 
 from fl_core import MLP, PAPER_FULL, Study, each, embedded, grid, main, paper, smoke

@@ -17,9 +17,9 @@ data.scored=last`.
 What guessing from the character before reaches: `python -m fl_core.data.sets.shakespeare` (28.8 %
 of all test characters).
 
-Expect on the embedded default: clearly more than the bigram, little between iid and natural, for
-roles differ in what they say more than in their letters. One machine with as many steps sees a
-tenth of the text that ten clients do.
+Expect on the embedded default 39 to 42 % of all characters: 12 points above the bigram, a point or
+two between iid and natural, nothing that two seeds tell apart. One machine with as many steps sees
+a tenth of the text that ten clients do, and is as good.
 """
 
 from fl_core import Preset, Study, each, grid, main, paper, smoke
