@@ -10,7 +10,7 @@ fixed       K, C, J, split, rounds, server's step, a head that starts from zeros
             transformers AdamW
 
     python studies/architectures.py                    # digits, from scratch; 10 minutes on 2 cores
-    python studies/architectures.py --preset paper     # CIFAR-100 at 32 px; days on a large GPU
+    python studies/architectures.py --preset paper     # photos at 32 px; days on a large GPU
 
 The digits have timm's smallest networks: a trial of ResNet-18 would take 3 minutes of a core. No
 pre-trained weights come with the package. The paper's preset has ResNet-18 and one transformer
