@@ -17,9 +17,9 @@ pre-trained weights come with the package. The paper's preset has ResNet-18 and 
 twice, with patches of 4 px, from DINO's weights (resampled) and from random ones; LeNet's rounds,
 crops and flips there are those of the published track B (T x J = 8000).
 
-Expect on the embedded default 97 to 98 % of all but the transformer under iid shards (80 %: it needs
-more steps). At two classes a client the two without convolutions or with a norm lose 2 points, LeNet
-8 with a wide spread, the transformer nearly everything.
+Expect on the embedded default 97 to 98 % of all but the transformer under iid shards (80 %: it
+needs more steps). At two classes a client the perceptron and the network with a norm lose 2 points,
+LeNet 8 with a wide spread, the transformer nearly everything.
 """
 
 from fl_core import Preset, Study, grid, main, paper, shardings, smoke
