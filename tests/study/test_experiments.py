@@ -188,8 +188,14 @@ def test_a_study_on_images(command: str, tmp_path: Path, cache: Path, cifar_dir:
     file, *options = shlex.split(command)
     study = load_study(Path(file).stem)
     preset = options[options.index("--preset") + 1]
-    study = replace(study, presets={preset: _tiny(study, study.presets[preset])})
-    options += ["--weights", weights, "--data-dir", str(cifar_dir)]
+    paper = study.presets[preset]
+    if own := [arm for arm in paper.arms or study.arms if "backbone.name" in arm]:
+        # one of its networks, from random weights: --weights would be of all of them
+        paper = replace(paper, arms=[arm for arm in own if arm["backbone.name"] == "lenet"])
+    else:
+        options += ["--weights", weights]
+    study = replace(study, presets={preset: _tiny(study, paper)})
+    options += ["--data-dir", str(cifar_dir)]
     run(study, options, tmp_path, cache / "images", seeds=1)
 
 
