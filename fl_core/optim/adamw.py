@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from fl_core.base.params import Layout
-from fl_core.optim.sgdm import Active
+from fl_core.optim.sgdm import Active, trained
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,6 @@ class AdamW:
         if self.weight_decay:
             update.add_(trained(params, active), alpha=self.weight_decay)
         params.add_(update, alpha=-lr)  # of a frozen entry -0.0, which changes nothing
-
-
-def trained(tensor: Tensor, active: Active | None) -> Tensor:
-    """The tensor with zeros where nothing trains."""
-    return tensor if active is None else torch.where(active.fitting(tensor), tensor, 0.0)
 
 
 def adam_direction(

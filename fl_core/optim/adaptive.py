@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from fl_core.base.params import Layout
-from fl_core.optim.sgdm import Active
+from fl_core.optim.sgdm import Active, trained
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,7 @@ class Adaptive:
         layout: Layout | None = None,
         active: Active | None = None,
     ) -> None:
-        if active is not None:
-            grad = torch.where(active.fitting(params), grad, 0.0)
+        grad = trained(grad, active)
         if not state:
             state["m"] = torch.zeros_like(params)
             state["v"] = torch.full_like(params, self.tau**2)

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from fl_core.base.params import Layout
-from fl_core.optim.adamw import adam_direction, trained
+from fl_core.optim.adamw import adam_direction
 from fl_core.optim.layerwise import norm, ratio, tensors
-from fl_core.optim.sgdm import Active
+from fl_core.optim.sgdm import Active, trained
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from fl_core.base.params import Layout
-from fl_core.optim.adamw import trained
 from fl_core.optim.layerwise import norm, ratio, tensors
-from fl_core.optim.sgdm import SGDM, Active
+from fl_core.optim.sgdm import SGDM, Active, trained
 
 EPS = 1e-8  # as timm's
 

@@ -64,6 +64,11 @@ class Active:
         return self.mask
 
 
+def trained(tensor: Tensor, active: Active | None) -> Tensor:
+    """The tensor with zeros where nothing trains."""
+    return tensor if active is None else torch.where(active.fitting(tensor), tensor, 0.0)
+
+
 class Momentum(Protocol):
     """The options of SGD with momentum."""
 

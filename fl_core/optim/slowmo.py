@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from fl_core.base.params import Layout
-from fl_core.optim.sgdm import Active
+from fl_core.optim.sgdm import Active, trained
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,7 @@ class SlowMo:
         layout: Layout | None = None,
         active: Active | None = None,
     ) -> None:
-        if active is not None:
-            grad = torch.where(active.fitting(params), grad, 0.0)
+        grad = trained(grad, active)
         slow = state.setdefault("slow", torch.zeros_like(params))
         slow.mul_(self.momentum).add_(grad, alpha=1 / self.rate)
         params.add_(slow, alpha=-lr * self.rate)
