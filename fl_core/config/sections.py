@@ -68,7 +68,7 @@ class DataConfig(Section):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.name in OF_A_PATH and self.path == NO_PATH:
-            needs = f"data.name={self.name} needs the path of {OF_A_PATH[self.name]}"
+            needs = f"data.name={self.name} needs {OF_A_PATH[self.name]}: give its path"
             raise refuse("data.path", self.path, needs)
         hub = self.name.startswith(HUB)
         if hub and not HUB_NAME.fullmatch(self.name):
