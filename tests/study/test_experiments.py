@@ -57,6 +57,9 @@ LONG = (
     "studies/personalisation.py",
     "studies/asynchronous.py",
     "studies/superclients.py",
+    "studies/large_batch.py",
+    "studies/adaptive_steps.py",
+    "studies/communication.py",
     "studies/architectures.py",
     "studies/shakespeare.py",
 )

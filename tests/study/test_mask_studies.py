@@ -27,6 +27,7 @@ def masks_csv(place: Place) -> list[pd.DataFrame]:
     return [pd.read_csv(path) for path in sorted(place.folder.glob("mlartifacts/**/masks.csv"))]
 
 
+@pytest.mark.soak
 def test_overlap_of_client_masks(tmp_path: Path) -> None:
     """iid and N_c=10, least sensitive and random, s=0.5: chance is 1/3, random masks stay there."""
     place = Place.at(tmp_path, "mask_overlap", (*ONCE, "--seeds", "2"))
