@@ -64,11 +64,17 @@ def line_axis(results: Sequence[Outcome], axes: Sequence[str], across: str) -> s
     return longest(others, results) if others else None
 
 
+LONGEST = 44  # characters of an arm's name beside an axis
+
+
 def arm_text(outcome: Outcome, axes: Sequence[str]) -> str:
-    """An arm's name for a figure: what tells masked arms apart, briefly; else its own name."""
-    if not any(axis.startswith(("mask.", "fine_tune.")) for axis in axes):
-        return pretty(outcome.name)
-    return joined(axes, outcome)
+    """An arm's name for a figure: what tells masked arms apart, and those with names that would
+    leave an axis no room, briefly; else its own name.
+    """
+    masked = any(axis.startswith(("mask.", "fine_tune.")) for axis in axes)
+    if masked or (axes and len(outcome.name) > LONGEST):
+        return joined(axes, outcome)
+    return pretty(outcome.name)
 
 
 def joined(axes: Sequence[str], outcome: Outcome) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from fake_store import BASE, SHARDS
+from made_study import confirm, search, study
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
@@ -15,9 +16,10 @@ from matplotlib.text import Text
 from fl_analysis.plots.accuracy import accuracy_figure
 from fl_analysis.plots.curves import bytes_figure, curve_figure
 from fl_analysis.plots.lines import level_colours, line_panels
+from fl_analysis.plots.panels import arm_text, joined
 from fl_analysis.plots.partition import partition_figure
 from fl_analysis.plots.study import draw_figures
-from fl_analysis.plots.style import COLUMN, PAGE, amounts, colours
+from fl_analysis.plots.style import COLUMN, PAGE, amounts, colours, pretty
 from fl_analysis.reading.store import StudyRuns
 from fl_analysis.results.curves import Curves, read_curves
 from fl_analysis.results.outcome import Outcome, outcomes
@@ -122,3 +124,14 @@ def test_the_heat_map_has_its_numbers_and_fits_a_page() -> None:
     assert figure is not None
     assert COLUMN <= figure.get_figwidth() <= PAGE
     assert "55.0 ± 7.1" in [t.get_text() for t in figure.axes[0].texts]
+
+
+def test_a_long_name_leaves_the_axis_its_room() -> None:
+    runs = study([search(0, 0.5), *(confirm(0, seed, 0.5, 0.6) for seed in (1, 2, 3))])
+    (short,) = outcomes(runs)
+    long = dataclasses.replace(
+        short, name="iid, " + "backbone=some_network, backbone.image_size=16" + 20 * "x"
+    )
+    assert arm_text(short, ["sharding"]) == pretty(short.name)
+    assert arm_text(long, ["sharding"]) == joined(["sharding"], long)
+    assert len(arm_text(long, ["sharding"])) < 20
